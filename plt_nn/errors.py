@@ -1,0 +1,45 @@
+"""The exceptions of plt_nn, and the helper that suggests the nearest valid name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PltNNError(Exception):
+    """Base of every error that plt_nn raises on purpose; its text is meant for the person at the keyboard."""
+
+
+class ConfigError(PltNNError, ValueError):
+    """A name, key or value in the configuration cannot be used."""
+
+
+class DataError(PltNNError, ValueError):
+    """The data cannot be trained on as it stands."""
+
+
+class WeightsError(PltNNError, ValueError):
+    """A file of weights is missing, unsafe, or belongs to another net."""
+
+
+class TrainingError(PltNNError, RuntimeError):
+    """Training cannot go on, for instance because the loss is not finite."""
+
+
+def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str:
+    """A sentence that names the valid words nearest to `word`, or all of them when they are few.
+
+    Args:
+        word: What was received.
+        candidates: The valid words.
+        most: How many near words to name.
+
+    Returns:
+        `" Did you mean 'a' or 'b'?"`, `" Valid: a, b, c."`, or `""` when nothing is near and there are too many to list.
+    """
+    valid = list(dict.fromkeys(candidates))
+    near = get_close_matches(word, valid, n=most, cutoff=0.6)
+    if not near:  # the last part of a dotted or slashed name often is what was misspelt
+        tails = {name.replace("/", ".").rsplit(".", 1)[-1]: name for name in valid}
+        near = [tails[tail] for tail in get_close_matches(word.rsplit("/", 1)[-1], tails, n=most, cutoff=0.6)]
+    if near:
+        return f" Did you mean {' or '.join(repr(name) for name in near)}?"
+    return f" Valid: {', '.join(valid)}." if 0 < len(valid) <= 12 else ""
