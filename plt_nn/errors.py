@@ -33,7 +33,7 @@ def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str:
         most: How many near words to name.
 
     Returns:
-        `" Did you mean 'a' or 'b'?"`, `" Valid: a, b, c."`, or `""` when nothing is near and there are too many to list.
+        `" Did you mean 'a' or 'b'?"`, `" Valid: a, b, c."`, or `""` when nothing is near and they are too many.
     """
     valid = list(dict.fromkeys(candidates))
     near = get_close_matches(word, valid, n=most, cutoff=0.6)

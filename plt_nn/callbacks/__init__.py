@@ -1,0 +1,10 @@
+"""Callbacks: one file, one callback; each is a thin hook over a pure function."""
+
+from plt_nn.callbacks.best_loss_stopping import BestLossStopping
+from plt_nn.callbacks.fit_summary import FitSummary
+from plt_nn.callbacks.freezing_schedule import FreezingSchedule
+from plt_nn.callbacks.load_weights import LoadWeights
+from plt_nn.callbacks.prediction_table import PredictionTable
+from plt_nn.freezing import Phase
+
+__all__ = ["BestLossStopping", "FitSummary", "FreezingSchedule", "LoadWeights", "Phase", "PredictionTable"]

@@ -1,0 +1,272 @@
+"""Early stopping on the best loss: remember the lowest, stop when it does not get lower, keep its weights."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.optim import Optimizer
+
+from plt_nn.callbacks.best_weights import BestWeights
+from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check, is_better, patience_left
+from plt_nn.callbacks.run_folder import run_folder
+from plt_nn.callbacks.run_logger import run_loggers
+from plt_nn.callbacks.strategies import require_whole_parameters
+from plt_nn.errors import ConfigError, TrainingError, did_you_mean
+
+_LOSS_CHECK_STEPS = 50  # how often the training loss is read from the device
+
+
+class BestLossStopping(Callback):
+    """Stops when the best loss has not been beaten for a while, and puts the weights of the best back.
+
+    The value is checked after each validation that logs it; a metric of training is checked at each epoch's end, or at
+    each step with `unit="steps"`. The lowest value ever reached is remembered. After any end of the fit (patience, the
+    last epoch, Ctrl-C, SIGTERM, an exception) the weights of the best are put back on every process. They are also on
+    disk, as `best.safetensors` in the run's folder, written whole or not at all. All processes decide on the same
+    number, the mean of theirs. The state is in every checkpoint; a resumed run obeys a changed `patience`.
+
+    Args:
+        monitor: The metric to watch, as logged by the LightningModule.
+        mode: `min` if lower is better, `max` if higher is better.
+        patience: How many units may pass without improvement.
+        unit: What patience counts: `epochs`, optimizer `steps`, or `checks` of the monitored metric.
+        min_delta: Gains up to this much do not renew patience; the best is remembered all the same.
+        restore: Whether to put the best weights back when the fit ends.
+        dirpath: The folder of `best.safetensors`. Default: `checkpoints` in the logger's folder for this run, or in the
+            trainer's `default_root_dir`.
+
+    Raises:
+        ConfigError: For an argument out of range; during the fit if no metric of that name is logged.
+        TrainingError: If the loss is not finite before there is any best to keep.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        mode: Literal["min", "max"] = "min",
+        patience: int = 10,
+        unit: Literal["epochs", "steps", "checks"] = "epochs",
+        min_delta: float = 0.0,
+        restore: bool = True,
+        dirpath: str | None = None,
+    ) -> None:
+        _check_arguments(mode, patience, unit, min_delta)
+        self.monitor = monitor
+        self.mode: Mode = mode
+        self.patience = patience
+        self.unit: Unit = unit
+        self.min_delta = min_delta
+        self.restore = restore
+        self.dirpath = dirpath
+        self.progress = Progress()
+        self.best_metrics: dict[str, float] = {}
+        self.best_path: Path | None = None
+        self.stop_reason: str | None = None
+        self._weights: BestWeights | None = None
+        self._restored_state: dict[str, Any] | None = None
+        self._checks = 0
+        self._total_loss: Tensor | None = None
+
+    @property
+    def state_key(self) -> str:
+        """Distinguishes two of these callbacks on one trainer in a checkpoint."""
+        return f"{type(self).__qualname__}[{self.monitor},{self.mode}]"
+
+    # -- where it is checked ------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Takes its place: the weights go back after every checkpoint callback has seen the last ones."""
+        if stage != "fit":
+            return
+        require_whole_parameters(trainer.strategy, "BestLossStopping")
+        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
+        others = [callback for callback in typed_loosely.callbacks if not _belongs_to(callback, self)]
+        typed_loosely.callbacks = [*others, _PutBackLast(self)]  # a new list: Lightning is walking over the old one
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins anew, or where the checkpoint left off."""
+        self._weights = BestWeights(pl_module)
+        self.best_path = run_folder(trainer, self.dirpath) / "best.safetensors"
+        self.stop_reason, self._total_loss = None, None
+        state, self._restored_state = self._restored_state, None
+        if state is None:
+            self.progress, self.best_metrics, self._checks = Progress(), {}, 0
+        else:
+            self.progress, self._checks = Progress.from_dict(state["progress"]), state["checks"]
+            self.best_metrics = state["metrics"]
+            self._weights.take(state["weights"])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Checks a metric of training by steps; looks out for a training loss that is not finite."""
+        self._watch_training_loss(trainer, outputs)
+        if self.unit == "steps":
+            self._check_if_logged(trainer)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Copies what has been thawed since the best, just before it changes."""
+        if self._weights is not None:
+            self._weights.hold_thawed()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Checks a metric of validation."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        self._check_if_logged(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Checks a metric of training by epochs."""
+        if self.unit != "steps":
+            self._check_if_logged(trainer)
+        if self._checks == 0 and (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0:
+            raise ConfigError(
+                f"BestLossStopping watches {self.monitor!r}, which was not logged by the end of epoch "
+                f"{trainer.current_epoch}.{did_you_mean(self.monitor, sorted(trainer.callback_metrics), most=4)} "
+                f"Logged: {', '.join(sorted(trainer.callback_metrics)) or 'nothing'}."
+            )
+
+    # -- what a check does --------------------------------------------------------------------------------------------
+
+    def _check_if_logged(self, trainer: Trainer) -> None:
+        metrics = _logged_by_this_loop(trainer)
+        if self.monitor in metrics:
+            self._check(metrics, trainer)
+
+    def _check(self, metrics: dict[str, Tensor], trainer: Trainer) -> None:
+        assert self._weights is not None
+        assert self.best_path is not None
+        shared = float(trainer.strategy.reduce(metrics[self.monitor].detach().clone(), reduce_op="mean"))
+        now = Moment(epochs=trainer.current_epoch, steps=trainer.global_step, checks=self._checks)
+        self._checks += 1
+        if not math.isfinite(shared):
+            self._stop_not_finite(f"{self.monitor} is {shared}", trainer)
+            return
+        is_best = is_better(shared, self.progress.best, self.mode)
+        self.progress = after_check(self.progress, shared, now, self.mode, self.min_delta)
+        if is_best:
+            self.best_metrics = {name: float(metric) for name, metric in metrics.items()}
+            self._weights.capture(trainer.strategy.broadcast if trainer.world_size > 1 else lambda tensor: tensor)
+            if trainer.is_global_zero:
+                self._weights.write(self.best_path, self._metadata())
+        if patience_left(self.progress, now, self.patience, self.unit) == 0:
+            self._stop(f"{self.monitor} has not improved for {self.patience} {self.unit}", trainer)
+
+    def _watch_training_loss(self, trainer: Trainer, outputs: Any) -> None:
+        # Summed on the device and read only now and then, for reading waits for the device. A sum stays not finite.
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if not isinstance(loss, Tensor):
+            return
+        self._total_loss = loss.detach() if self._total_loss is None else self._total_loss + loss.detach()
+        if trainer.global_step % _LOSS_CHECK_STEPS == 0:
+            total = float(trainer.strategy.reduce(self._total_loss.clone(), reduce_op="mean"))
+            self._total_loss = None
+            if not math.isfinite(total):
+                self._stop_not_finite(f"the training loss is {total}", trainer)
+
+    def _stop_not_finite(self, what: str, trainer: Trainer) -> None:
+        where = f"at epoch {trainer.current_epoch}, step {trainer.global_step}"
+        if self.progress.best is None:
+            raise TrainingError(
+                f"Training stops: {what} {where}, before there was any best to keep. A lower learning rate, gradient "
+                "clipping, or a look at the data for values that are not finite usually mends it."
+            )
+        self._stop(f"{what} {where}; the best so far is kept", trainer)
+
+    def _stop(self, reason: str, trainer: Trainer) -> None:
+        self.stop_reason = reason
+        trainer.should_stop = True
+        rank_zero_info(f"Training stops: {reason}. Best {self.monitor}: {self.describe_best()}.")
+
+    # -- the best -----------------------------------------------------------------------------------------------------
+
+    def describe_best(self) -> str:
+        """The best value and where it was reached, in words."""
+        if self.progress.best is None or self.progress.best_at is None:
+            return "none"
+        return f"{self.progress.best:.6g} at epoch {self.progress.best_at.epochs}, step {self.progress.best_at.steps}"
+
+    def put_back(self, trainer: Trainer) -> None:
+        """Puts the best weights back, if there are any and `restore` asks for it, and logs their file and metrics."""
+        if self._weights is None or self.progress.best is None or self.progress.best_at is None:
+            return
+        if self.restore:
+            self._weights.put_back()
+            self._weights = None  # the module holds them now
+        for logger in run_loggers(trainer):
+            best = {f"best/{name}": value for name, value in self.best_metrics.items()}
+            logger.log_metrics(best, step=self.progress.best_at.steps)
+            if self.best_path is not None:
+                logger.log_file(self.best_path, "best")
+
+    def _metadata(self) -> dict[str, str]:
+        at = self.progress.best_at
+        assert at is not None
+        return {
+            "monitor": self.monitor,
+            "value": repr(self.progress.best),
+            "epoch": str(at.epochs),
+            "step": str(at.steps),
+            "metrics": json.dumps(self.best_metrics),
+        }
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been reached and the weights it was reached with; not the arguments, so that these can change."""
+        weights = self._weights.held() if self._weights is not None else {}
+        return {
+            "progress": self.progress.to_dict(),
+            "checks": self._checks,
+            "metrics": self.best_metrics,
+            "weights": weights,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the state for the start of the fit, when the module has its own weights back."""
+        self._restored_state = state_dict
+
+
+class _PutBackLast(Callback):
+    """Puts the best weights back after all other callbacks, checkpoint callbacks included, have seen the last ones."""
+
+    def __init__(self, stopping: BestLossStopping) -> None:
+        self.stopping = stopping
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.stopping.put_back(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stopping.put_back(trainer)
+
+
+def _belongs_to(callback: Callback, stopping: BestLossStopping) -> bool:
+    return isinstance(callback, _PutBackLast) and callback.stopping is stopping
+
+
+def _logged_by_this_loop(trainer: Trainer) -> dict[str, Tensor]:
+    # trainer.callback_metrics also holds values of earlier loops; a check must see only what is new.
+    results = trainer._results
+    if results is None:
+        return {}
+    on_step = trainer._logger_connector._first_loop_iter is not None
+    metrics = results.metrics(on_step)["callback"]
+    return {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
+
+
+def _check_arguments(mode: str, patience: int, unit: str, min_delta: float) -> None:
+    faults = []
+    if mode not in ("min", "max"):
+        faults.append(f"mode is {mode!r}; expected 'min' or 'max'")
+    if unit not in ("epochs", "steps", "checks"):
+        faults.append(f"unit is {unit!r}; expected 'epochs', 'steps' or 'checks'")
+    if patience < 1:
+        faults.append(f"patience is {patience}; expected at least 1")
+    if min_delta < 0 or not math.isfinite(min_delta):
+        faults.append(f"min_delta is {min_delta}; expected 0 or more")
+    if faults:
+        raise ConfigError("BestLossStopping cannot be used: " + "; ".join(faults) + ".")

@@ -1,0 +1,107 @@
+"""The weights of the best moment: held in memory as far as they can change, and on disk as safetensors."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+TensorMap = dict[str, Tensor]
+
+
+class BestWeights:
+    """A copy of what may have changed since the best moment.
+
+    A parameter that does not require a gradient cannot change, so it is copied only if and when it is thawed. Copies
+    lie in main memory whatever the device, for they serve the file as well.
+
+    Args:
+        module: The module whose state is held.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._held: TensorMap | None = None
+        self._thawed = -1
+
+    def capture(self, share: Callable[[Tensor], Tensor]) -> None:
+        """Takes the present weights as the best.
+
+        Args:
+            share: Makes a buffer the same on all processes; parameters are the same already.
+        """
+        buffers = {name for name, _ in self._module.named_buffers()}
+        self._held = {
+            name: _copy(share(tensor) if name in buffers else tensor)
+            for name, tensor in _state(self._module).items()
+            if tensor.requires_grad or name in buffers
+        }
+        self._thawed = self._count_trained()
+
+    def hold_thawed(self) -> None:
+        """Copies the parameters that have been thawed since the best moment; call it before each optimizer step."""
+        if self._held is None or (count := self._count_trained()) == self._thawed:
+            return
+        for name, tensor in _state(self._module).items():
+            if tensor.requires_grad and name not in self._held:
+                self._held[name] = _copy(tensor)
+        self._thawed = count
+
+    def put_back(self) -> None:
+        """Writes the held weights into the module, in place."""
+        state = _state(self._module)
+        with torch.no_grad():
+            for name, tensor in self.held().items():
+                state[name].copy_(tensor)
+
+    def write(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Writes the module's state of the best moment as one safetensors file, all of it or nothing."""
+        full = _state(self._module) | self.held()
+        write_atomically(full, path, metadata)
+
+    def held(self) -> TensorMap:
+        """The copies by name, for a checkpoint."""
+        return self._held or {}
+
+    def take(self, held: TensorMap) -> None:
+        """The inverse of `held`, after the module has been restored from the same checkpoint.
+
+        What was not held had not changed since the best moment, so the module's own tensors stand for it. Buffers are
+        copied now, since a forward pass may change them before the first optimizer step.
+        """
+        buffers = {name for name, _ in self._module.named_buffers()}
+        kept = {name: tensor for name, tensor in _state(self._module).items() if name in buffers}
+        self._held = {name: _copy(tensor) for name, tensor in (kept | held).items()}
+        self._thawed = -1
+
+    def _count_trained(self) -> int:
+        return sum(parameter.requires_grad for parameter in self._module.parameters())
+
+
+def write_atomically(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Writes tensors as safetensors to a temporary file beside `path` and moves it there when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    seen: set[int] = set()
+    tensors: TensorMap = {}
+    for name, tensor in state.items():
+        plain = tensor.detach().to("cpu").contiguous()
+        tensors[name] = plain.clone() if plain.data_ptr() in seen else plain  # safetensors refuses shared memory
+        seen.add(plain.data_ptr())
+    try:
+        save_file(tensors, partial, {"format": "pt", **metadata})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _state(module: nn.Module) -> TensorMap:
+    # The tensors themselves (state_dict detaches them), of what state_dict would save.
+    saved = module.state_dict(keep_vars=True)
+    return {name: tensor for name, tensor in saved.items() if isinstance(tensor, Tensor)}
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)

@@ -1,0 +1,44 @@
+"""The stages of the net inside a LightningModule, by the names that they have there."""
+
+from dataclasses import replace
+
+from lightning.pytorch import LightningModule
+
+from plt_nn.backbones import Stage, stages
+from plt_nn.errors import ConfigError, did_you_mean
+
+
+def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage]:
+    """The stages from input to head, their parameters and modules named as in the LightningModule.
+
+    Args:
+        pl_module: The module that holds the net.
+        net: The attribute that holds the net. Default: the one child that has parameters; with several such children
+            (`backbone` and `head`, say) all of them in the order in which they were registered, the last one ending
+            in the head.
+
+    Raises:
+        ConfigError: If there is no such attribute, or nothing with parameters.
+    """
+    children = {name: child for name, child in pl_module.named_children() if any(True for _ in child.parameters())}
+    if net is not None:
+        if net not in children:
+            raise ConfigError(
+                f"{type(pl_module).__name__} has no net with parameters in an attribute {net!r}."
+                f"{did_you_mean(net, children)}"
+            )
+        children = {net: children[net]}
+    if not children:
+        raise ConfigError(f"{type(pl_module).__name__} holds no net with parameters, so there is nothing to freeze.")
+    *bodies, (last, net_with_head) = children.items()
+    before = [_moved(stage, name, f"{name}.{stage.name}") for name, body in bodies for stage in stages(body)]
+    return before + [_moved(stage, last, stage.name) for stage in stages(net_with_head)]
+
+
+def _moved(stage: Stage, prefix: str, name: str) -> Stage:
+    return replace(
+        stage,
+        name=name,
+        parameters=tuple(f"{prefix}.{parameter}" for parameter in stage.parameters),
+        modules=tuple(f"{prefix}.{module}" if module else prefix for module in stage.modules),
+    )

@@ -1,0 +1,73 @@
+"""The rule of early stopping on the best loss. Pure: no Trainer, no weights."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, Self
+
+Unit = Literal["epochs", "steps", "checks"]
+Mode = Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point in training: epoch and optimizer step, and how many checks there have been before it; all from 0."""
+
+    epochs: int
+    steps: int
+    checks: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is remembered of all checks so far.
+
+    Args:
+        best: The best value ever reached; None before the first check.
+        best_at: Where it was reached.
+        counted: The last value that counted as an improvement, which is what `min_delta` is measured against.
+        counted_at: Where that was; patience is counted from here.
+    """
+
+    best: float | None = None
+    best_at: Moment | None = None
+    counted: float | None = None
+    counted_at: Moment | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, object]) -> Self:
+        """The inverse of `to_dict`."""
+        moments = {key: Moment(**at) for key in ("best_at", "counted_at") if isinstance(at := values[key], dict)}
+        return cls(**{**values, **moments})  # type: ignore[arg-type]  # the two spreads together are the four fields
+
+
+def is_better(value: float, than: float | None, mode: Mode, by: float = 0.0) -> bool:
+    """Whether `value` is strictly better by more than `by`; anything is better than None."""
+    if than is None:
+        return True
+    return value < than - by if mode == "min" else value > than + by
+
+
+def after_check(progress: Progress, value: float, now: Moment, mode: Mode, min_delta: float) -> Progress:
+    """What is remembered after a check.
+
+    The best is the best value ever reached, however small the gain; only a gain of more than `min_delta` renews
+    patience.
+    """
+    assert math.isfinite(value), "a value that is not finite ends training; it is never compared"
+    if is_better(value, progress.best, mode):
+        progress = replace(progress, best=value, best_at=now)
+    if is_better(value, progress.counted, mode, by=min_delta):
+        progress = replace(progress, counted=value, counted_at=now)
+    return progress
+
+
+def patience_left(progress: Progress, now: Moment, patience: int, unit: Unit) -> int:
+    """How many more units may pass without improvement; training stops at 0."""
+    if progress.counted_at is None:
+        return patience
+    passed: int = getattr(now, unit) - getattr(progress.counted_at, unit)
+    return max(0, patience - passed)

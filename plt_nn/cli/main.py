@@ -1,0 +1,81 @@
+"""`plt-nn`: finds the verb, imports only what it needs, and turns errors into sentences."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+
+from plt_nn.errors import ConfigError, PltNNError, did_you_mean
+
+DEBUG = "PLT_NN_DEBUG"  # an environment variable, so that the processes of a distributed run know it too
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line.
+
+    Args:
+        module: The module that has a function `run(argv) -> int`; imported when the verb is used.
+        summary: One line for the help.
+    """
+
+    module: str
+    summary: str
+
+
+VERBS = {
+    "fit": Verb("plt_nn.cli.train", "train a net as a YAML file says, and log the run"),
+    "validate": Verb("plt_nn.cli.train", "measure a net on the validation data"),
+    "test": Verb("plt_nn.cli.train", "measure a net on the test data"),
+    "predict": Verb("plt_nn.cli.train", "predict with a net"),
+    "ui": Verb("plt_nn.cli.ui", "open the MLflow UI on the runs in mlruns/"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `plt-nn`.
+
+    Args:
+        argv: The words after `plt-nn`. Default: those of this process.
+
+    Returns:
+        The exit status: 0, 1 when a run failed, 2 for a mistake in the call or the configuration, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--debug" in words:
+        words.remove("--debug")
+        os.environ[DEBUG] = "1"
+    try:
+        return _run(words)
+    except PltNNError as error:
+        if os.environ.get(DEBUG):
+            raise
+        print(f"plt-nn: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0].startswith("-"):
+        _parser().parse_args(words or ["--help"])
+        return 0
+    verb = VERBS.get(words[0])
+    if verb is None:
+        raise ConfigError(f"unknown verb {words[0]!r}.{did_you_mean(words[0], VERBS)}")
+    run: Callable[[list[str]], int] = import_module(verb.module).run
+    return run(words)
+
+
+def _parser() -> argparse.ArgumentParser:
+    verbs = "\n".join(f"  {name:<10}{verb.summary}" for name, verb in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="plt-nn",
+        usage="plt-nn VERB [--config FILE.yaml] [--KEY VALUE ...] [--debug]",
+        description="Fine-tune pretrained vision models on your own images with PyTorch Lightning.",
+        epilog=f"verbs:\n{verbs}\n\n`plt-nn VERB --help` tells what a verb takes. --debug shows tracebacks.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"plt-nn {version('plt-nn')}")
+    return parser

@@ -1,0 +1,117 @@
+"""The verbs of LightningCLI: fit, validate, test, predict."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_warn
+
+from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable
+from plt_nn.cli.check import check_config_files
+from plt_nn.errors import ConfigError
+from plt_nn.tracking import EmbeddedMLFlowLogger, masked
+
+_VERBS = ("fit", "validate", "test", "predict")
+
+
+def run(argv: list[str]) -> int:
+    """Runs one of the verbs.
+
+    Args:
+        argv: The verb and its words.
+
+    Raises:
+        ConfigError: For a mistake in the call or the configuration.
+    """
+    check_config_files(argv)
+    sys.argv[1:] = argv  # LightningCLI reads them there, and so do the processes that a distributed run starts
+    try:
+        with warnings.catch_warnings():
+            # Lightning calls a method that jsonargparse has renamed; who runs plt-nn can do nothing about it.
+            warnings.filterwarnings("ignore", message="(?s).*instantiate_classes")
+            _TrainCLI(
+                save_config_callback=_LogConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={"exit_on_error": False} | {verb: {"exit_on_error": False} for verb in _VERBS},
+            )
+    except (ArgumentError, MisconfigurationException) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    return 0
+
+
+class _TrainCLI(LightningCLI):
+    """LightningCLI with our defaults: the MLflow logger, a checkpoint to resume from, and the summary."""
+
+    def _parse_ckpt_path(self) -> None:
+        # LightningCLI would let the checkpoint's hyperparameters overrule the configuration.
+        pass
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self._get(self.config_init, "trainer")
+        if config.logger is None:
+            kwargs["logger"] = EmbeddedMLFlowLogger(self._experiment()) if self.subcommand == "fit" else False
+        callbacks = config.callbacks or []
+        kwargs["callbacks"] = [*(callbacks if isinstance(callbacks, list) else [callbacks]), *self._extra_callbacks()]
+        return super().instantiate_trainer(**kwargs)
+
+    def _extra_callbacks(self) -> list[Callback]:
+        config = self._get(self.config_init, "trainer")
+        given = config.callbacks or []
+        extra: list[Callback] = [PredictionTable()] if self.subcommand == "predict" else []
+        if self.subcommand == "fit":
+            extra.append(FitSummary())
+            wants_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run
+            if wants_checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
+                extra.append(ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False))
+        if weights := self._weights():
+            extra.append(LoadWeights(str(weights)))
+        return extra
+
+    def _weights(self) -> Path | None:
+        path = self._get(self.config, "ckpt_path")
+        return Path(path) if path is not None and str(path).endswith(".safetensors") else None
+
+    def _experiment(self) -> str:
+        files = self._get(self.config, "config") or []
+        return Path(str(files[0])).stem if files else "default"
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand != "fit" and kwargs.get("ckpt_path") is None:
+            rank_zero_warn(
+                f"{subcommand}: the net is as the configuration makes it; --ckpt_path gives trained weights."
+            )
+        if self._weights():
+            kwargs["ckpt_path"] = None
+        return kwargs
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit as error:
+            if self.trainer.interrupted:  # Lightning turns Ctrl-C into exit status 1
+                raise KeyboardInterrupt from error
+            raise
+
+
+class _LogConfig(SaveConfigCallback):
+    """Logs the resolved configuration, as YAML that can be run again and as parameters."""
+
+    parser: LightningArgumentParser
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        resolved = masked(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+        for logger in trainer.loggers:
+            if isinstance(logger, EmbeddedMLFlowLogger):
+                logger.log_text(yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
+                logger.log_hyperparams({key: value for key, value in resolved.items() if value is not None})

@@ -1,0 +1,44 @@
+"""What `configure_optimizers` of our modules returns."""
+
+from typing import Literal
+
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
+from torch import nn
+from torch.nn import Parameter
+
+from plt_nn.freezing import split_groups
+
+
+def optimizer_and_scheduler(
+    module: nn.Module,
+    optimizer: OptimizerCallable,
+    lr_scheduler: LRSchedulerCallable | None,
+    lr_interval: Literal["epoch", "step"],
+) -> OptimizerLRScheduler:
+    """An optimizer over all parameters, and its scheduler if there is one.
+
+    Vectors and scalars (biases, the scale and shift of norms) get no weight decay, as in timm's recipes.
+
+    Args:
+        module: The module whose parameters are trained, whether they require gradients now or not.
+        optimizer: Makes the optimizer from the parameters.
+        lr_scheduler: Makes the scheduler from the optimizer.
+        lr_interval: Whether the scheduler steps after each epoch or after each optimizer step.
+    """
+    made = optimizer(module.parameters())
+    if made.defaults.get("weight_decay"):
+        split_groups(made, [], _decay_label, key="decay")
+        for group in made.param_groups:
+            group["weight_decay"] = group["weight_decay"] if group["decay"] == "yes" else 0.0
+    if lr_scheduler is None:
+        return made
+    scheduler = lr_scheduler(made)
+    config: LRSchedulerConfigType = {"scheduler": scheduler, "interval": lr_interval}
+    if isinstance(scheduler, ReduceLROnPlateau):
+        config["monitor"] = scheduler.monitor
+    return {"optimizer": made, "lr_scheduler": config}
+
+
+def _decay_label(parameter: Parameter) -> str:
+    return "yes" if parameter.ndim > 1 else "no"

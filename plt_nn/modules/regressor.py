@@ -1,0 +1,117 @@
+"""A LightningModule that predicts numbers with any net."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanAbsoluteError, R2Score
+
+from plt_nn.errors import ConfigError, DataError, did_you_mean
+from plt_nn.modules.batches import apply, parts
+from plt_nn.modules.epoch_mean import EpochMean
+from plt_nn.modules.optimizers import optimizer_and_scheduler
+from plt_nn.modules.scores import Scores
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+
+
+class Regressor(LightningModule):
+    """Predicts numbers with any net that maps a batch to outputs of the targets' shape, `(N, targets)`.
+
+    Batches are `(x, y)` or `(x, y, index)` with `y` of shape `(N, targets)`.
+
+    Logs at every epoch: `train_loss`; `val_loss`, `val_mae`, `val_r2` (coefficient of determination, the mean over the
+    targets); the same with `test_`. All are means over samples, not batches, and over all processes.
+
+    Args:
+        net: The net.
+        loss: `mse` (mean squared error), `mae` (mean absolute error) or `huber` (Huber 1964, threshold 1).
+        optimizer: Makes the optimizer from the parameters; vectors (biases, norms) get no weight decay. Default: AdamW
+            with learning rate 1e-3.
+        lr_scheduler: Makes the learning-rate scheduler from the optimizer.
+        lr_interval: Whether the scheduler steps after each `epoch` or each optimizer `step`.
+
+    Raises:
+        ConfigError: For an unknown loss.
+        DataError: If the net's output has another shape than the targets.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: Literal["mse", "mae", "huber"] = "mse",
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_interval: Literal["epoch", "step"] = "epoch",
+    ) -> None:
+        super().__init__()
+        if loss not in _LOSSES:
+            raise ConfigError(f"loss is {loss!r}.{did_you_mean(loss, _LOSSES)}")
+        self.save_hyperparameters(ignore=["net", "optimizer", "lr_scheduler"])
+        self.net = net
+        self._loss = _LOSSES[loss]
+        self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
+        self.train_loss = EpochMean()
+        self.val_scores, self.test_scores = _scores("val"), _scores("test")
+
+    def forward(self, x: Any) -> Tensor:
+        """The predictions, of shape `(N, targets)`."""
+        return apply(self.net, x)
+
+    def training_step(self, batch: object, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        _, y, loss = self._losses(batch)
+        self.train_loss.update(loss, float(len(y)))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the epoch's training loss."""
+        self.log("train_loss", self.train_loss.complete(), prog_bar=True)
+
+    def validation_step(self, batch: object, batch_idx: int) -> None:
+        """Adds a batch to the validation metrics."""
+        self._evaluate(batch, self.val_scores)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation metrics."""
+        self.val_scores.log_to(self)
+
+    def test_step(self, batch: object, batch_idx: int) -> None:
+        """Adds a batch to the test metrics."""
+        self._evaluate(batch, self.test_scores)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the test metrics."""
+        self.test_scores.log_to(self)
+
+    def predict_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
+        """Values of shape `(N, targets)` and the samples' indices of shape `(N,)`."""
+        x, _, index = parts(batch)
+        return {"index": index, "values": self(x)}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """All parameters in one optimizer, frozen or not."""
+        return optimizer_and_scheduler(self.net, self._optimizer, self._lr_scheduler, self._lr_interval)
+
+    def _losses(self, batch: object) -> tuple[Tensor, Tensor, Tensor]:
+        x, y, _ = parts(batch)
+        output = self(x)
+        if output.shape != y.shape:  # broadcasting would train on (N, N) differences without a word
+            raise DataError(
+                f"The net's output has shape {tuple(output.shape)}, the targets have {tuple(y.shape)}; they must be "
+                "equal. Make the net with as many outputs as there are targets, and the targets of shape (N, targets)."
+            )
+        return output, y, self._loss(output, y)
+
+    def _evaluate(self, batch: object, scores: Scores) -> None:
+        output, y, loss = self._losses(batch)
+        scores.update(output, y, loss, float(len(y)))
+
+
+def _scores(stage: str) -> Scores:
+    return Scores(stage, {"mae": MeanAbsoluteError(), "r2": R2Score()})

@@ -1,0 +1,43 @@
+"""What a run was made with: versions, git commit, command line."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("plt-nn", "lightning", "torch", "torchvision", "timm", "torchmetrics", "mlflow", "numpy")
+
+
+def environment_tags() -> dict[str, str]:
+    """Tags for a run: `version/<package>`, `python`, `platform`, `command`, `seed`, and git's commit and state."""
+    tags = {f"version/{name}": found for name in _PACKAGES if (found := _version(name))}
+    tags |= {"python": platform.python_version(), "platform": platform.platform(), "command": shlex.join(sys.argv)}
+    if "PL_GLOBAL_SEED" in os.environ:
+        tags["seed"] = os.environ["PL_GLOBAL_SEED"]
+    return tags | git_tags()
+
+
+def git_tags() -> dict[str, str]:
+    """The commit of the working directory's repository and whether it has changes; nothing outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"git/commit": commit, "git/dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit: nothing to say
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,41 @@
+"""The embedded MLflow store: where things lie under `mlruns/`, and how it is opened."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder that holds an MLflow database, the artifacts and the checkpoints.
+
+    Args:
+        root: The folder, absolute.
+    """
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        """MLflow's address of the database."""
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, `EXPERIMENT/RUN/checkpoints` below it."""
+        return self.root / "checkpoints"
+
+    def artifacts(self, experiment: str) -> str:
+        """Where an experiment's artifacts lie, said explicitly: MLflow's default depends on the working directory."""
+        return (self.root / "artifacts" / experiment).as_uri()
+
+    def lock(self) -> FileLock:
+        """Held while the database is opened: two processes that create it at once break each other's migrations."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / ".lock")
+
+
+def store_at(folder: str | Path = "mlruns") -> Store:
+    """The store in a folder, which need not exist yet; relative to the working directory."""
+    return Store(Path(folder).absolute())

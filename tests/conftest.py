@@ -1,0 +1,22 @@
+"""Fixtures that several folders of tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A busy machine is no fault of the code.
+settings.register_profile("plt_nn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("plt_nn")
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of ant and bee photographs (`train/`, `val/`); skips where it is absent."""
+    default = Path(__file__).parents[2] / "shared" / "data" / "ants_bees"
+    folder = Path(os.environ.get("PLT_NN_PHOTOS", default))
+    if not (folder / "train").is_dir():
+        pytest.skip(f"the photographs are not at {folder} (set PLT_NN_PHOTOS to their folder)")
+    return folder
