@@ -1,6 +1,14 @@
 from .architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
 from .backbones import create_backbone, list_backbones, stages
-from .callbacks import BestLossStopping, FitSummary, FreezingSchedule, LoadWeights, Phase, PredictionTable
+from .callbacks import (
+    BestLossStopping,
+    FitSummary,
+    FreezingSchedule,
+    LoadWeights,
+    Phase,
+    PredictionTable,
+    SigtermTogether,
+)
 from .data import DigitsData, ImageFolderData, SyntheticRegressionData, TabularData
 from .modules import Classifier, Regressor
 from .tracking import EmbeddedMLFlowLogger
@@ -21,6 +29,7 @@ __all__ = [
     "RecurrentNet",
     "Regressor",
     "ResidualNet",
+    "SigtermTogether",
     "SyntheticRegressionData",
     "TabularData",
     "TransformerNet",

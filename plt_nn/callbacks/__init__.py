@@ -5,6 +5,15 @@ from plt_nn.callbacks.fit_summary import FitSummary
 from plt_nn.callbacks.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.load_weights import LoadWeights
 from plt_nn.callbacks.prediction_table import PredictionTable
+from plt_nn.callbacks.sigterm_together import SigtermTogether
 from plt_nn.freezing import Phase
 
-__all__ = ["BestLossStopping", "FitSummary", "FreezingSchedule", "LoadWeights", "Phase", "PredictionTable"]
+__all__ = [
+    "BestLossStopping",
+    "FitSummary",
+    "FreezingSchedule",
+    "LoadWeights",
+    "Phase",
+    "PredictionTable",
+    "SigtermTogether",
+]

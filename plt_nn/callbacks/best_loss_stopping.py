@@ -14,6 +14,7 @@ from plt_nn.callbacks.best_weights import BestWeights
 from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check, is_better, patience_left
 from plt_nn.callbacks.run_folder import run_folder
 from plt_nn.callbacks.run_logger import run_loggers
+from plt_nn.callbacks.sigterm_together import SigtermTogether
 from plt_nn.callbacks.strategies import require_whole_parameters
 from plt_nn.errors import ConfigError, TrainingError, did_you_mean
 
@@ -85,6 +86,8 @@ class BestLossStopping(Callback):
         require_whole_parameters(trainer.strategy, "BestLossStopping")
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
         others = [callback for callback in typed_loosely.callbacks if not _belongs_to(callback, self)]
+        if not any(isinstance(callback, SigtermTogether) for callback in others):
+            others.append(SigtermTogether())
         typed_loosely.callbacks = [*others, _PutBackLast(self)]  # a new list: Lightning is walking over the old one
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

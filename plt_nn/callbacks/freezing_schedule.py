@@ -85,7 +85,7 @@ class FreezingSchedule(Callback):
         """Enters the epoch's phase."""
         self._enter(phase_at(self.phases, trainer.current_epoch), trainer, pl_module)
         assert self.current is not None
-        pl_module.log("phase", float(self.current), prog_bar=True)
+        pl_module.log("phase", float(self.current), prog_bar=True, sync_dist=True)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Keeps the frozen part in eval mode, whoever called `.train()`."""

@@ -31,7 +31,12 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
     if not children:
         raise ConfigError(f"{type(pl_module).__name__} holds no net with parameters, so there is nothing to freeze.")
     *bodies, (last, net_with_head) = children.items()
-    before = [_moved(stage, name, f"{name}.{stage.name}") for name, body in bodies for stage in stages(body)]
+    before = [
+        _moved(stage, name, f"{name}.{stage.name}")
+        for name, body in bodies
+        for stage in stages(body)
+        if stage.parameters
+    ]
     return before + [_moved(stage, last, stage.name) for stage in stages(net_with_head)]
 
 

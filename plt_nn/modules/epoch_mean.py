@@ -1,5 +1,7 @@
 """A mean over an epoch that costs a training step almost nothing."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
@@ -16,7 +18,9 @@ class EpochMean(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.metric = MeanMetric(nan_strategy="disable")  # a NaN must show, not disappear
+        # A NaN is replaced by a NaN: it must show. ("disable" would say so plainly, but torchmetrics 1.9 then drops the
+        # weights: https://github.com/Lightning-AI/torchmetrics, MeanMetric._cast_and_nan_check_input.)
+        self.metric = MeanMetric(nan_strategy=math.nan)
         self._values: list[Tensor] = []
         self._weights: list[Tensor | float] = []
 

@@ -1,0 +1,80 @@
+"""After every kind of end the best weights are in memory on every process, on disk and in MLflow."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ENDS = {
+    "patience": "finished",
+    "max_epochs": "finished",
+    "exception": "RuntimeError",
+    "ctrl-c": "SystemExit",
+    "sigterm": "SIGTERMException",
+}
+STATUS = {
+    "patience": "FINISHED",
+    "max_epochs": "FINISHED",
+    "exception": "FAILED",
+    "ctrl-c": "FAILED",
+    "sigterm": "FAILED",
+}
+
+
+def run_job(ends: str, devices: int, folder: Path) -> None:
+    job = Path(__file__).with_name("ends_job.py")
+    command = [sys.executable, str(job), ends, str(devices), str(folder / "mlruns"), str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name != "PL_GLOBAL_SEED"}
+    done = subprocess.run(
+        command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reports of all ends in one process, and the store for those in two."""
+    folder = tmp_path_factory.mktemp("ends")
+    run_job(",".join(ENDS), 1, folder)
+    return folder
+
+
+def check(report: dict[str, Any], end: str) -> None:
+    assert report["ended"] == ENDS[end]
+    assert report["best_at"]["epochs"] == 3
+    assert report["in memory"] == pytest.approx(report["best"], rel=1e-6)
+    assert report["requires_grad"], "the net is given back as it was found"
+
+
+def check_process_0(report: dict[str, Any], end: str) -> None:
+    check(report, end)
+    assert report["on disk"] == pytest.approx(report["best"], rel=1e-6)
+    assert report["in MLflow"] == pytest.approx(report["best"], rel=1e-6)
+    assert report["status"] == STATUS[end]
+    assert report["last"] > 1.1 * report["best"], "the checkpoint to resume from holds the last weights, not the best"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ENDS)
+def test_one_process(end: str, folder: Path) -> None:
+    check_process_0(json.loads((folder / f"{end}-1-rank0.json").read_text()), end)
+
+
+@pytest.mark.slow
+@pytest.mark.multiprocess
+@pytest.mark.parametrize("end", ENDS)
+def test_two_processes(end: str, folder: Path) -> None:
+    run_job(end, 2, folder)
+    first = json.loads((folder / f"{end}-2-rank0.json").read_text())
+    check_process_0(first, end)
+    other = folder / f"{end}-2-rank1.json"
+    if end == "ctrl-c" and not other.exists():
+        return  # Lightning's process 0 kills the others after Ctrl-C
+    second = json.loads(other.read_text())
+    check(second, end)
+    assert second["best"] == first["best"]
+    assert second["in memory"] == first["in memory"]
