@@ -1,0 +1,63 @@
+"""Checks of a net's arguments: each returns the faults it found, so that one error can report them all."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from plt_nn.errors import ConfigError, did_you_mean
+
+
+def refuse(net: str, faults: Iterable[str]) -> None:
+    """Raise one error that lists every fault; do nothing when there is none.
+
+    Args:
+        net: The name of what cannot be built.
+        faults: The faults found, one sentence each.
+
+    Raises:
+        ConfigError: If there is at least one fault.
+    """
+    lines = [f"\n  - {fault}" for fault in faults]
+    if lines:
+        raise ConfigError(f"{net} cannot be built:{''.join(lines)}")
+
+
+def positive(**sizes: int | Sequence[int]) -> list[str]:
+    """Faults of arguments that must be whole numbers of at least 1, or lists of such numbers."""
+    faults = []
+    for name, size in sizes.items():
+        numbers, expected = (size, "whole numbers") if isinstance(size, Sequence) else ([size], "a whole number")
+        if not all(_is_positive(number) for number in numbers):
+            faults.append(f"{name} is {size!r}; expected {expected} of at least 1")
+    return faults
+
+
+def not_empty(**lists: Sequence[int]) -> list[str]:
+    """Faults of lists that must have at least one entry."""
+    return [f"{name} is empty; expected at least one number" for name, numbers in lists.items() if len(numbers) == 0]
+
+
+def probability(**rates: float) -> list[str]:
+    """Faults of arguments that must lie in [0, 1)."""
+    return [f"{name} is {rate!r}; expected 0 <= {name} < 1" for name, rate in rates.items() if not 0 <= rate < 1]
+
+
+def one_of(valid: Sequence[str], **words: str | None) -> list[str]:
+    """Faults of arguments that must be one of the `valid` words (or None, where the net allows it)."""
+    return [
+        f"{name} is {word!r}.{did_you_mean(word, valid)}"
+        for name, word in words.items()
+        if word is not None and word not in valid
+    ]
+
+
+def faults_of(function: Callable[..., object], *args: Any, **kwargs: Any) -> list[str]:
+    """The text of the `ConfigError` that a call raises, as a list of one; an empty list when it raises none."""
+    try:
+        function(*args, **kwargs)
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def _is_positive(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1

@@ -1,0 +1,44 @@
+"""Normalisation layers by name, for vectors and for images."""
+
+from collections.abc import Callable
+from functools import partial
+from math import gcd
+from typing import Literal, get_args
+
+from torch import nn
+
+from plt_nn.architectures.checks import one_of, refuse
+
+Norm = Literal["batch", "group", "layer"]
+
+
+def create_norm(name: Norm, features: int, images: bool = False) -> nn.Module:
+    """Build a normalisation layer.
+
+    Args:
+        name: `batch`; `group` (the largest number of groups up to 8 that divides 8 and `features`; Wu and He 2018,
+            https://arxiv.org/abs/1803.08494); `layer` (for images over channels and pixels: one group).
+        features: Number of features or channels.
+        images: True for inputs `(N, C, H, W)`, False for `(N, C)`. Default: False.
+
+    Raises:
+        ConfigError: If there is no such normalisation.
+    """
+    refuse("normalisation", one_of(get_args(Norm), norm=name))
+    return (_IMAGE_NORMS if images else _VECTOR_NORMS)[name](features)
+
+
+def _group_norm(features: int) -> nn.Module:
+    return nn.GroupNorm(gcd(8, features), features)
+
+
+_VECTOR_NORMS: dict[Norm, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm1d,
+    "group": _group_norm,
+    "layer": nn.LayerNorm,
+}
+_IMAGE_NORMS: dict[Norm, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "group": _group_norm,
+    "layer": partial(nn.GroupNorm, 1),
+}
