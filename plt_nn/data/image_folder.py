@@ -1,0 +1,193 @@
+"""A folder of images, one folder per class."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import nn
+
+from plt_nn.backbones import Preprocessing
+from plt_nn.data.class_folders import ClassFolders, Sample, scan_class_folders
+from plt_nn.data.faults import raise_faults, some_of
+from plt_nn.data.image_batches import ImageBatches, ImageFiles, default_num_workers, image_loader
+from plt_nn.data.images import find_bad_images
+from plt_nn.data.net_preprocessing import net_preprocessing
+from plt_nn.data.sampling import run_seed, sampler_for
+from plt_nn.errors import DataError
+
+STAGE_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+MANY_IMAGES = 5_000  # more take so long to check that it is announced
+
+
+class ImageFolderData(LightningDataModule):
+    """Images in one folder per class, prepared as the backbone's weights expect.
+
+    `root` holds the class folders, and validation (and test) images are split off by seed and class; or it holds
+    `train/`, `val/` (or `valid/`, `validation/`) and `test/`, each with the class folders. Classes are numbered in the
+    order of their sorted names. Any image that torchvision reads will do: grey, palette, RGBA, CMYK and 16-bit ones
+    become RGB, upright as their EXIF orientation says.
+
+    Before training each file is decoded once, so that a damaged one is found at the start and not after an hour.
+
+    Args:
+        root: The folder.
+        batch_size: Images per process and step; default 32.
+        image_size: Side of the square that the net sees, in pixels; default that of `preprocessing`.
+        augment: Transforms (torchvision v2) for the training images; default those of the preprocessing.
+        val_fraction: Share of each class held out for validation, unless there is a folder for it; default 0.2.
+        test_fraction: Share of each class held out for testing, unless there is a folder for it; default 0.
+        on_bad_image: `skip` warns of the files that cannot be read and goes on without them; `error` stops.
+        preprocessing: Size, interpolation, crop and normalisation; default that of the module's backbone, or for a net
+            without one that of ImageNet at 224 pixels.
+        num_workers: Processes that read images; default the processor cores per training process, 8 at most.
+        split_seed: Seed of the split; default 0.
+
+    Raises:
+        DataError: At `setup`: everything that is wrong with the folder, at once.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        batch_size: int = 32,
+        image_size: int | None = None,
+        augment: list[nn.Module] | None = None,
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.0,
+        on_bad_image: Literal["skip", "error"] = "skip",
+        preprocessing: Preprocessing | None = None,
+        num_workers: int | None = None,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root).expanduser()
+        self.batch_size = batch_size
+        self.image_size = image_size
+        self.augment = augment
+        self.fractions = (val_fraction, test_fraction)
+        self.on_bad_image = on_bad_image
+        self.preprocessing = preprocessing
+        self.num_workers = num_workers
+        self.split_seed = split_seed
+        self.samples: dict[str, list[Sample]] = {}
+        self.bad_images = 0
+        self._folders: ClassFolders | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find and check the images that the stage needs: `fit`, `validate`, `test` or `predict`; None: all."""
+        if self._folders is None:
+            self._folders = scan_class_folders(self.root, *self.fractions, self.split_seed)
+            for warning in self._folders.warnings:
+                rank_zero_warn(warning)
+        preprocessing = self.preprocessing or net_preprocessing(self.trainer) or Preprocessing()
+        self.preprocessing_used = preprocessing.with_size(self.image_size) if self.image_size else preprocessing
+        found = self._folders.samples
+        wanted = (self._predict_split(),) if stage == "predict" else STAGE_SPLITS.get(stage or "", tuple(found))
+        unchecked = {split: found[split] for split in wanted if split in found and split not in self.samples}
+        if unchecked:
+            self.samples |= self._readable(unchecked)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes in the order of their codes."""
+        return self._scanned.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def class_counts(self) -> dict[str, list[int]]:
+        """Split name -> number of readable images of each class, for the splits set up so far."""
+        return {
+            split: torch.bincount(_labels(samples), minlength=self.num_classes).tolist()
+            for split, samples in self.samples.items()
+        }
+
+    @property
+    def paths(self) -> dict[str, list[Path]]:
+        """Split name -> the file of each sample index, for the splits set up so far."""
+        return {split: [path for path, _ in samples] for split, samples in self.samples.items()}
+
+    def describe(self) -> dict[str, str | int | float]:
+        """Plain facts for the record of a run."""
+        size = self.preprocessing_used.size
+        facts: dict[str, str | int | float] = {
+            "root": str(self.root),
+            "classes": self.num_classes,
+            "image_size": size if isinstance(size, int) else "x".join(map(str, size)),
+            "bad_images": self.bad_images,
+        }
+        return facts | {f"{split}_samples": len(samples) for split, samples in self.samples.items()}
+
+    def train_dataloader(self) -> ImageBatches:
+        """Shuffled and augmented training images."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> ImageBatches | list[ImageBatches]:
+        """Validation images in order; an empty list where nothing is held out."""
+        return self._loader("val") if "val" in self.samples else []
+
+    def test_dataloader(self) -> ImageBatches:
+        """Test images in order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> ImageBatches:
+        """The test images, or without any the validation images, in order."""
+        return self._loader(self._predict_split())
+
+    @property
+    def _scanned(self) -> ClassFolders:
+        if self._folders is None:
+            raise DataError("The image folder has not been read yet: call setup() first.")
+        return self._folders
+
+    def _predict_split(self) -> str:
+        return "test" if "test" in self._scanned.samples else "val"
+
+    def _loader(self, split: str) -> ImageBatches:
+        if split not in self.samples:
+            raise DataError(
+                f"{self.root} has no {split} images: add a folder {split}/ or set {split}_fraction above 0."
+            )
+        training, samples, preprocessing = split == "train", self.samples[split], self.preprocessing_used
+        transform = preprocessing.training_transform(self.augment) if training else preprocessing.evaluation_transform()
+        files = ImageFiles([path for path, _ in samples], _labels(samples), transform, run_seed())
+        workers = default_num_workers(self.trainer) if self.num_workers is None else self.num_workers
+        return image_loader(files, sampler_for(self.trainer, len(files), self.batch_size, training), workers)
+
+    def _readable(self, samples: dict[str, list[Sample]]) -> dict[str, list[Sample]]:
+        """The samples without those whose files cannot be read; the same on all ranks."""
+        paths = [path for split in samples.values() for path, _ in split]
+        if len(paths) > MANY_IMAGES:
+            rank_zero_info(f"Checking that the {len(paths)} images in {self.root} can be read ...")
+        bad = find_bad_images(paths) if self.trainer is None or self.trainer.is_global_zero else {}
+        if self.trainer is not None:
+            bad = self.trainer.strategy.broadcast(bad)
+        listed = "".join(f"\n  - {reason}" for reason in bad.values())
+        if bad and self.on_bad_image == "error":
+            raise DataError(f"{len(bad)} of {len(paths)} images in {self.root} cannot be read:{listed}")
+        if bad:
+            rank_zero_warn(f"{len(bad)} of {len(paths)} images in {self.root} cannot be read and are left out:{listed}")
+        self.bad_images += len(bad)
+        left = {name: [sample for sample in split if sample[0] not in bad] for name, split in samples.items()}
+        raise_faults(f"The image folder {self.root}", _emptied(left, self.class_names))
+        return left
+
+
+def _labels(samples: list[Sample]) -> torch.Tensor:
+    return torch.tensor([code for _, code in samples], dtype=torch.int64)
+
+
+def _emptied(samples: dict[str, list[Sample]], class_names: list[str]) -> list[str]:
+    """What lacks samples now that the unreadable files are left out."""
+    faults = [f"none of its {split} images can be read." for split, left in samples.items() if not left]
+    if "train" in samples:
+        present = {code for _, code in samples["train"]}
+        gone = [name for code, name in enumerate(class_names) if code not in present]
+        if gone:
+            faults.append(f"no training image of the class(es) {some_of(gone)} can be read.")
+    return faults

@@ -1,0 +1,142 @@
+"""Which samples each process reads, in which order and in which batches."""
+
+import math
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
+
+from plt_nn.errors import ConfigError, DataError
+
+
+def sampler_for(trainer: Trainer | None, size: int, batch_size: int, training: bool) -> "EpochBatches":
+    """The sampler of one split for this process of `trainer`; without a trainer, for the only process.
+
+    Args:
+        trainer: The trainer that will read the split.
+        size: Number of samples in the split.
+        batch_size: Samples per process and step.
+        training: Shuffle anew in each epoch; otherwise keep the order.
+    """
+    if trainer is None:
+        return EpochBatches(size, batch_size, shuffle=training, seed=run_seed())
+    return EpochBatches(
+        size,
+        batch_size,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+        shuffle=training,
+        seed=run_seed(),
+        same_every_epoch=getattr(trainer, "overfit_batches", 0) > 0,
+    )
+
+
+def run_seed() -> int:
+    """The seed that `lightning.seed_everything` was given, or 0; Lightning's own samplers read the same variable."""
+    return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+
+class Draw(NamedTuple):
+    """The samples of one batch, and the epoch for which they were drawn (random transforms depend on it)."""
+
+    epoch: int
+    indices: list[int]
+
+
+class EpochBatches(DistributedSampler[Any], SequentialSampler):
+    """Yields whole batches of sample indices for one of several processes.
+
+    With `shuffle`, rank r of W takes every W-th sample of one permutation, so that the k-th batches of all ranks
+    together are the k-th batch that one process with W times the batch size would take. The last batch may be short;
+    where W does not divide the size, the first samples of the permutation fill up the last places.
+
+    Without `shuffle`, each rank takes one contiguous share, cut into near-equal batches. No sample is read twice, none
+    is left out, and all ranks have the same number of batches, so that they can exchange numbers in every step.
+
+    It is a `DistributedSampler` because Lightning replaces any other in distributed training, and a
+    `SequentialSampler` because Lightning replaces any other for `Trainer(overfit_batches=...)`.
+
+    Args:
+        size: Number of samples in the split.
+        batch_size: Most samples in a batch. (Without `shuffle`, `batch_size=1` and W not dividing the size, some
+            batches hold two, for the ranks' numbers of batches to be equal.)
+        rank: This process; default 0.
+        world_size: Number of processes; default 1.
+        shuffle: Draw a new permutation in each epoch; default False.
+        seed: Seed of the permutations; epoch e uses seed + e.
+        same_every_epoch: Draw the permutation of epoch 0 in every epoch; default False.
+
+    Raises:
+        ConfigError: `batch_size` is less than 1.
+        DataError: There are no samples, or without `shuffle` fewer than there are processes.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = False,
+        seed: int = 0,
+        same_every_epoch: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        if size < (1 if shuffle else world_size):
+            raise DataError(
+                f"A split of {size} samples cannot be shared among {world_size} process(es) without reading a sample"
+                " twice: use fewer processes or more samples."
+            )
+        everything = cast("Dataset[Any]", range(size))  # DistributedSampler asks for its length alone
+        super().__init__(everything, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)
+        self.size, self.batch_size, self.same_every_epoch = size, batch_size, same_every_epoch
+        self.done = 0  # batches handed out in this epoch; counted by the loader, as a worker may be ahead of it
+        self._resume_at = (-1, 0)
+
+    def __len__(self) -> int:
+        """Number of batches of this rank, the same on all ranks."""
+        share = math.ceil(self.size / self.num_replicas)
+        batches = math.ceil(share / self.batch_size)
+        return batches if self.shuffle else min(batches, self.size // self.num_replicas)
+
+    def __iter__(self) -> Iterator[Any]:
+        # A generator, because a DataLoader with workers makes two iterators and uses one.
+        begin = self.begin()
+        for batch in self.cut(self.order())[begin:]:
+            yield Draw(self.epoch, batch.tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is drawn next; Lightning calls this before each epoch."""
+        self.epoch = 0 if self.same_every_epoch else epoch
+
+    def order(self) -> Tensor:
+        """The indices that this rank reads in this epoch, int64 `(samples of this rank,)`."""
+        if not self.shuffle:
+            return torch.arange(self.size).tensor_split(self.num_replicas)[self.rank]
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        drawn = torch.randperm(self.size, generator=generator).repeat(math.ceil(self.total_size / self.size))
+        return drawn[self.rank : self.total_size : self.num_replicas]
+
+    def cut(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Cut a tensor whose rows are in the order of `order()` into one view for each batch."""
+        return torch.split(rows, self.batch_size) if self.shuffle else rows.tensor_split(len(self))
+
+    def begin(self) -> int:
+        """The batch at which to begin: 0, or after a resume the first that had not been trained on."""
+        epoch, done = self._resume_at
+        self._resume_at = (-1, 0)
+        self.done = done if epoch == self.epoch else 0
+        return self.done
+
+    def state_dict(self) -> dict[str, int]:
+        """How far training has come in this epoch."""
+        return {"epoch": self.epoch, "done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next pass through the epoch of `state` begin where `state` was taken."""
+        self._resume_at = (state["epoch"], state["done"])

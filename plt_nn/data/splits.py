@@ -1,0 +1,74 @@
+"""Splits of a labelled data set that keep each class's share."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from plt_nn.data.faults import some_of
+from plt_nn.errors import ConfigError
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Check the shares of the data that are held out of training.
+
+    Args:
+        fractions: Split name -> share of the data.
+
+    Raises:
+        ConfigError: A share is not in [0, 1), or nothing is left to train on.
+    """
+    if all(0.0 <= fraction < 1.0 for fraction in fractions.values()) and sum(fractions.values()) < 1.0:
+        return
+    received = ", ".join(f"{name}_fraction={fraction}" for name, fraction in fractions.items())
+    raise ConfigError(f"{received}: each must be at least 0, and their sum less than 1 so that training gets the rest.")
+
+
+def size_faults(class_names: Sequence[str], labels: Tensor, fractions: Mapping[str, float]) -> list[str]:
+    """Say which classes have too few samples for `stratified_split` to leave one to train on.
+
+    Args:
+        class_names: The name of each class code.
+        labels: Class code of each sample, int64 `(N,)`.
+        fractions: Split name -> share of each class.
+
+    Returns:
+        One sentence that names them, or nothing.
+    """
+    sizes = dict(zip(class_names, torch.bincount(labels, minlength=len(class_names)).tolist(), strict=True))
+    small = [name for name, size in sizes.items() if 0 < size <= sum(_held_out(size, f) for f in fractions.values())]
+    if not small:
+        return []
+    shares = " and ".join(f"{name}_fraction={fraction}" for name, fraction in fractions.items() if fraction)
+    return [
+        f"too few samples of the class(es) {some_of(small)} ({sizes[small[0]]} of {small[0]!r}) to hold out {shares}"
+        " and still have one to train on. Add samples, remove the class(es), or hold out less."
+    ]
+
+
+def stratified_split(labels: Tensor, fractions: Mapping[str, float], seed: int) -> dict[str, Tensor]:
+    """Split the samples so that each split has near the same share of each class, and at least one sample of it.
+
+    Args:
+        labels: Class code of each sample, int64 `(N,)`; all zero for a split without regard to classes. No class may
+            be too small (`size_faults`).
+        fractions: Split name -> share of each class; a share of 0 gives no split.
+        seed: Seed of the choice.
+
+    Returns:
+        Split name -> ascending sample indices, int64; the rest is named `train`, and comes first.
+    """
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    parts: dict[str, list[Tensor]] = {name: [] for name in ("train", *fractions)}
+    for code in torch.unique(labels).tolist():
+        members = shuffled[labels[shuffled] == code]
+        held_out = [_held_out(len(members), fraction) for fraction in fractions.values()]
+        pieces = torch.split(members, [len(members) - sum(held_out), *held_out])
+        for part, piece in zip(parts.values(), pieces, strict=True):
+            part.append(piece)
+    indices = {name: torch.cat(pieces).sort().values for name, pieces in parts.items()}
+    return {name: chosen for name, chosen in indices.items() if len(chosen)}
+
+
+def _held_out(size: int, fraction: float) -> int:
+    return max(1, round(size * fraction)) if fraction else 0

@@ -1,0 +1,72 @@
+"""The worked example of the lesson: a curve with noise, made up on the spot."""
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from plt_nn.data.tensors import TensorBatches, TensorSplit, tensor_loader
+from plt_nn.errors import ConfigError
+
+
+class SyntheticRegressionData(LightningDataModule):
+    """Samples of y = 2 x0^3 + 0.5 x1^2 + noise e, with x0, x1 and e drawn from the standard normal distribution.
+
+    Args:
+        samples: Number of training samples; default 100.
+        noise: Standard deviation of what no net can predict; default 0.5, so the best possible MSE is 0.25.
+        val_samples: Number of validation samples, drawn in addition from the same law; default 100.
+        batch_size: Samples per process and step; default 32.
+        data_seed: Seed of the samples; default 0.
+
+    Raises:
+        ConfigError: There is no sample, or the noise is negative.
+    """
+
+    num_classes: None = None
+    class_names: None = None
+    num_features = 2
+
+    def __init__(
+        self, samples: int = 100, noise: float = 0.5, val_samples: int = 100, batch_size: int = 32, data_seed: int = 0
+    ) -> None:
+        super().__init__()
+        if min(samples, val_samples) < 1 or noise < 0:
+            raise ConfigError(
+                f"samples={samples}, val_samples={val_samples}, noise={noise}: expected at least one sample of each"
+                " kind and a noise of at least 0."
+            )
+        self.sizes = {"train": samples, "val": val_samples}
+        self.noise = noise
+        self.batch_size = batch_size
+        self.data_seed = data_seed
+        self.splits: dict[str, TensorSplit] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Draw the samples."""
+        self.splits = {
+            name: _draw(size, self.noise, seed=2 * self.data_seed + half)  # no two data seeds share samples
+            for half, (name, size) in enumerate(self.sizes.items())
+        }
+
+    def describe(self) -> dict[str, str | int | float]:
+        """Plain facts for the record of a run."""
+        facts: dict[str, str | int | float] = {"noise": self.noise, "data_seed": self.data_seed}
+        return facts | {f"{name}_samples": size for name, size in self.sizes.items()}
+
+    def train_dataloader(self) -> TensorBatches:
+        """Shuffled training samples."""
+        return tensor_loader(self.splits, "train", self.batch_size, self.trainer)
+
+    def val_dataloader(self) -> TensorBatches:
+        """Validation samples in order."""
+        return tensor_loader(self.splits, "val", self.batch_size, self.trainer)
+
+    def predict_dataloader(self) -> TensorBatches:
+        """The validation samples in order."""
+        return self.val_dataloader()
+
+
+def _draw(size: int, noise: float, seed: int) -> TensorSplit:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(size, 2, generator=generator)
+    signal = 2.0 * x[:, :1] ** 3 + 0.5 * x[:, 1:] ** 2
+    return TensorSplit(x, signal + noise * torch.randn(size, 1, generator=generator))

@@ -1,0 +1,142 @@
+"""A table from a CSV or Parquet file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from plt_nn.data.faults import raise_faults
+from plt_nn.data.splits import check_fractions, size_faults, stratified_split
+from plt_nn.data.tensors import TensorBatches, TensorSplit, class_counts, tensor_loader
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from plt_nn.data.table_encoding import TableEncoder
+
+
+class TabularData(LightningDataModule):
+    """Rows of a table as vectors, to predict one column from others.
+
+    Numeric columns are standardised, and categorical ones encoded as one-hot, by what the training rows alone show.
+
+    Args:
+        path: A CSV file (with a header; may be compressed) or a Parquet file.
+        target: The column to predict.
+        task: `classification`: the target's distinct values are the classes, sorted; y is int64 `(N,)`.
+            `regression`: y is the target as it stands, float32 `(N, 1)`.
+        numeric: The columns taken as numbers; default all that are neither the target nor categorical.
+        categorical: The columns taken as categories; default none.
+        val_fraction: Share of the rows held out for validation, for classification of each class; default 0.2.
+        test_fraction: Share held out for testing; default 0.
+        missing: What to do with missing values of features. `error` stops; `mean` takes a numeric column's training
+            mean, and lets a categorical value belong to no category.
+        batch_size: Rows per process and step; default 32.
+        split_seed: Seed of the split; default 0.
+
+    Raises:
+        ConfigError: A fraction is out of range.
+        DataError: At `setup`: everything that is wrong with the table, at once.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        target: str,
+        task: Literal["classification", "regression"] = "classification",
+        numeric: list[str] | None = None,
+        categorical: list[str] | None = None,
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.0,
+        missing: Literal["error", "mean"] = "error",
+        batch_size: int = 32,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        check_fractions(self.fractions)
+        self.path = Path(path).expanduser()
+        self.target = target
+        self.task = task
+        self.numeric = numeric
+        self.categorical = categorical
+        self.missing = missing
+        self.batch_size = batch_size
+        self.split_seed = split_seed
+        self.splits: dict[str, TensorSplit] = {}
+        self.class_names: list[str] | None = None
+        self.encoder: TableEncoder | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, check, split and encode the table, once."""
+        if self.splits:
+            return
+        from plt_nn.data.table_encoding import fit_encoder
+        from plt_nn.data.tables import choose_columns, read_table, table_faults
+
+        frame = read_table(self.path)
+        columns = choose_columns(frame, self.target, self.numeric, self.categorical)
+        subject = f"The table {self.path}"
+        raise_faults(subject, table_faults(frame, columns, self.task, self.missing))
+        y, strata, self.class_names = _targets(frame[self.target], self.task)
+        raise_faults(subject, size_faults(self.class_names or ["any"], strata, self.fractions))
+        chosen = stratified_split(strata, self.fractions, self.split_seed)
+        rows = {name: frame.iloc[indices.numpy()] for name, indices in chosen.items()}
+        self.encoder = fit_encoder(rows["train"], columns.numeric, columns.categorical)
+        self.splits = {name: TensorSplit(self.encoder.encode(rows[name]), y[chosen[name]]) for name in chosen}
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None for regression."""
+        return None if self.class_names is None else len(self.class_names)
+
+    @property
+    def class_counts(self) -> dict[str, list[int]] | None:
+        """Split name -> number of rows of each class; None for regression."""
+        return None if self.class_names is None else class_counts(self.splits, len(self.class_names))
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The name of each element of an input: `column`, or `column=value` for a category."""
+        return [] if self.encoder is None else self.encoder.feature_names
+
+    @property
+    def num_features(self) -> int:
+        """Length of an input."""
+        return len(self.feature_names)
+
+    def describe(self) -> dict[str, str | int | float]:
+        """Plain facts for the record of a run."""
+        facts: dict[str, str | int | float] = {"path": str(self.path), "target": self.target}
+        if self.class_names is not None:
+            facts["classes"] = len(self.class_names)
+        sizes = {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
+        return facts | {"features": self.num_features} | sizes
+
+    def train_dataloader(self) -> TensorBatches:
+        """Shuffled training rows."""
+        return tensor_loader(self.splits, "train", self.batch_size, self.trainer)
+
+    def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
+        """Validation rows in order; an empty list where nothing is held out."""
+        return tensor_loader(self.splits, "val", self.batch_size, self.trainer) if "val" in self.splits else []
+
+    def test_dataloader(self) -> TensorBatches:
+        """Test rows in order."""
+        return tensor_loader(self.splits, "test", self.batch_size, self.trainer)
+
+    def predict_dataloader(self) -> TensorBatches:
+        """The test rows, or without any the validation rows, in order."""
+        return tensor_loader(self.splits, "test" if "test" in self.splits else "val", self.batch_size, self.trainer)
+
+
+def _targets(target: "pd.Series[float]", task: str) -> tuple[Tensor, Tensor, list[str] | None]:
+    """The targets, the class of each row for the split, and the names of the classes (None for regression)."""
+    if task == "regression":
+        values = torch.tensor(target.to_numpy(dtype="float64"), dtype=torch.float32).unsqueeze(1)
+        return values, torch.zeros(len(values), dtype=torch.int64), None
+    codes, classes = target.factorize(sort=True)
+    labels = torch.tensor(codes, dtype=torch.int64)
+    return labels, labels, [str(value) for value in classes]

@@ -1,0 +1,92 @@
+"""Batches from tensors that lie in memory, gathered by index instead of sample by sample."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from plt_nn.data.batch import Batch
+from plt_nn.data.sampling import EpochBatches, sampler_for
+from plt_nn.errors import DataError
+
+
+class TensorSplit(NamedTuple):
+    """The samples of one split.
+
+    Attributes:
+        x: The inputs `(N, ...)`.
+        y: The targets: class codes, int64 `(N,)`, or values, float32 `(N, 1)`.
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+def tensor_loader(
+    splits: Mapping[str, TensorSplit], name: str, batch_size: int, trainer: Trainer | None
+) -> "TensorBatches":
+    """The loader of one split for this process of `trainer`: shuffled for `train`, in order for the others.
+
+    Raises:
+        DataError: There is no such split.
+    """
+    if name not in splits:
+        raise DataError(f"There is no {name} split (there are: {', '.join(splits)}): set {name}_fraction above 0.")
+    x, y = splits[name]
+    return TensorBatches(x, y, sampler_for(trainer, len(x), batch_size, training=name == "train"))
+
+
+def class_counts(splits: Mapping[str, TensorSplit], num_classes: int) -> dict[str, list[int]]:
+    """Split name -> number of samples of each class."""
+    return {name: torch.bincount(split.y, minlength=num_classes).tolist() for name, split in splits.items()}
+
+
+class TensorBatches:
+    """A loader that gathers a whole epoch by one `index_select` and hands out views of it; in order, it copies nothing.
+
+    Lightning takes it as it is: it asks a loader that is no `DataLoader` for its length, an iterator and
+    `sampler.set_epoch`, and never replaces its sampler. It is resumable in the middle of an epoch.
+
+    Args:
+        x: The inputs `(N, ...)`.
+        y: The targets `(N, ...)`.
+        sampler: The order of the samples and the batches; of size N.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, sampler: EpochBatches) -> None:
+        assert len(x) == len(y) == sampler.size
+        self.x, self.y, self.sampler = x, y, sampler
+        self.batch_sampler = None  # Lightning looks here in whatever has a sampler
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator, because Lightning asks for the iterator before it tells the sampler the epoch.
+        sampler = self.sampler
+        begin, order = sampler.begin(), sampler.order()
+        batches = zip(
+            sampler.cut(_rows(self.x, order, sampler)),
+            sampler.cut(_rows(self.y, order, sampler)),
+            sampler.cut(order),
+            strict=True,
+        )
+        for batch in list(batches)[begin:]:
+            sampler.done += 1
+            yield Batch(*batch)
+
+    def state_dict(self) -> dict[str, int]:
+        """How far training has come in this epoch."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the epoch of `state` where `state` was taken."""
+        self.sampler.load_state_dict(state)
+
+
+def _rows(data: Tensor, order: Tensor, sampler: EpochBatches) -> Tensor:
+    if sampler.shuffle:
+        return data.index_select(0, order)
+    return data.narrow(0, int(order[0]), len(order))  # an unshuffled share is contiguous
