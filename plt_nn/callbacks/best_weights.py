@@ -23,6 +23,7 @@ class BestWeights:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
+        self._parameters = list(module.parameters())  # walking over the modules at every step would take longer than it
         self._held: TensorMap | None = None
         self._thawed = -1
 
@@ -77,7 +78,7 @@ class BestWeights:
         self._thawed = -1
 
     def _count_trained(self) -> int:
-        return sum(parameter.requires_grad for parameter in self._module.parameters())
+        return sum(parameter.requires_grad for parameter in self._parameters)
 
 
 def write_atomically(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 import torch
 from lightning.pytorch import LightningDataModule
 
-from plt_nn.data.tensors import TensorBatches, TensorSplit, tensor_loader
+from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, tensor_loader
 from plt_nn.errors import ConfigError
 
 
@@ -14,7 +14,7 @@ class SyntheticRegressionData(LightningDataModule):
         samples: Number of training samples; default 100.
         noise: Standard deviation of what no net can predict; default 0.5, so the best possible MSE is 0.25.
         val_samples: Number of validation samples, drawn in addition from the same law; default 100.
-        batch_size: Samples per process and step; default 32.
+        batch_size: Samples per process and training step; default 32.
         data_seed: Seed of the samples; default 0.
 
     Raises:
@@ -54,11 +54,11 @@ class SyntheticRegressionData(LightningDataModule):
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training samples."""
-        return tensor_loader(self.splits, "train", self.batch_size, self.trainer)
+        return tensor_loader(self.splits, "train", self.batch_size, self.trainer, ROWS_AT_ONCE)
 
     def val_dataloader(self) -> TensorBatches:
         """Validation samples in order."""
-        return tensor_loader(self.splits, "val", self.batch_size, self.trainer)
+        return tensor_loader(self.splits, "val", self.batch_size, self.trainer, ROWS_AT_ONCE)
 
     def predict_dataloader(self) -> TensorBatches:
         """The validation samples in order."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plt_nn.data.faults import raise_faults
 from plt_nn.data.splits import check_fractions, size_faults, stratified_split
-from plt_nn.data.tensors import TensorBatches, TensorSplit, class_counts, tensor_loader
+from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, class_counts, tensor_loader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,19 +117,25 @@ class TabularData(LightningDataModule):
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training rows."""
-        return tensor_loader(self.splits, "train", self.batch_size, self.trainer)
+        return tensor_loader(self.splits, "train", self.batch_size, self.trainer, ROWS_AT_ONCE)
 
     def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
         """Validation rows in order; an empty list where nothing is held out."""
-        return tensor_loader(self.splits, "val", self.batch_size, self.trainer) if "val" in self.splits else []
+        return (
+            tensor_loader(self.splits, "val", self.batch_size, self.trainer, ROWS_AT_ONCE)
+            if "val" in self.splits
+            else []
+        )
 
     def test_dataloader(self) -> TensorBatches:
         """Test rows in order."""
-        return tensor_loader(self.splits, "test", self.batch_size, self.trainer)
+        return tensor_loader(self.splits, "test", self.batch_size, self.trainer, ROWS_AT_ONCE)
 
     def predict_dataloader(self) -> TensorBatches:
         """The test rows, or without any the validation rows, in order."""
-        return tensor_loader(self.splits, "test" if "test" in self.splits else "val", self.batch_size, self.trainer)
+        return tensor_loader(
+            self.splits, "test" if "test" in self.splits else "val", self.batch_size, self.trainer, ROWS_AT_ONCE
+        )
 
 
 def _targets(target: "pd.Series[float]", task: str) -> tuple[Tensor, Tensor, list[str] | None]:

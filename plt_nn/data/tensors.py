@@ -11,6 +11,9 @@ from plt_nn.data.batch import Batch
 from plt_nn.data.sampling import EpochBatches, sampler_for
 from plt_nn.errors import DataError
 
+# Rows of a table are so small that a batch costs what it costs to make, not what is in it.
+ROWS_AT_ONCE = 4096
+
 
 class TensorSplit(NamedTuple):
     """The samples of one split.
@@ -25,9 +28,20 @@ class TensorSplit(NamedTuple):
 
 
 def tensor_loader(
-    splits: Mapping[str, TensorSplit], name: str, batch_size: int, trainer: Trainer | None
+    splits: Mapping[str, TensorSplit],
+    name: str,
+    batch_size: int,
+    trainer: Trainer | None,
+    evaluation_batch_size: int | None = None,
 ) -> "TensorBatches":
     """The loader of one split for this process of `trainer`: shuffled for `train`, in order for the others.
+
+    Args:
+        splits: The splits by name.
+        name: The split to load.
+        batch_size: Samples per process and step.
+        trainer: The trainer that will read the split.
+        evaluation_batch_size: The same for the splits that are not trained on; default `batch_size`.
 
     Raises:
         DataError: There is no such split.
@@ -35,7 +49,9 @@ def tensor_loader(
     if name not in splits:
         raise DataError(f"There is no {name} split (there are: {', '.join(splits)}): set {name}_fraction above 0.")
     x, y = splits[name]
-    return TensorBatches(x, y, sampler_for(trainer, len(x), batch_size, training=name == "train"))
+    training = name == "train"
+    size = batch_size if training else evaluation_batch_size or batch_size
+    return TensorBatches(x, y, sampler_for(trainer, len(x), size, training))
 
 
 def class_counts(splits: Mapping[str, TensorSplit], num_classes: int) -> dict[str, list[int]]:

@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
 from plt_nn.backbones import backbone_info, set_num_classes
@@ -64,8 +65,7 @@ class Classifier(LightningModule):
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
         self.train_loss, self.train_acc = EpochMean(), EpochMean()
-        self.val_scores: Scores | None = None
-        self.test_scores: Scores | None = None
+        self.scores: Scores | None = None
 
     def setup(self, stage: str) -> None:
         """Settles the number of classes, and with it the net's head and the metrics."""
@@ -76,8 +76,7 @@ class Classifier(LightningModule):
             if info is not None and not info.num_classes_given:
                 set_num_classes(self.net, classes)
             self.num_classes = classes
-        if self.val_scores is None:
-            self.val_scores, self.test_scores = _scores("val", classes), _scores("test", classes)
+        self.scores = Scores("test" if stage == "test" else "val", _metrics(classes))
 
     def forward(self, x: Any) -> Tensor:
         """The logits, of shape `(N, num_classes)`."""
@@ -97,21 +96,21 @@ class Classifier(LightningModule):
 
     def validation_step(self, batch: object, batch_idx: int) -> None:
         """Adds a batch to the validation metrics."""
-        self._evaluate(batch, self.val_scores)
+        self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
-        assert self.val_scores is not None
-        self.val_scores.log_to(self)
+        assert self.scores is not None
+        self.scores.log_to(self)
 
     def test_step(self, batch: object, batch_idx: int) -> None:
         """Adds a batch to the test metrics."""
-        self._evaluate(batch, self.test_scores)
+        self._evaluate(batch)
 
     def on_test_epoch_end(self) -> None:
         """Logs the test metrics."""
-        assert self.test_scores is not None
-        self.test_scores.log_to(self)
+        assert self.scores is not None
+        self.scores.log_to(self)
 
     def predict_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
         """Probabilities of shape `(N, num_classes)` and the samples' indices of shape `(N,)`."""
@@ -135,21 +134,18 @@ class Classifier(LightningModule):
         # With class weights a batch's loss is a mean over weights: their sum is what it counts for in the epoch's mean.
         return logits, y, loss, float(len(y)) if weights is None else weights[y].sum()
 
-    def _evaluate(self, batch: object, scores: Scores | None) -> None:
-        assert scores is not None, "setup has not run"
+    def _evaluate(self, batch: object) -> None:
+        assert self.scores is not None, "setup has not run"
         logits, y, loss, weight = self._losses(batch)
-        scores.update(logits.softmax(1), y, loss, weight)
+        self.scores.update(logits.softmax(1), y, loss, weight)
 
 
-def _scores(stage: str, classes: int) -> Scores:
-    return Scores(
-        stage,
-        {
-            "acc": MulticlassAccuracy(classes, average="micro", validate_args=False),
-            "f1": MulticlassF1Score(classes, average="macro", validate_args=False),
-            "ece": MulticlassCalibrationError(classes, validate_args=False),
-        },
-    )
+def _metrics(classes: int) -> dict[str, Metric | MetricCollection]:
+    return {
+        "acc": MulticlassAccuracy(classes, average="micro", validate_args=False),
+        "f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+        "ece": MulticlassCalibrationError(classes, validate_args=False),
+    }
 
 
 def _agreed_classes(given: int | None, in_data: int | None, net: nn.Module, weights: Tensor | None) -> int:

@@ -57,7 +57,11 @@ class Regressor(LightningModule):
         self._loss = _LOSSES[loss]
         self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
         self.train_loss = EpochMean()
-        self.val_scores, self.test_scores = _scores("val"), _scores("test")
+        self.scores: Scores | None = None
+
+    def setup(self, stage: str) -> None:
+        """Makes the metrics of the stage."""
+        self.scores = Scores("test" if stage == "test" else "val", {"mae": MeanAbsoluteError(), "r2": R2Score()})
 
     def forward(self, x: Any) -> Tensor:
         """The predictions, of shape `(N, targets)`."""
@@ -75,19 +79,21 @@ class Regressor(LightningModule):
 
     def validation_step(self, batch: object, batch_idx: int) -> None:
         """Adds a batch to the validation metrics."""
-        self._evaluate(batch, self.val_scores)
+        self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
-        self.val_scores.log_to(self)
+        assert self.scores is not None
+        self.scores.log_to(self)
 
     def test_step(self, batch: object, batch_idx: int) -> None:
         """Adds a batch to the test metrics."""
-        self._evaluate(batch, self.test_scores)
+        self._evaluate(batch)
 
     def on_test_epoch_end(self) -> None:
         """Logs the test metrics."""
-        self.test_scores.log_to(self)
+        assert self.scores is not None
+        self.scores.log_to(self)
 
     def predict_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
         """Values of shape `(N, targets)` and the samples' indices of shape `(N,)`."""
@@ -108,10 +114,7 @@ class Regressor(LightningModule):
             )
         return output, y, self._loss(output, y)
 
-    def _evaluate(self, batch: object, scores: Scores) -> None:
+    def _evaluate(self, batch: object) -> None:
+        assert self.scores is not None, "setup has not run"
         output, y, loss = self._losses(batch)
-        scores.update(output, y, loss, float(len(y)))
-
-
-def _scores(stage: str) -> Scores:
-    return Scores(stage, {"mae": MeanAbsoluteError(), "r2": R2Score()})
+        self.scores.update(output, y, loss, float(len(y)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
-_FLUSH_SECONDS = 2.0
+_WRITE_SECONDS = 2.0
 _STATUS = {"success": "FINISHED", "failed": "FAILED"}
 
 
@@ -58,7 +58,7 @@ class EmbeddedMLFlowLogger(MLFlowLogger):
             artifact_location=self.store.artifacts(experiment_name) if self.embedded else None,
         )
         self._pending: list[Metric] = []
-        self._flushed_at = time.monotonic()
+        self._written_at = time.monotonic()
 
     @property
     @rank_zero_experiment
@@ -87,8 +87,8 @@ class EmbeddedMLFlowLogger(MLFlowLogger):
 
         now = int(time.time() * 1000)
         self._pending += [Metric(key, float(value), now, step or 0) for key, value in metrics.items()]
-        if time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
-            self.save()
+        if time.monotonic() - self._written_at > _WRITE_SECONDS:
+            self._write_pending()
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
@@ -116,17 +116,9 @@ class EmbeddedMLFlowLogger(MLFlowLogger):
         self.experiment.log_batch(self._run(), tags=[RunTag(key, value) for key, value in tags.items()])
 
     @rank_zero_only
-    def save(self) -> None:
-        """Writes the metrics that wait."""
-        pending, self._pending = self._pending, []
-        self._flushed_at = time.monotonic()
-        if pending:
-            self.experiment.log_batch(self._run(), metrics=pending)
-
-    @rank_zero_only
     def finalize(self, status: str = "success") -> None:
         """Writes what waits and closes the run: FINISHED, or FAILED after an exception."""
-        self.save()
+        self._write_pending()
         if self._initialized:
             self.experiment.set_terminated(self._run(), _STATUS.get(status, "FINISHED"))
 
@@ -135,6 +127,12 @@ class EmbeddedMLFlowLogger(MLFlowLogger):
         folder = os.path.relpath(self.store.root)
         place = "" if folder == "mlruns" else f" --store {folder}"
         return f"plt-nn ui{place} --run {self.run_id}" if self.embedded else f"the MLflow UI of {self._tracking_uri}"
+
+    def _write_pending(self) -> None:  # not `save`: Lightning calls that after every single log
+        pending, self._pending = self._pending, []
+        self._written_at = time.monotonic()
+        if pending:
+            self.experiment.log_batch(self._run(), metrics=pending)
 
     def _run(self) -> str:
         assert self.run_id is not None, "only process 0 has a run"
