@@ -1,0 +1,19 @@
+"""Nets you download: timm and torchvision; their ordered stages; the preprocessing their weights were trained with."""
+
+from plt_nn.backbones.create import check_backbone_name, create_backbone, list_backbones
+from plt_nn.backbones.heads import set_num_classes
+from plt_nn.backbones.info import BackboneInfo, backbone_info
+from plt_nn.backbones.preprocessing import Preprocessing
+from plt_nn.backbones.stages import Stage, stages
+
+__all__ = [
+    "BackboneInfo",
+    "Preprocessing",
+    "Stage",
+    "backbone_info",
+    "check_backbone_name",
+    "create_backbone",
+    "list_backbones",
+    "set_num_classes",
+    "stages",
+]

@@ -1,0 +1,148 @@
+"""Creating a pretrained net by name."""
+
+import re
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from plt_nn.backbones import timm_nets, torchvision_nets
+from plt_nn.backbones.fit import load_weights
+from plt_nn.backbones.heads import set_num_classes
+from plt_nn.backbones.info import BackboneInfo, attach_info
+from plt_nn.backbones.packages import PREFIX, package_file
+from plt_nn.backbones.preprocessing import Preprocessing
+from plt_nn.backbones.weights import read_weights
+from plt_nn.errors import ConfigError, PltNNError, WeightsError, did_you_mean
+
+
+class _Library(Protocol):
+    """What this package needs of a library of nets."""
+
+    def names(self, tagged: bool) -> list[str]: ...
+    def check(self, name: str) -> None: ...
+    def build(self, name: str, model_args: dict[str, Any]) -> nn.Module: ...
+    def download(self, name: str, model_args: dict[str, Any]) -> nn.Module: ...
+    def convert(self, weights: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor] | None: ...
+    def preprocessing(self, name: str, net: nn.Module, model_args: dict[str, Any]) -> Preprocessing: ...
+
+
+LIBRARIES: Mapping[str, _Library] = {"timm": timm_nets, "torchvision": torchvision_nets}
+_OWN_ARGUMENTS = ("num_classes", "pretrained", "weights", "checkpoint_path")
+
+
+def create_backbone(
+    name: str,
+    pretrained: bool | str = True,
+    num_classes: int | None = None,
+    model_args: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Creates a net of timm or torchvision, with its weights and what they were trained with (`backbone_info`).
+
+    Args:
+        name: `"timm/NAME"` or `"torchvision/NAME"`, if need be with the tag of the weights: `"timm/resnet50.a1_in1k"`,
+            `"torchvision/resnet50.IMAGENET1K_V1"`. `list_backbones` lists them.
+        pretrained: `True`: the weights the library downloads. `False`: random weights. `"package:efficientnet-lite0"`:
+            the weights of an installed package (`packages.PACKAGES`). Any other text: the path of a `.safetensors`,
+            `.pth`, `.pt`, `.bin` or `.ckpt` file, read without running anything in it.
+        num_classes: Number of outputs. A number other than the weights' own gives a new head; `None` keeps the weights'
+            own until the data is known (`BackboneInfo.num_classes_given`).
+        model_args: Further arguments of the library's builder, such as `{"drop_path_rate": 0.1}`.
+
+    Raises:
+        ConfigError: The name, `num_classes` or `model_args` cannot be used.
+        WeightsError: The weights are missing, out of reach, unsafe, or another net's.
+    """
+    library, net_name = _find(name)
+    pretrained = pretrained if isinstance(pretrained, bool) else str(pretrained)  # a Path is as good as a text
+    if num_classes is not None and num_classes < 1:
+        raise ConfigError(f"num_classes is {num_classes}; expected at least 1, or None for the weights' own.")
+    args = _checked(model_args or {})
+    file = _file(pretrained, name) if isinstance(pretrained, str) else None
+    weights = read_weights(file) if file is not None else {}
+    net = _build(library.download if pretrained is True else library.build, net_name, args)
+    if file is not None:
+        _load(net, name, weights, file, library)
+    preprocessing = library.preprocessing(net_name, net, args)
+    attach_info(net, BackboneInfo(name, pretrained, num_classes is not None, preprocessing))
+    if num_classes is not None:
+        set_num_classes(net, num_classes)
+    return net
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """The names that `create_backbone` takes.
+
+    Args:
+        pattern: Shell-style pattern, such as `"timm/*lite*"` or `"torchvision/resnet*"`. With a dot in it, names with
+            the tags of their weights are listed: `"timm/resnet50.*"`.
+
+    Returns:
+        Sorted names with their library; empty where nothing matches.
+    """
+    wanted = pattern.partition("/")[0]
+    libraries = [library for library in LIBRARIES if "/" not in pattern or fnmatchcase(library, wanted)]
+    names = [f"{library}/{net}" for library in libraries for net in LIBRARIES[library].names(tagged="." in pattern)]
+    return sorted(name for name in names if fnmatchcase(name, pattern))
+
+
+def check_backbone_name(name: str) -> None:
+    """Makes sure that there is a net of this name, without building it.
+
+    Raises:
+        ConfigError: There is none; the nearest names are suggested.
+    """
+    _find(name)
+
+
+def _find(name: str) -> tuple[_Library, str]:
+    """The library of a net, and the net's name there."""
+    library, _, net = name.partition("/")
+    if library not in LIBRARIES or not net:
+        raise ConfigError(
+            f"The backbone is {name!r}; expected LIBRARY/NAME such as 'timm/resnet50', where LIBRARY is "
+            f"{' or '.join(LIBRARIES)}.{did_you_mean(name, list_backbones())}"
+        )
+    LIBRARIES[library].check(net)
+    return LIBRARIES[library], net
+
+
+def _checked(model_args: dict[str, Any]) -> dict[str, Any]:
+    own = [argument for argument in _OWN_ARGUMENTS if argument in model_args]
+    if own:
+        raise ConfigError(
+            f"model_args has {', '.join(own)}; give the number of classes and the weights as the arguments num_classes "
+            "and pretrained."
+        )
+    return dict(model_args)
+
+
+def _build(build: Callable[[str, dict[str, Any]], nn.Module], net_name: str, args: dict[str, Any]) -> nn.Module:
+    try:
+        return build(net_name, args)
+    except PltNNError:
+        raise
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        if not args:
+            raise  # then it is not the caller's fault
+        raise ConfigError(f"model_args {args} do not suit {net_name}: {error}") from error
+
+
+def _file(pretrained: str, name: str) -> Path:
+    """The file of weights that `pretrained` means."""
+    if pretrained.startswith(PREFIX):
+        return package_file(pretrained.removeprefix(PREFIX), name)
+    return Path(pretrained).expanduser()
+
+
+def _load(net: nn.Module, name: str, weights: dict[str, Tensor], file: Path, library: _Library) -> None:
+    """Loads the weights of a file; an error suggests nets that are named like the file."""
+    try:
+        load_weights(net, weights, f"'{file}' does not fit {name}", library.convert)
+    except WeightsError as error:
+        like = re.sub(r"-[0-9a-f]{8,}$", "", file.stem).replace("-", "_")  # without the digest that downloads carry
+        others = [other for other in list_backbones() if other != name]
+        near = did_you_mean(f"{name.partition('/')[0]}/{like}", others)
+        raise WeightsError(f"{error}\nCheck the name of the net.{near}") from error

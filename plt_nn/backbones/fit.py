@@ -1,0 +1,134 @@
+"""Putting the weights of a file into a net: by name, converted, or by order; whole, or not at all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from plt_nn.backbones.heads import num_outputs, output_layers, set_num_classes
+from plt_nn.errors import WeightsError
+
+Weights = dict[str, Tensor]
+Converter = Callable[[Weights, nn.Module], Weights | None]
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """What keeps weights from fitting a net.
+
+    Args:
+        missing: Names the net has and the weights lack.
+        unexpected: Names the weights have and the net lacks.
+        misshaped: One line for each name that both have with another shape.
+        matching: How many names agree in name and shape.
+    """
+
+    missing: list[str]
+    unexpected: list[str]
+    misshaped: list[str]
+    matching: int
+
+    @property
+    def count(self) -> int:
+        return len(self.missing) + len(self.unexpected) + len(self.misshaped)
+
+
+def load_weights(net: nn.Module, weights: Weights, source: str, convert: Converter) -> None:
+    """Loads weights into a net in place, first giving its head the weights' own number of classes.
+
+    Tried in turn: the names as they are; the library's own conversion; the same tensors in the same order under other
+    names (as `timm.models.load_checkpoint(remap=True)` does).
+
+    Args:
+        net: The net; its head may be replaced.
+        weights: Tensors by name.
+        source: What the weights are, for errors.
+        convert: The library's own conversion of weights from elsewhere; `None` where it has none.
+
+    Raises:
+        WeightsError: Names or shapes do not agree; every difference is counted, and the first ten of a kind are listed.
+    """
+    differences = []
+    for candidate in (_as_is, convert, _by_order):
+        renamed = candidate(weights, net)
+        if renamed is None:
+            continue
+        _adopt_num_classes(net, renamed)
+        difference = _compare(net, renamed)
+        if not difference.count:
+            _load(net, renamed)
+            return
+        differences.append(difference)
+    raise WeightsError(_report(min(differences, key=lambda difference: difference.count), source))
+
+
+def _as_is(weights: Weights, net: nn.Module) -> Weights:
+    return weights
+
+
+def _by_order(weights: Weights, net: nn.Module) -> Weights | None:
+    """The weights under the net's names, where only the modules' names differ.
+
+    The last part of the names must agree at every place: the statistics of a batch normalisation have the shape of its
+    weight, so shapes alone would let a file in alphabetical order (safetensors) load as nonsense.
+    """
+    counted = any(_is_counter(name) for name in weights)
+    names = [name for name in net.state_dict() if counted or not _is_counter(name)]
+    if [_last(name) for name in names] != [_last(name) for name in weights]:
+        return None
+    return dict(zip(names, weights.values(), strict=True))
+
+
+def _adopt_num_classes(net: nn.Module, weights: Weights) -> None:
+    """Gives the net the number of classes that the weights have, so that head and body load alike."""
+    for name in output_layers(net):
+        weight = weights.get(f"{name}.weight")
+        if weight is not None and weight.ndim >= 2 and weight.shape[0] != num_outputs(net):
+            set_num_classes(net, weight.shape[0])
+            return
+
+
+def _compare(net: nn.Module, weights: Weights) -> _Difference:
+    own = net.state_dict()
+    both = [name for name in own if name in weights]
+    misshaped = [
+        f"{name}: {tuple(weights[name].shape)} in the file, {tuple(own[name].shape)} in the net"
+        for name in both
+        if weights[name].shape != own[name].shape
+    ]
+    return _Difference(
+        missing=[name for name in own if name not in weights and not _is_counter(name)],
+        unexpected=[name for name in weights if name not in own],
+        misshaped=misshaped,
+        matching=len(both) - len(misshaped),
+    )
+
+
+def _load(net: nn.Module, weights: Weights) -> None:
+    """Copies weights whose names and shapes were compared; counters of old files (before torch 0.4.1) may lack."""
+    own = net.state_dict()
+    own.update(weights)  # keeps the versions of the net's modules, which some (torchvision's MNASNet) insist on
+    net.load_state_dict(own)
+
+
+def _report(difference: _Difference, source: str) -> str:
+    kinds = {
+        "missing from the file": difference.missing,
+        "in the file but not in the net": difference.unexpected,
+        "of another shape": difference.misshaped,
+    }
+    lines = [f"{source}: these look like the weights of another net; {difference.matching} names and shapes agree."]
+    for kind, names in kinds.items():
+        if names:
+            more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            lines.append(f"  {len(names)} {kind}: {', '.join(names[:_LISTED])}{more}.")
+    return "\n".join(lines)
+
+
+def _is_counter(name: str) -> bool:
+    return _last(name) == "num_batches_tracked"
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

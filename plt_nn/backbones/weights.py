@@ -1,0 +1,95 @@
+"""Reading files of weights without running anything in them."""
+
+import pickle
+import re
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plt_nn.errors import WeightsError
+
+CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # in timm's order of preference
+WRAPPERS = ("module.", "_orig_mod.", "net.", "model.")  # DataParallel and DDP, torch.compile, LightningModules
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, taken out of the usual containers and without the usual prefixes.
+
+    Args:
+        path: `.safetensors`, or anything `torch.save` writes (`.pth`, `.pt`, `.bin`, `.ckpt`), which is read with
+            `weights_only=True`.
+
+    Raises:
+        WeightsError: The file is missing or damaged, holds anything but plain data, or holds no state dict.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no file of weights at '{path}'. pretrained takes True (download), False (random weights), "
+            "'package:NAME' or the path of a .safetensors, .pth, .pt, .bin or .ckpt file."
+        )
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    return _without_wrappers(_state_dict(content, path))
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"'{path}' is not a safetensors file, or is cut short: {error}") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals([Namespace]):  # timm's training script saves its arguments beside
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))  # how torch names what it would not import
+        with path.open("rb") as file:
+            is_pickle = file.read(1) == pickle.PROTO
+        if not asked and not is_pickle:
+            raise WeightsError(_damaged(path)) from error
+        raise WeightsError(
+            f"'{path}' was refused: it holds Python objects besides tensors{f' ({asked[1]})' if asked else ''}, and "
+            "loading them would run code. Nothing in it was executed. Save the weights alone: "
+            "torch.save(net.state_dict(), path), or as safetensors."
+        ) from error
+
+
+def _damaged(path: Path) -> str:
+    return (
+        f"'{path}' ({path.stat().st_size:,} bytes) is not a file of weights, or is damaged or cut short. Expected "
+        ".safetensors, or what torch.save(net.state_dict(), path) writes."
+    )
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict in what a file held."""
+    for container in CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
+            content = content[container]
+            break
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"'{path}' holds a {type(content).__name__}; expected names and tensors (a state dict).")
+    others = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    if others or not content:
+        raise WeightsError(
+            f"'{path}' holds no state dict: {len(others)} of {len(content)} entries are not tensors"
+            f"{': ' + ', '.join(others[:10]) if others else ''}. Expected names and tensors, or these under one of the "
+            f"keys {', '.join(CONTAINERS)}."
+        )
+    return {str(key): value for key, value in content.items()}
+
+
+def _without_wrappers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without prefixes that every one of them carries."""
+    for wrapper in WRAPPERS * 2:  # nested in any order
+        if all(name.startswith(wrapper) for name in weights):
+            weights = {name.removeprefix(wrapper): value for name, value in weights.items()}
+    return weights
