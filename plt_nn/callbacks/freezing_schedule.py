@@ -128,7 +128,8 @@ class FreezingSchedule(Callback):
 
 def _check_in_optimizers(names: frozenset[str], trainer: Trainer, pl_module: LightningModule) -> None:
     held = {id(p) for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
-    missing = [name for name, p in pl_module.named_parameters() if name in names and id(p) not in held]
+    parameters = pl_module.named_parameters()
+    missing = [name for name, p in parameters if name in names and p.requires_grad and id(p) not in held]
     if missing:
         raise ConfigError(
             f"{len(missing)} parameters that the schedule trains are in no optimizer: {', '.join(missing[:10])}"

@@ -37,18 +37,12 @@ def trained_parameters(train: str | Sequence[str], stages: Sequence[Stage], size
     Raises:
         ConfigError: If it selects nothing, more stages than there are, or a name that does not exist.
     """
-    if not isinstance(train, str):
-        return frozenset[str]().union(*(_matching(pattern, stages) for pattern in train))
-    text = " ".join(train.split())
-    if text == "all":
-        return _parameters_of(stages)
-    if text == HEAD:
-        return _parameters_of(stages[-1:])
-    if match := re.fullmatch(r"last (\d+) stages?", text):
-        return _last_stages(int(match[1]), stages)
-    if match := re.fullmatch(r"last (\d+(?:\.\d+)?) ?%", text):
-        return _last_percent(float(match[1]), stages, sizes)
-    return _matching(text, stages)
+    trained = _selected(train, stages, sizes)
+    if not trained:
+        raise ConfigError(
+            f"{train!r} selects no parameter: a net made without a classifier has an empty head. Train more of it."
+        )
+    return trained
 
 
 def held_modules(stages: Sequence[Stage], trained: frozenset[str]) -> frozenset[str]:
@@ -72,6 +66,21 @@ def held_modules(stages: Sequence[Stage], trained: frozenset[str]) -> frozenset[
             name = name.rpartition(".")[0]
             held[name] = held.get(name, True) and is_held
     return frozenset(name for name, is_held in held.items() if is_held)
+
+
+def _selected(train: str | Sequence[str], stages: Sequence[Stage], sizes: Mapping[str, int]) -> frozenset[str]:
+    if not isinstance(train, str):
+        return frozenset[str]().union(*(_matching(pattern, stages) for pattern in train))
+    text = " ".join(train.split())
+    if text == "all":
+        return _parameters_of(stages)
+    if text == HEAD:
+        return _parameters_of(stages[-1:])
+    if match := re.fullmatch(r"last (\d+) stages?", text):
+        return _last_stages(int(match[1]), stages)
+    if match := re.fullmatch(r"last (\d+(?:\.\d+)?) ?%", text):
+        return _last_percent(float(match[1]), stages, sizes)
+    return _matching(text, stages)
 
 
 def _parameters_of(stages: Sequence[Stage]) -> frozenset[str]:

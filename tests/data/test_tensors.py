@@ -53,7 +53,7 @@ def test_lightning_takes_the_loader_as_it_is(trainer: Callable[..., Trainer], re
     assert isinstance(runner.train_dataloader, TensorBatches)
     assert [len(indices) for indices in module.indices("train")] == [32, 32, 32, 4] * 2
     assert module.indices("train")[:4] != module.indices("train")[4:]  # set_epoch was called
-    assert [index for batch in module.indices("val")[1:5] for index in batch] == list(range(100))
+    assert module.indices("val")[1] == list(range(100))
     runner.validate(module, data, verbose=False)
     predicted = runner.predict(module, data)
     assert predicted is not None
