@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -34,7 +35,7 @@ class FitSummary(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Prints and logs the table, with the exception as the reason."""
-        if trainer.state.fn == "fit" and self._began:
+        if self._began and trainer.global_step > 0:  # before the first step there is nothing but the error to tell
             self._tell(trainer, pl_module, exception)
 
     def _tell(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException | None) -> None:
@@ -63,7 +64,7 @@ def fit_facts(trainer: Trainer, pl_module: LightningModule, exception: BaseExcep
         facts[f"best {stopping.monitor}"] = stopping.describe_best()
         others = {name: value for name, value in stopping.best_metrics.items() if name != stopping.monitor}
         facts |= {f"{name} there": f"{value:.4g}" for name, value in others.items()}
-        facts["best weights"] = str(stopping.best_path) if stopping.progress.best is not None else "none"
+        facts["best weights"] = _short(stopping.best_path) if stopping.progress.best is not None else "none"
         facts["stopped because"] = stopping.stop_reason
     if facts.get("stopped because") is None:
         facts["stopped because"] = _reason(trainer, exception)
@@ -84,6 +85,11 @@ def _reason(trainer: Trainer, exception: BaseException | None) -> str:
     if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:
         return f"max_epochs={trainer.max_epochs} reached"
     return "the limit of steps or time was reached, or a callback asked for it"
+
+
+def _short(path: Path | None) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path is not None and path.is_relative_to(here) else path)
 
 
 def _table(facts: dict[str, Any]) -> Table:

@@ -3,15 +3,18 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.pytorch import Trainer
 
 import plt_nn
+from plt_nn.architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
 from plt_nn.backbones import check_backbone_name, create_backbone
 from plt_nn.callbacks import FreezingSchedule
 from plt_nn.errors import ConfigError, did_you_mean
@@ -40,7 +43,8 @@ def check_config_files(words: Sequence[str]) -> None:
     """
     faults = [f"{path}: {fault}" for path in _config_paths(words) for fault in _faults_in_file(path)]
     if faults:
-        raise ConfigError("the configuration cannot be used:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        indented = [fault.replace("\n", "\n    ") for fault in faults]
+        raise ConfigError("the configuration cannot be used:\n" + "\n".join(f"  - {fault}" for fault in indented))
 
 
 def faults_in(config: Mapping[str, Any]) -> Iterator[str]:
@@ -56,10 +60,22 @@ def faults_in(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _faults_below("", config)
 
 
-# What can be wrong with the arguments of one class, beyond their names.
+def _build(made: Callable[..., object], arguments: Mapping[str, Any]) -> None:
+    """Builds a net without memory for its weights, to hear what its constructor refuses."""
+    try:
+        with torch.device("meta"):
+            made(**arguments)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+        return  # a value of the wrong type, which the parser will tell
+
+
+# What can be wrong with the arguments of a class, beyond their names.
 _VALUE_CHECKS: dict[Any, Callable[[Mapping[str, Any]], object]] = {
     create_backbone: lambda arguments: check_backbone_name(arguments["name"]) if "name" in arguments else None,
     FreezingSchedule: lambda arguments: parse_phases(arguments["phases"]) if "phases" in arguments else None,
+    **{net: partial(_build, net) for net in (MLP, ConvNet, RecurrentNet, TransformerNet, ResidualNet)},
 }
 
 

@@ -1,5 +1,6 @@
 """The verbs of LightningCLI: fit, validate, test, predict."""
 
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -15,7 +16,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable
 from plt_nn.cli.check import check_config_files
-from plt_nn.errors import ConfigError
+from plt_nn.cli.parser_errors import plain_message
+from plt_nn.errors import ConfigError, PltNNError
 from plt_nn.tracking import EmbeddedMLFlowLogger, masked
 
 _VERBS = ("fit", "validate", "test", "predict")
@@ -31,22 +33,33 @@ def run(argv: list[str]) -> int:
         ConfigError: For a mistake in the call or the configuration.
     """
     check_config_files(argv)
+    _hush()
     sys.argv[1:] = argv  # LightningCLI reads them there, and so do the processes that a distributed run starts
     try:
-        with warnings.catch_warnings():
-            # Lightning calls a method that jsonargparse has renamed; who runs plt-nn can do nothing about it.
-            warnings.filterwarnings("ignore", message="(?s).*instantiate_classes")
-            _TrainCLI(
-                save_config_callback=_LogConfig,
-                save_config_kwargs={"save_to_log_dir": False},
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-                parser_kwargs={"exit_on_error": False} | {verb: {"exit_on_error": False} for verb in _VERBS},
-            )
-    except (ArgumentError, MisconfigurationException) as error:
+        _TrainCLI(
+            save_config_callback=_LogConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"exit_on_error": False} | {verb: {"exit_on_error": False} for verb in _VERBS},
+        )
+    except ArgumentError as error:
+        raise ConfigError(plain_message(str(error))) from error
+    except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())) from error
     return 0
+
+
+def _hush() -> None:
+    """Silences what whoever runs plt-nn can do nothing about."""
+    # Lightning calls what torch and jsonargparse have renamed.
+    warnings.filterwarnings("ignore", message="(?s).*instantiate_classes")
+    warnings.filterwarnings("ignore", message=".*treespec.*")
+    # Advice to install another logger, and MLflow's account of how it sets its own store up.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.msg)
+    for name in ("mlflow.store.db.utils", "alembic.runtime.migration"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class _TrainCLI(LightningCLI):
@@ -55,6 +68,14 @@ class _TrainCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         # LightningCLI would let the checkpoint's hyperparameters overrule the configuration.
         pass
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except PltNNError:
+            raise
+        except ValueError as error:  # as jsonargparse tells what a constructor refuses
+            raise ConfigError(plain_message(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")

@@ -1,0 +1,34 @@
+"""jsonargparse's messages in a sentence, with the nearest valid names. Pure."""
+
+import inspect
+import re
+from pkgutil import resolve_name
+
+from plt_nn.errors import did_you_mean
+
+
+def plain_message(message: str) -> str:
+    """What is wrong, without the list of everything that was tried and the whole value that was given.
+
+    Args:
+        message: The text of an error of jsonargparse.
+    """
+    text = " ".join(message.split())
+    text = re.sub(r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", "", text)
+    text = re.sub(r" - Expected a <class 'NoneType'>.*?(?=Given value: (?!Namespace|NestedArg|{)|$)", " ", text)
+    text = re.sub(r"Given value: (?:Namespace|NestedArg|{).*$", "", text)
+    text = re.sub(r"Problem with given class_path '([^']*)':", r"\1:", text)
+    text = re.sub(r'Parser key "([^"]*)":', r"\1:", text)
+    text = re.sub(r"<class '([^']*)'>", r"\1", text).replace("typing.Literal", "one of ")
+    return " ".join(text.split()) + _nearest_option(text)
+
+
+def _nearest_option(text: str) -> str:
+    found = re.search(r"([\w.]+): Option '([^']+)' is not accepted", text)
+    if found is None:
+        return ""
+    try:
+        valid = inspect.signature(resolve_name(found[1])).parameters
+    except (ImportError, AttributeError, TypeError, ValueError):  # a short name, or a class without a signature
+        return ""
+    return "." + did_you_mean(found[2].rpartition(".")[2], valid)
