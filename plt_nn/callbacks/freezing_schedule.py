@@ -1,6 +1,6 @@
 """Trains a net in phases: the head first, then more and more of the rest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -50,7 +50,7 @@ class FreezingSchedule(Callback):
             does not have.
     """
 
-    def __init__(self, phases: list[Phase], net: str | None = None) -> None:
+    def __init__(self, phases: Sequence[Phase | Mapping[str, Any]], net: str | None = None) -> None:
         self.phases = parse_phases(phases)
         self.net = net
         self.current: int | None = None

@@ -40,6 +40,7 @@ def run(argv: list[str]) -> int:
             save_config_callback=_LogConfig,
             save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=0,
+            trainer_defaults={"enable_autolog_hparams": False},  # the whole configuration is logged
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"exit_on_error": False} | {verb: {"exit_on_error": False} for verb in _VERBS},
