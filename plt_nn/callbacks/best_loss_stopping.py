@@ -102,6 +102,8 @@ class BestLossStopping(Callback):
             self.progress, self._checks = Progress.from_dict(state["progress"]), state["checks"]
             self.best_metrics = state["metrics"]
             self._weights.take(state["weights"])
+            if self.progress.best is not None:
+                self._write(trainer)  # a resumed run may have another folder, and may never beat this best
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -141,8 +143,7 @@ class BestLossStopping(Callback):
             self._check(metrics, trainer)
 
     def _check(self, metrics: dict[str, Tensor], trainer: Trainer) -> None:
-        assert self._weights is not None
-        assert self.best_path is not None
+        assert self._weights is not None, "a check outside a fit"
         shared = float(trainer.strategy.reduce(metrics[self.monitor].detach().clone(), reduce_op="mean"))
         now = Moment(epochs=trainer.current_epoch, steps=trainer.global_step, checks=self._checks)
         self._checks += 1
@@ -153,11 +154,14 @@ class BestLossStopping(Callback):
         self.progress = after_check(self.progress, shared, now, self.mode, self.min_delta)
         if is_best:
             self.best_metrics = {name: float(metric) for name, metric in metrics.items()}
-            self._weights.capture(trainer.strategy.broadcast if trainer.world_size > 1 else lambda tensor: tensor)
-            if trainer.is_global_zero:
-                self._weights.write(self.best_path, self._metadata())
+            self._weights.capture(trainer.strategy.broadcast)
+            self._write(trainer)
         if patience_left(self.progress, now, self.patience, self.unit) == 0:
             self._stop(f"{self.monitor} has not improved for {self.patience} {self.unit}", trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and self._weights is not None and self.best_path is not None:
+            self._weights.write(self.best_path, self._metadata())
 
     def _watch_training_loss(self, trainer: Trainer, outputs: Any) -> None:
         # Summed on the device and read only now and then, for reading waits for the device. A sum stays not finite.

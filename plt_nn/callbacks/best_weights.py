@@ -27,18 +27,16 @@ class BestWeights:
         self._held: TensorMap | None = None
         self._thawed = -1
 
-    def capture(self, share: Callable[[Tensor], Tensor]) -> None:
+    def capture(self, share: Callable[[TensorMap], TensorMap] = lambda buffers: buffers) -> None:
         """Takes the present weights as the best.
 
         Args:
-            share: Makes a buffer the same on all processes; parameters are the same already.
+            share: Makes the buffers the same on all processes; parameters are the same already. Default: one process.
         """
         buffers = {name for name, _ in self._module.named_buffers()}
-        self._held = {
-            name: _copy(share(tensor) if name in buffers else tensor)
-            for name, tensor in _state(self._module).items()
-            if tensor.requires_grad or name in buffers
-        }
+        state = _state(self._module)
+        trained = {name: _copy(tensor) for name, tensor in state.items() if tensor.requires_grad}
+        self._held = trained | share({name: _copy(tensor) for name, tensor in state.items() if name in buffers})
         self._thawed = self._count_trained()
 
     def hold_thawed(self) -> None:

@@ -15,7 +15,8 @@ class PredictionTable(BasePredictionWriter):
     """Writes predictions to a CSV file, a row per sample in the order of their indices.
 
     A classifier's row has the sample's index, its predicted class and the probability of each class; a regressor's the
-    index and the values. With several processes, process 0 writes the rows of all.
+    index and the values. A data module that has `predict_paths` adds the sample's file. With several processes, process
+    0 writes the rows of all.
 
     Args:
         path: The file.
@@ -34,12 +35,18 @@ class PredictionTable(BasePredictionWriter):
             gathered = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, list(predictions))
         if trainer.is_global_zero:
-            names = getattr(getattr(trainer, "datamodule", None), "class_names", None)
-            write_predictions([batch for share in gathered for batch in share], self.path, names)
+            data = getattr(trainer, "datamodule", None)
+            names, paths = getattr(data, "class_names", None), getattr(data, "predict_paths", None)
+            write_predictions([batch for share in gathered for batch in share], self.path, names, paths)
             rank_zero_info(f"Predictions: {self.path}")
 
 
-def write_predictions(batches: Sequence[dict[str, Tensor | None]], path: Path, names: Sequence[str] | None) -> None:
+def write_predictions(
+    batches: Sequence[dict[str, Tensor | None]],
+    path: Path,
+    names: Sequence[str] | None = None,
+    files: Sequence[Path] | None = None,
+) -> None:
     """Writes batches of predictions as CSV.
 
     Args:
@@ -47,6 +54,7 @@ def write_predictions(batches: Sequence[dict[str, Tensor | None]], path: Path, n
             `(N,)`, or None where the loader gives no indices.
         path: The file to write.
         names: The names of the classes. Default: their numbers.
+        files: The file of each index. Default: no column for it.
     """
     import pandas as pd
 
@@ -59,6 +67,8 @@ def write_predictions(batches: Sequence[dict[str, Tensor | None]], path: Path, n
     table = pd.DataFrame(outputs.numpy(), columns=columns)
     if kind == "probabilities":
         table.insert(0, "predicted", [columns[int(number)] for number in outputs.argmax(1)])
+    if files is not None:
+        table.insert(0, "file", [str(files[number]) for number in order.tolist()])
     table.insert(0, "index", order.numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
     table.sort_values("index").to_csv(path, index=False)

@@ -133,7 +133,9 @@ class _LogConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         resolved = masked(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+        data: Any = getattr(trainer, "datamodule", None)
+        facts = {"dataset": data.describe()} if hasattr(data, "describe") else {}  # Lightning has set it up by now
         for logger in trainer.loggers:
             if isinstance(logger, EmbeddedMLFlowLogger):
                 logger.log_text(yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
-                logger.log_hyperparams({key: value for key, value in resolved.items() if value is not None})
+                logger.log_hyperparams({key: value for key, value in resolved.items() if value is not None} | facts)

@@ -112,6 +112,11 @@ class ImageFolderData(LightningDataModule):
         """Split name -> the file of each sample index, for the splits set up so far."""
         return {split: [path for path, _ in samples] for split, samples in self.samples.items()}
 
+    @property
+    def predict_paths(self) -> list[Path]:
+        """The file of each sample index in the predictions."""
+        return self.paths[self._predict_split()]
+
     def describe(self) -> dict[str, str | int | float]:
         """Plain facts for the record of a run."""
         size = self.preprocessing_used.size

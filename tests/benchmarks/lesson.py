@@ -3,7 +3,7 @@
 Run: python tests/benchmarks/lesson.py [--seeds 5] [--epochs 1000]
 
 Prints the median time per training step as a ratio to the raw loop's, once for training alone and once with a
-validation after every epoch, and the best validation MSE of each seed. Of the contenders that validate only plt_nn keeps
+validation after every epoch, and the best validation MSE of each seed. Only plt_nn keeps
 the weights of the best, in memory and on disk.
 """
 

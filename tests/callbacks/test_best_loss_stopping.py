@@ -160,6 +160,7 @@ def test_a_resumed_run_remembers_the_best_and_obeys_a_changed_patience(fit: Fit,
     assert trainer.current_epoch == 6
     assert second.progress.best == pytest.approx(0.5)
     assert module.net.bias.item() == 8, "the best weights came with the checkpoint, not from the first run's folder"
+    assert load_file(tmp_path / "second" / "best.safetensors")["net.bias"].item() == 8
 
 
 def test_what_is_thawed_after_the_best_is_put_back_as_well(stranger: Make, fit: Fit, tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_only_what_can_change_is_held() -> None:
     net = nn.Sequential(nn.Linear(100, 100), nn.BatchNorm1d(100), nn.Linear(100, 2))
     net[0].requires_grad_(False)
     weights = BestWeights(net)
-    weights.capture(lambda tensor: tensor)
+    weights.capture()
     assert {name for name in weights.held() if name.startswith("0.")} == set()
     net[0].requires_grad_(True)
     weights.hold_thawed()
