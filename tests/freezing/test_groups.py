@@ -1,6 +1,7 @@
 """Splitting an optimizer's groups changes nothing but the groups; factors multiply with any scheduler."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,8 @@ SCHEDULERS: dict[str, Callable[[Optimizer], LRScheduler]] = {
 def two_groups(net: nn.Module) -> Optimizer:
     matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in net.parameters() if parameter.ndim == 1]
-    return AdamW([{"params": matrices}, {"params": vectors, "weight_decay": 0.0}], lr=0.01)
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    return AdamW(groups, lr=0.01)
 
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
