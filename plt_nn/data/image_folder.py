@@ -1,5 +1,6 @@
 """A folder of images, one folder per class."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from plt_nn.data.image_batches import ImageBatches, ImageFiles, default_num_work
 from plt_nn.data.images import find_bad_images
 from plt_nn.data.net_preprocessing import net_preprocessing
 from plt_nn.data.sampling import run_seed, sampler_for
-from plt_nn.errors import DataError
+from plt_nn.errors import ConfigError, DataError
 
 STAGE_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 MANY_IMAGES = 5_000  # more take so long to check that it is announced
@@ -35,6 +36,9 @@ class ImageFolderData(LightningDataModule):
         root: The folder.
         batch_size: Images per process and step; default 32.
         image_size: Side of the square that the net sees, in pixels; default that of `preprocessing`.
+        crop_pct: Share of the shorter side that is cut out of the middle, above 0 and at most 1; default that of
+            `preprocessing`. Images smaller than those of the pretraining show things smaller than the net has learnt
+            them; a smaller share makes up for it (Touvron et al. 2019, https://arxiv.org/abs/1906.06423).
         augment: Transforms (torchvision v2) for the training images; default those of the preprocessing.
         val_fraction: Share of each class held out for validation, unless there is a folder for it; default 0.2.
         test_fraction: Share of each class held out for testing, unless there is a folder for it; default 0.
@@ -53,6 +57,7 @@ class ImageFolderData(LightningDataModule):
         root: str | Path,
         batch_size: int = 32,
         image_size: int | None = None,
+        crop_pct: float | None = None,
         augment: list[nn.Module] | None = None,
         val_fraction: float = 0.2,
         test_fraction: float = 0.0,
@@ -65,6 +70,9 @@ class ImageFolderData(LightningDataModule):
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.image_size = image_size
+        if crop_pct is not None and not 0 < crop_pct <= 1:
+            raise ConfigError(f"crop_pct is {crop_pct}; expected a share of the shorter side, above 0 and at most 1.")
+        self.crop_pct = crop_pct
         self.augment = augment
         self.fractions = (val_fraction, test_fraction)
         self.on_bad_image = on_bad_image
@@ -82,7 +90,8 @@ class ImageFolderData(LightningDataModule):
             for warning in self._folders.warnings:
                 rank_zero_warn(warning)
         preprocessing = self.preprocessing or net_preprocessing(self.trainer) or Preprocessing()
-        self.preprocessing_used = preprocessing.with_size(self.image_size) if self.image_size else preprocessing
+        sized = preprocessing.with_size(self.image_size) if self.image_size else preprocessing
+        self.preprocessing_used = replace(sized, crop_pct=self.crop_pct) if self.crop_pct else sized
         found = self._folders.samples
         wanted = (self._predict_split(),) if stage == "predict" else STAGE_SPLITS.get(stage or "", tuple(found))
         unchecked = {split: found[split] for split in wanted if split in found and split not in self.samples}

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,7 +11,8 @@ from torchvision.transforms import v2
 
 from plt_nn.backbones import Preprocessing, create_backbone
 from plt_nn.data import ImageFolderData
-from plt_nn.errors import DataError
+from plt_nn.data.image_batches import ImageBatches
+from plt_nn.errors import ConfigError, DataError
 
 Folder = Callable[..., Path]
 
@@ -185,3 +186,21 @@ def test_photographs_train(photos: Path, trainer: Callable[..., Trainer], record
     assert isinstance(module.seen["train"][0].x, Tensor)
     assert module.seen["train"][0].x.shape == (32, 3, 32, 32)
     assert module.seen["train"][0].x.std() > 0.5
+
+
+def test_a_smaller_crop_cuts_out_the_middle(root: Path) -> None:
+    whole, middle = small(root, crop_pct=1.0), small(root, crop_pct=0.5)
+    for data in (whole, middle):
+        data.setup("fit")
+    assert (whole.preprocessing_used.crop_pct, middle.preprocessing_used.crop_pct) == (1.0, 0.5)
+    first, second = (next(iter(cast("ImageBatches", data.val_dataloader()))) for data in (whole, middle))
+    assert isinstance(first.x, Tensor)
+    assert isinstance(second.x, Tensor)
+    assert first.x.shape == second.x.shape
+    assert not torch.equal(first.x, second.x)
+
+
+@pytest.mark.parametrize("crop_pct", [0.0, -1.0, 1.5])
+def test_a_crop_out_of_range_is_refused(root: Path, crop_pct: float) -> None:
+    with pytest.raises(ConfigError, match="expected a share of the shorter side"):
+        small(root, crop_pct=crop_pct)
