@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `plt-nn`. Default: those of this process.
 
     Returns:
-        The exit status: 0, 1 when a run failed, 2 for a mistake in the call or the configuration, 130 after Ctrl-C.
+        The exit status: 0, 1 when a run failed, 2 for a mistake in the call or the configuration, and as shells count
+        signals, 130 after Ctrl-C and 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if "--debug" in words:
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"plt-nn: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _run(words: list[str]) -> int:

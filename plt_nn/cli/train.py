@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable
 from plt_nn.cli.check import check_config_files
@@ -120,6 +121,8 @@ class _TrainCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except SIGTERMException as error:  # a SystemExit without a status
+            raise SystemExit(143) from error
         except SystemExit as error:
             if self.trainer.interrupted:  # Lightning turns Ctrl-C into exit status 1
                 raise KeyboardInterrupt from error
