@@ -9,7 +9,11 @@ from plt_nn.tracking.flat import flat_params
 
 
 def test_nested_values_get_dotted_names() -> None:
-    nested = {"model": {"net": {"depth": 3}, "tags": ["a", "b"]}, "callbacks": [{"patience": 2}, None], 7: True}
+    nested: dict[Any, Any] = {
+        "model": {"net": {"depth": 3}, "tags": ["a", "b"]},
+        "callbacks": [{"patience": 2}, None],
+        7: True,
+    }
     assert flat_params(nested) == {
         "model.net.depth": "3",
         "model.tags": "['a', 'b']",

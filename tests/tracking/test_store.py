@@ -39,11 +39,11 @@ def test_it_needs_neither_lightning_nor_torch_nor_mlflow() -> None:
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_four_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
-    job = Path(__file__).with_name("open_job.py")
+    script = Path(__file__).with_name("open_job.py")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     jobs = [
         subprocess.Popen(
-            [sys.executable, str(job), str(tmp_path), str(number)],
+            [sys.executable, str(script), str(tmp_path), str(number)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -51,7 +51,11 @@ def test_four_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
         )
         for number in range(4)
     ]
-    outputs = [job.communicate(timeout=240)[0] for job in jobs]
+    try:
+        outputs = [job.communicate(timeout=120)[0] for job in jobs]
+    finally:
+        for job in jobs:
+            job.kill()
     assert [job.returncode for job in jobs] == [0] * 4, "\n".join(outputs)[-3000:]
     client = MlflowClient(store_at(tmp_path / "store").uri)
     (experiment,) = [found for found in client.search_experiments() if found.name == "together"]
