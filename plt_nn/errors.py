@@ -24,6 +24,10 @@ class TrainingError(PltNNError, RuntimeError):
     """Training cannot go on, for instance because the loss is not finite."""
 
 
+class TrackingError(PltNNError, RuntimeError):
+    """The MLflow server or store cannot be used."""
+
+
 def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str:
     """A sentence that names the valid words nearest to `word`, or all of them when they are few.
 

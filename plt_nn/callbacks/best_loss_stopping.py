@@ -6,22 +6,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
 from plt_nn.callbacks.best_weights import BestWeights
+from plt_nn.callbacks.monitored import logged_by_this_loop, missing_metric, require_validation
 from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check, is_better, patience_left
 from plt_nn.callbacks.run_folder import run_folder
 from plt_nn.callbacks.run_logger import run_loggers
 from plt_nn.callbacks.sigterm_together import SigtermTogether
 from plt_nn.callbacks.strategies import require_whole_parameters
-from plt_nn.errors import ConfigError, TrainingError, did_you_mean
+from plt_nn.errors import ConfigError, TrainingError
 
 _LOSS_CHECK_STEPS = 50  # how often the training loss is read from the device
 
 
-class BestLossStopping(Callback):
+class BestLossStopping(EarlyStopping):
     """Stops when the best loss has not been beaten for a while, and puts the weights of the best back.
 
     The value is checked after each validation that logs it; a metric of training is checked at each epoch's end, or at
@@ -29,6 +31,9 @@ class BestLossStopping(Callback):
     last epoch, Ctrl-C, SIGTERM, an exception) the weights of the best are put back on every process. They are also on
     disk, as `best.safetensors` in the run's folder, written whole or not at all. All processes decide on the same
     number, the mean of theirs. The state is in every checkpoint; a resumed run obeys a changed `patience`.
+
+    It is an `EarlyStopping` so that Lightning calls it after the module has logged an epoch's metrics; nothing else is
+    taken from there.
 
     Args:
         monitor: The metric to watch, as logged by the LightningModule.
@@ -56,11 +61,10 @@ class BestLossStopping(Callback):
         dirpath: str | None = None,
     ) -> None:
         _check_arguments(mode, patience, unit, min_delta)
-        self.monitor = monitor
+        super().__init__(monitor, patience=patience, mode=mode)
         self.mode: Mode = mode
-        self.patience = patience
-        self.unit: Unit = unit
         self.min_delta = min_delta
+        self.unit: Unit = unit
         self.restore = restore
         self.dirpath = dirpath
         self.progress = Progress()
@@ -70,12 +74,14 @@ class BestLossStopping(Callback):
         self._weights: BestWeights | None = None
         self._restored_state: dict[str, Any] | None = None
         self._checks = 0
+        self._validated = False
+        self._unwritten = False
         self._total_loss: Tensor | None = None
 
     @property
     def state_key(self) -> str:
-        """Distinguishes two of these callbacks on one trainer in a checkpoint."""
-        return f"{type(self).__qualname__}[{self.monitor},{self.mode}]"
+        """Its name in a checkpoint, whatever its arguments; and two on one trainer, which Lightning refuses by it."""
+        return type(self).__qualname__
 
     # -- where it is checked ------------------------------------------------------------------------------------------
 
@@ -85,16 +91,18 @@ class BestLossStopping(Callback):
             return
         require_whole_parameters(trainer.strategy, "BestLossStopping")
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        others = [callback for callback in typed_loosely.callbacks if not _belongs_to(callback, self)]
+        others = [callback for callback in typed_loosely.callbacks if not isinstance(callback, _PutBackLast)]
         if not any(isinstance(callback, SigtermTogether) for callback in others):
             others.append(SigtermTogether())
         typed_loosely.callbacks = [*others, _PutBackLast(self)]  # a new list: Lightning is walking over the old one
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins anew, or where the checkpoint left off."""
+        require_validation(trainer, self.monitor)
         self._weights = BestWeights(pl_module)
         self.best_path = run_folder(trainer, self.dirpath) / "best.safetensors"
         self.stop_reason, self._total_loss = None, None
+        self._validated, self._unwritten = False, False
         state, self._restored_state = self._restored_state, None
         if state is None:
             self.progress, self.best_metrics, self._checks = Progress(), {}, 0
@@ -118,27 +126,32 @@ class BestLossStopping(Callback):
         if self._weights is not None:
             self._weights.hold_thawed()
 
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells a misspelt metric of validation before training begins."""
+        seen = [name for name in trainer.callback_metrics if name.startswith("val")]
+        if seen and self.monitor.startswith("val") and self.monitor not in seen:
+            raise missing_metric(trainer, self.monitor)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks a metric of validation."""
-        if trainer.sanity_checking or trainer.state.fn != "fit":
-            return
-        self._check_if_logged(trainer)
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._validated = True
+            self._check_if_logged(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks a metric of training by epochs."""
         if self.unit != "steps":
             self._check_if_logged(trainer)
-        if self._checks == 0 and (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0:
-            raise ConfigError(
-                f"BestLossStopping watches {self.monitor!r}, which was not logged by the end of epoch "
-                f"{trainer.current_epoch}.{did_you_mean(self.monitor, sorted(trainer.callback_metrics), most=4)} "
-                f"Logged: {', '.join(sorted(trainer.callback_metrics)) or 'nothing'}."
-            )
+        if self._unwritten:
+            self._write(trainer)
+        had_its_chance = self._validated or not trainer.enable_validation
+        if self._checks == 0 and had_its_chance:
+            raise missing_metric(trainer, self.monitor)
 
     # -- what a check does --------------------------------------------------------------------------------------------
 
     def _check_if_logged(self, trainer: Trainer) -> None:
-        metrics = _logged_by_this_loop(trainer)
+        metrics = logged_by_this_loop(trainer)
         if self.monitor in metrics:
             self._check(metrics, trainer)
 
@@ -155,12 +168,18 @@ class BestLossStopping(Callback):
         if is_best:
             self.best_metrics = {name: float(metric) for name, metric in metrics.items()}
             self._weights.capture(trainer.strategy.broadcast)
-            self._write(trainer)
+            self._unwritten = True
+            if (
+                self.unit != "steps"
+            ):  # by steps the file is written at the epoch's end: it would cost more than the step
+                self._write(trainer)
         if patience_left(self.progress, now, self.patience, self.unit) == 0:
             self._stop(f"{self.monitor} has not improved for {self.patience} {self.unit}", trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        if trainer.is_global_zero and self._weights is not None and self.best_path is not None:
+        self._unwritten = False
+        on_disk = trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
+        if on_disk and self._weights is not None and self.best_path is not None:
             self._weights.write(self.best_path, self._metadata())
 
     def _watch_training_loss(self, trainer: Trainer, outputs: Any) -> None:
@@ -201,6 +220,8 @@ class BestLossStopping(Callback):
         """Puts the best weights back, if there are any and `restore` asks for it, and logs their file and metrics."""
         if self._weights is None or self.progress.best is None or self.progress.best_at is None:
             return
+        if self._unwritten:
+            self._write(trainer)
         if self.restore:
             self._weights.put_back()
             self._weights = None  # the module holds them now
@@ -249,20 +270,6 @@ class _PutBackLast(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.stopping.put_back(trainer)
-
-
-def _belongs_to(callback: Callback, stopping: BestLossStopping) -> bool:
-    return isinstance(callback, _PutBackLast) and callback.stopping is stopping
-
-
-def _logged_by_this_loop(trainer: Trainer) -> dict[str, Tensor]:
-    # trainer.callback_metrics also holds values of earlier loops; a check must see only what is new.
-    results = trainer._results
-    if results is None:
-        return {}
-    on_step = trainer._logger_connector._first_loop_iter is not None
-    metrics = results.metrics(on_step)["callback"]
-    return {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
 
 
 def _check_arguments(mode: str, patience: int, unit: str, min_delta: float) -> None:

@@ -14,8 +14,9 @@ TensorMap = dict[str, Tensor]
 class BestWeights:
     """A copy of what may have changed since the best moment.
 
-    A parameter that does not require a gradient cannot change, so it is copied only if and when it is thawed. Copies
-    lie in main memory whatever the device, for they serve the file as well.
+    A parameter that does not require a gradient is taken not to change, so it is copied only if and when it is thawed.
+    (One that is changed by hand, as the teacher's of a self-supervised method, must be a buffer to be held.) Copies lie
+    in main memory whatever the device, for they serve the file as well.
 
     Args:
         module: The module whose state is held.
@@ -25,7 +26,7 @@ class BestWeights:
         self._module = module
         self._parameters = list(module.parameters())  # walking over the modules at every step would take longer than it
         self._held: TensorMap | None = None
-        self._thawed = -1
+        self._trained: tuple[bool, ...] = ()
 
     def capture(self, share: Callable[[TensorMap], TensorMap] = lambda buffers: buffers) -> None:
         """Takes the present weights as the best.
@@ -37,16 +38,16 @@ class BestWeights:
         state = _state(self._module)
         trained = {name: _copy(tensor) for name, tensor in state.items() if tensor.requires_grad}
         self._held = trained | share({name: _copy(tensor) for name, tensor in state.items() if name in buffers})
-        self._thawed = self._count_trained()
+        self._trained = self._trained_now()
 
     def hold_thawed(self) -> None:
         """Copies the parameters that have been thawed since the best moment; call it before each optimizer step."""
-        if self._held is None or (count := self._count_trained()) == self._thawed:
+        if self._held is None or (trained := self._trained_now()) == self._trained:
             return
         for name, tensor in _state(self._module).items():
             if tensor.requires_grad and name not in self._held:
                 self._held[name] = _copy(tensor)
-        self._thawed = count
+        self._trained = trained
 
     def put_back(self) -> None:
         """Writes the held weights into the module, in place."""
@@ -73,10 +74,10 @@ class BestWeights:
         buffers = {name for name, _ in self._module.named_buffers()}
         kept = {name: tensor for name, tensor in _state(self._module).items() if name in buffers}
         self._held = {name: _copy(tensor) for name, tensor in (kept | held).items()}
-        self._thawed = -1
+        self._trained = ()
 
-    def _count_trained(self) -> int:
-        return sum(parameter.requires_grad for parameter in self._parameters)
+    def _trained_now(self) -> tuple[bool, ...]:
+        return tuple(parameter.requires_grad for parameter in self._parameters)
 
 
 def write_atomically(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:

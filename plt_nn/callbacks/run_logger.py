@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
 
 
 @runtime_checkable
@@ -26,4 +27,7 @@ class RunLogger(Protocol):
 
 def run_loggers(trainer: Trainer) -> list[RunLogger]:
     """The trainer's loggers that can keep files; none but on process 0, for one writer is enough."""
-    return [logger for logger in trainer.loggers if isinstance(logger, RunLogger)] if trainer.is_global_zero else []
+    if not trainer.is_global_zero:
+        return []
+    real = [logger for logger in trainer.loggers if not isinstance(logger, DummyLogger)]  # which answers to any name
+    return [logger for logger in real if isinstance(logger, RunLogger)]

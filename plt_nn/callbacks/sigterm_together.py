@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+_EVERY = 8  # batches
+
 
 class SigtermTogether(Callback):
     """Ends a distributed fit at the same step on every process, whichever of them received SIGTERM.
 
     Lightning's own handler talks to the other processes from inside the signal handler, in the middle of whatever they
     exchange just then: the messages get mixed up, and the run hangs or crashes
-    (https://github.com/Lightning-AI/pytorch-lightning/issues/20806). Here the handler takes a note, and after each step
+    (https://github.com/Lightning-AI/pytorch-lightning/issues/20806). Here the handler takes a note, and every few steps
     the processes agree whether one of them has one; then Lightning raises its `SIGTERMException` on all of them. With
     one process Lightning's handler is left alone.
     """
@@ -33,8 +35,8 @@ class SigtermTogether(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Agrees with the other processes."""
-        if trainer.world_size > 1:
+        """Agrees with the other processes, now and then: reading their answer waits for the device."""
+        if trainer.world_size > 1 and (batch_idx % _EVERY == 0 or trainer.is_last_batch):
             note = torch.tensor(float(self._noted), device=trainer.strategy.root_device)
             if float(trainer.strategy.reduce(note, reduce_op="sum")) > 0:
                 trainer._signal_connector.received_sigterm = True

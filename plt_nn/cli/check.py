@@ -73,7 +73,7 @@ def _build(made: Callable[..., object], arguments: Mapping[str, Any]) -> None:
 
 # What can be wrong with the arguments of a class, beyond their names.
 _VALUE_CHECKS: dict[Any, Callable[[Mapping[str, Any]], object]] = {
-    create_backbone: lambda arguments: check_backbone_name(arguments["name"]) if "name" in arguments else None,
+    create_backbone: lambda arguments: check_backbone_name(str(arguments["name"])) if "name" in arguments else None,
     FreezingSchedule: lambda arguments: parse_phases(arguments["phases"]) if "phases" in arguments else None,
     **{net: partial(_build, net) for net in (MLP, ConvNet, RecurrentNet, TransformerNet, ResidualNet)},
 }
@@ -90,7 +90,7 @@ def _faults_in_file(path: Path) -> list[str]:
         return ["there is no such file." + (f" Did you mean {' or '.join(near)}?" if near else "")]
     try:
         config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         return [f"this is not YAML: {' '.join(str(error).split())}"]
     if not isinstance(config, Mapping):
         return [
@@ -114,7 +114,7 @@ def _faults_of_class(place: str, class_path: str, arguments: object) -> Iterator
     if "." not in class_path:
         return  # a short name, which the parser resolves among the subclasses that it knows
     made = _resolve(class_path)
-    if made is None:
+    if not callable(made):
         yield f"{place}.class_path: there is no {class_path!r}.{_near_classes(class_path)}"
         return
     if not isinstance(arguments, Mapping):

@@ -4,7 +4,15 @@ import inspect
 import re
 from pkgutil import resolve_name
 
+from lightning.pytorch import Trainer
+
+import plt_nn
 from plt_nn.errors import did_you_mean
+
+_CLASSES = [f"plt_nn.{name}" for name in plt_nn.__all__]
+_OPTIONS = ["config", "print_config", "seed_everything", "model", "data", "ckpt_path"] + [
+    f"trainer.{name}" for name in list(inspect.signature(Trainer.__init__).parameters)[1:]
+]
 
 
 def plain_message(message: str) -> str:
@@ -14,6 +22,12 @@ def plain_message(message: str) -> str:
         message: The text of an error of jsonargparse.
     """
     text = " ".join(message.split())
+    if text.startswith("the following arguments are required"):
+        return f"{text.replace('.', ': ')}. Give a configuration: --config FILE.yaml."
+    if found := re.match(r"unrecognized arguments: --(\S+)", text):
+        return f"{text}.{did_you_mean(found[1], _OPTIONS)}"
+    if found := re.search(r"Expected a dot import path string: (\S+)", text):
+        return f"{text.partition(':')[0]}: there is no class {found[1]!r}.{did_you_mean(found[1], _CLASSES)}"
     text = re.sub(r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", "", text)
     text = re.sub(r" - Expected a <class 'NoneType'>.*?(?=Given value: (?!Namespace|NestedArg|{)|$)", " ", text)
     text = re.sub(r"Given value: (?:Namespace|NestedArg|{).*$", "", text)

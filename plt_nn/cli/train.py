@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import yaml
@@ -18,9 +19,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable
 from plt_nn.cli.check import check_config_files
 from plt_nn.cli.parser_errors import plain_message
-from plt_nn.errors import ConfigError, PltNNError
+from plt_nn.errors import ConfigError, PltNNError, WeightsError
 from plt_nn.tracking import EmbeddedMLFlowLogger, masked
 
+_STRICT = {"exit_on_error": False, "allow_abbrev": False}
 _VERBS = ("fit", "validate", "test", "predict")
 
 
@@ -44,7 +46,7 @@ def run(argv: list[str]) -> int:
             trainer_defaults={"enable_autolog_hparams": False},  # the whole configuration is logged
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"exit_on_error": False} | {verb: {"exit_on_error": False} for verb in _VERBS},
+            parser_kwargs={"prog": "plt-nn", **_STRICT} | {verb: dict(_STRICT) for verb in _VERBS},
         )
     except ArgumentError as error:
         raise ConfigError(plain_message(str(error))) from error
@@ -76,20 +78,21 @@ class _TrainCLI(LightningCLI):
             super().instantiate_classes()
         except PltNNError:
             raise
-        except ValueError as error:  # as jsonargparse tells what a constructor refuses
-            raise ConfigError(plain_message(str(error))) from error
+        except ValueError as error:  # jsonargparse packs what a constructor raises into errors of its own
+            raise _packed(error) or ConfigError(plain_message(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
         if config.logger is None:
-            kwargs["logger"] = EmbeddedMLFlowLogger(self._experiment()) if self.subcommand == "fit" else False
-        callbacks = config.callbacks or []
-        kwargs["callbacks"] = [*(callbacks if isinstance(callbacks, list) else [callbacks]), *self._extra_callbacks()]
+            wanted = self.subcommand == "fit" and not config.fast_dev_run
+            kwargs["logger"] = EmbeddedMLFlowLogger(self._experiment()) if wanted else False
+        given = config.callbacks or []
+        given = given if isinstance(given, list) else [given]
+        kwargs["callbacks"] = [*given, *self._extra_callbacks(given)]
         return super().instantiate_trainer(**kwargs)
 
-    def _extra_callbacks(self) -> list[Callback]:
+    def _extra_callbacks(self, given: list[Callback]) -> list[Callback]:
         config = self._get(self.config_init, "trainer")
-        given = config.callbacks or []
         extra: list[Callback] = [PredictionTable()] if self.subcommand == "predict" else []
         if self.subcommand == "fit":
             extra.append(FitSummary())
@@ -116,11 +119,20 @@ class _TrainCLI(LightningCLI):
             )
         if self._weights():
             kwargs["ckpt_path"] = None
+        elif (path := kwargs.get("ckpt_path")) is not None and not Path(path).is_file():
+            raise WeightsError(
+                f"There is no checkpoint {path}; --ckpt_path takes the path of a .ckpt or .safetensors file."
+            )
         return kwargs
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except UnpicklingError as error:
+            raise WeightsError(
+                f"{self._get(self.config, 'ckpt_path')} is no checkpoint that can be read safely: it is damaged, or "
+                "holds more than tensors and plain values."
+            ) from error
         except SIGTERMException as error:  # a SystemExit without a status
             raise SystemExit(143) from error
         except SystemExit as error:
@@ -129,13 +141,19 @@ class _TrainCLI(LightningCLI):
             raise
 
 
+def _packed(error: BaseException | None) -> PltNNError | None:
+    while error is not None and not isinstance(error, PltNNError):
+        error = error.__cause__
+    return error
+
+
 class _LogConfig(SaveConfigCallback):
     """Logs the resolved configuration, as YAML that can be run again and as parameters."""
 
     parser: LightningArgumentParser
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        resolved = masked(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+        resolved = masked(yaml.safe_load(self.parser.dump(self.config, skip_unset=False)))
         data: Any = getattr(trainer, "datamodule", None)
         facts = {"dataset": data.describe()} if hasattr(data, "describe") else {}  # Lightning has set it up by now
         for logger in trainer.loggers:

@@ -1,6 +1,7 @@
 """`plt-nn ui`: the MLflow UI on the runs of a folder."""
 
 import argparse
+import errno
 import os
 import socket
 import sys
@@ -62,16 +63,32 @@ def address(store: Store, host: str, port: int, run_id: str | None) -> str:
 
 
 def free_port(host: str, wanted: int) -> int:
-    """The first port from `wanted` on that nobody listens on."""
-    for port in range(wanted, wanted + _TRIED):
-        with socket.socket() as probe:
+    """The first port from `wanted` on that nobody listens on.
+
+    Raises:
+        ConfigError: If there is none, or the address is not this machine's.
+    """
+    try:
+        family, *_, (address, *_) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise ConfigError(f"--host {host} is no address: {error.strerror}.") from error
+    for port in range(wanted, min(wanted + _TRIED, 65536)):
+        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((host, port))
-            except OSError:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    raise ConfigError(f"--host {host} is not an address of this machine.") from error
                 continue
             return port
     raise ConfigError(f"the ports {wanted} to {wanted + _TRIED - 1} of {host} are taken; --port names another.")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a number from 1 to 65535")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", help="id of a run to open")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument(
-        "--port", type=int, default=5000, help="port to listen on, or the next free one (default: 5000)"
+        "--port", type=_port, default=5000, help="port to listen on, or the next free one (default: 5000)"
     )
     parser.add_argument("--no-auth", action="store_true", help="allow an address that others can reach")
     return parser

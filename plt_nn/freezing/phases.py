@@ -37,11 +37,16 @@ def parse_phases(phases: Sequence[Phase | Mapping[str, Any]]) -> tuple[Phase, ..
         ConfigError: Naming every fault at once: no phase, an unknown key, a value out of range, a phase that does not
             start after the one before it.
     """
+    if isinstance(phases, str | Mapping):
+        raise ConfigError(f"phases is {phases!r}; expected a list such as [{{train: head}}, {{train: all, start: 2}}].")
     faults: list[str] = [] if phases else ["there is no phase; give at least one, such as {train: head}"]
     parsed: list[Phase] = []
-    for number, phase in enumerate(phases):
+    for number, phase in enumerate(phases or ()):
+        if not isinstance(phase, Phase | Mapping):
+            faults.append(f"phases[{number}] is {phase!r}; expected a mapping such as {{train: {phase}}}")
+            continue
         values = asdict(phase) if isinstance(phase, Phase) else dict(phase)
-        found = _faults(values, previous=parsed[-1] if parsed else None)
+        found = _faults(values, first=number == 0, previous=parsed[-1] if parsed else None)
         faults += [f"phases[{number}]: {fault}" for fault in found]
         if not found:
             parsed.append(Phase(**values))
@@ -55,14 +60,14 @@ def phase_at(phases: Sequence[Phase], epoch: int) -> int:
     return max(number for number, phase in enumerate(phases) if phase.start <= epoch)
 
 
-def _faults(values: Mapping[str, Any], previous: Phase | None) -> list[str]:
+def _faults(values: Mapping[str, Any], first: bool, previous: Phase | None) -> list[str]:
     keys = [field.name for field in fields(Phase)]
     faults = [f"unknown key {key!r}.{did_you_mean(str(key), keys)}" for key in values if key not in keys]
     if "train" not in values:
         faults.append("'train' is missing; it says what is trained, for instance 'head' or 'last 2 stages'")
     elif not _is_selection(values["train"]):
         faults.append(f"train is {values['train']!r}; expected a text or a list of texts that is not empty")
-    faults += _start_faults(values.get("start", 0), previous)
+    faults += _start_faults(values.get("start", 0), first, previous)
     scale = values.get("lr_scale", 1.0)
     if not _is_number(scale) or not 0 < scale < float("inf"):
         faults.append(f"lr_scale is {scale!r}; expected a number above 0")
@@ -71,12 +76,12 @@ def _faults(values: Mapping[str, Any], previous: Phase | None) -> list[str]:
     return faults
 
 
-def _start_faults(start: object, previous: Phase | None) -> list[str]:
+def _start_faults(start: object, first: bool, previous: Phase | None) -> list[str]:
     if not isinstance(start, int) or isinstance(start, bool) or start < 0:
         return [f"start is {start!r}; expected an epoch, a whole number from 0"]
-    if previous is None:
+    if first:
         return [f"start is {start}; the first phase starts at epoch 0"] if start != 0 else []
-    if start <= previous.start:
+    if previous is not None and start <= previous.start:
         return [f"start is {start}; expected an epoch after {previous.start}, where the phase before it starts"]
     return []
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plt_nn.errors import DataError
+from plt_nn.errors import ConfigError, DataError
 
 
 def parts(batch: object) -> tuple[Any, Tensor, Tensor | None]:
@@ -23,7 +23,15 @@ def parts(batch: object) -> tuple[Any, Tensor, Tensor | None]:
 
 
 def apply(net: nn.Module, x: Any) -> Tensor:
-    """The net's output for a batch's inputs; a tuple, such as padded sequences and their lengths, is spread."""
+    """The net's output for a batch's inputs; a tuple, such as padded sequences and their lengths, is spread.
+
+    Raises:
+        ConfigError: If the net returns something else than one tensor.
+    """
     output = net(*x) if isinstance(x, tuple | list) else net(x)
-    assert isinstance(output, torch.Tensor), f"the net returned a {type(output).__name__}, not a tensor"
+    if not isinstance(output, torch.Tensor):
+        raise ConfigError(
+            f"{type(net).__name__} returned a {type(output).__name__}; expected one tensor. Wrap the net in a module "
+            "whose forward gives the output alone."
+        )
     return output

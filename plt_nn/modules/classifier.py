@@ -15,7 +15,7 @@ from plt_nn.backbones import backbone_info, set_num_classes
 from plt_nn.errors import ConfigError
 from plt_nn.modules.batches import apply, parts
 from plt_nn.modules.epoch_mean import EpochMean
-from plt_nn.modules.optimizers import optimizer_and_scheduler
+from plt_nn.modules.optimizers import adamw, optimizer_and_scheduler
 from plt_nn.modules.scores import Scores
 
 
@@ -49,7 +49,7 @@ class Classifier(LightningModule):
         self,
         net: nn.Module,
         num_classes: int | None = None,
-        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+        optimizer: OptimizerCallable = adamw,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
         label_smoothing: float = 0.0,
@@ -58,6 +58,8 @@ class Classifier(LightningModule):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {label_smoothing}; expected at least 0 and below 1.")
+        if num_classes is not None and num_classes < 1:
+            raise ConfigError(f"num_classes is {num_classes}; expected at least 1, or none to take the data's.")
         self.save_hyperparameters(ignore=["net", "optimizer", "lr_scheduler"])
         self.net = net
         self.num_classes = num_classes

@@ -38,6 +38,7 @@ class EpochMean(nn.Module):
         return self.metric
 
     def _flush(self) -> None:
-        values = torch.stack(self._values)
-        self.metric.update(values, torch.stack([values.new_tensor(w) for w in self._weights]))
+        values = torch.stack(self._values).float()  # in half precision the weights would be rounded as well
+        weights = [torch.as_tensor(weight, dtype=values.dtype, device=values.device) for weight in self._weights]
+        self.metric.update(values, torch.stack(weights))
         self._values, self._weights = [], []

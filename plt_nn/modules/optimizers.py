@@ -1,11 +1,13 @@
 """What `configure_optimizers` of our modules returns."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import nn
 from torch.nn import Parameter
+from torch.optim import AdamW, Optimizer
 
 from plt_nn.freezing import split_groups
 
@@ -38,6 +40,11 @@ def optimizer_and_scheduler(
     if isinstance(scheduler, ReduceLROnPlateau):
         config["monitor"] = scheduler.monitor
     return {"optimizer": made, "lr_scheduler": config}
+
+
+def adamw(parameters: Iterable[Parameter]) -> Optimizer:
+    """The default optimizer: AdamW with learning rate 1e-3."""
+    return AdamW(parameters, lr=1e-3)
 
 
 def _decay_label(parameter: Parameter) -> str:

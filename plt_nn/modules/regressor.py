@@ -14,7 +14,7 @@ from torchmetrics import MeanAbsoluteError, R2Score
 from plt_nn.errors import ConfigError, DataError, did_you_mean
 from plt_nn.modules.batches import apply, parts
 from plt_nn.modules.epoch_mean import EpochMean
-from plt_nn.modules.optimizers import optimizer_and_scheduler
+from plt_nn.modules.optimizers import adamw, optimizer_and_scheduler
 from plt_nn.modules.scores import Scores
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
@@ -45,7 +45,7 @@ class Regressor(LightningModule):
         self,
         net: nn.Module,
         loss: Literal["mse", "mae", "huber"] = "mse",
-        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+        optimizer: OptimizerCallable = adamw,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
     ) -> None:
@@ -61,7 +61,7 @@ class Regressor(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Makes the metrics of the stage."""
-        self.scores = Scores("test" if stage == "test" else "val", {"mae": MeanAbsoluteError(), "r2": R2Score()})
+        self.scores = Scores("test" if stage == "test" else "val", {"mae": MeanAbsoluteError(), "r2": _R2()})
 
     def forward(self, x: Any) -> Tensor:
         """The predictions, of shape `(N, targets)`."""
@@ -118,3 +118,10 @@ class Regressor(LightningModule):
         assert self.scores is not None, "setup has not run"
         output, y, loss = self._losses(batch)
         self.scores.update(output, y, loss, float(len(y)))
+
+
+class _R2(R2Score):
+    """R2 that is NaN where torchmetrics raises: for a single sample it is not defined, and no reason to stop a run."""
+
+    def compute(self) -> Tensor:
+        return super().compute() if self.total > 1 else torch.tensor(torch.nan, device=self.device)

@@ -7,13 +7,19 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from plt_nn.tracking.flat import masked_words
+
 _PACKAGES = ("plt-nn", "lightning", "torch", "torchvision", "timm", "torchmetrics", "mlflow", "numpy")
 
 
 def environment_tags() -> dict[str, str]:
     """Tags for a run: `version/<package>`, `python`, `platform`, `command`, `seed`, and git's commit and state."""
     tags = {f"version/{name}": found for name in _PACKAGES if (found := _version(name))}
-    tags |= {"python": platform.python_version(), "platform": platform.platform(), "command": shlex.join(sys.argv)}
+    tags |= {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": shlex.join(masked_words(sys.argv)),
+    }
     if "PL_GLOBAL_SEED" in os.environ:
         tags["seed"] = os.environ["PL_GLOBAL_SEED"]
     return tags | git_tags()

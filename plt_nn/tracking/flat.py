@@ -1,29 +1,69 @@
-"""Nested configuration as MLflow's flat parameters. Pure."""
+"""Nested configuration as MLflow's flat parameters, with legal names and without secrets. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-_LONGEST = 6000  # characters, MLflow's limit of a parameter's value
-_SECRET = re.compile(r"(?:^|[_.-])(token|password|passwd|secret|api_?key|credentials?)(?:$|[_.-])", re.IGNORECASE)
+_LONGEST_KEY, _LONGEST_VALUE = 250, 6000  # characters, MLflow's limits
+_SECRET = re.compile(r"(?:^|[_.-])(token|password|passwd|secret|api[_-]?key|credentials?)(?:$|[_.-])", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_MASK = "***"
+_Value = TypeVar("_Value")
 
 
 def flat_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters by dotted name, in a form that MLflow accepts; the values of keys that name a secret are masked.
+    """Parameters by dotted name, in a form that MLflow accepts; secrets are masked.
 
     Args:
         values: Nested mappings and sequences with plain values at their ends.
     """
-    return {_legal(key): _masked(key, str(value))[:_LONGEST] for key, value in _ends("", values)}
+    ends = dict(_ends("", masked(values)))
+    return {key: str(value)[:_LONGEST_VALUE] for key, value in legal_keys(ends).items()}
 
 
 def masked(values: Any) -> Any:
-    """The same nested values with those of keys that name a secret masked."""
+    """The same nested values with what stands under keys that name a secret masked, and passwords in addresses."""
     if isinstance(values, Mapping):
-        return {key: "***" if _SECRET.search(str(key)) and inner else masked(inner) for key, inner in values.items()}
+        return {key: _mask_value(str(key), inner) for key, inner in values.items()}
     if isinstance(values, list | tuple):
         return [masked(inner) for inner in values]
-    return values
+    return _IN_ADDRESS.sub(_MASK, values) if isinstance(values, str) else values
+
+
+def masked_words(words: Sequence[str]) -> list[str]:
+    """The words of a command line with the values of options that name a secret masked."""
+    told: list[str] = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if equals and name.startswith("-") and _SECRET.search(name.lstrip("-")):
+            told.append(f"{name}={_MASK}")
+        elif told and told[-1].startswith("-") and "=" not in told[-1] and _SECRET.search(told[-1].lstrip("-")):
+            told.append(_MASK)
+        else:
+            told.append(_IN_ADDRESS.sub(_MASK, word))
+    return told
+
+
+def legal_keys(values: Mapping[str, _Value]) -> dict[str, _Value]:
+    """The same values under names that MLflow takes: letters, digits, `_-. :/`, 250 characters, no part such as `..`.
+
+    Names that become the same are told apart by a number.
+    """
+    legal: dict[str, _Value] = {}
+    for key, value in values.items():
+        parts = re.sub(r"[^\w\-. :/]", "_", str(key)).split("/")
+        name = "/".join("_" if part in ("", ".", "..") else part for part in parts)[:_LONGEST_KEY].rstrip("/")
+        number = 1
+        while name in legal:
+            number += 1
+            name = f"{name[: _LONGEST_KEY - 5]}_{number}"
+        legal[name] = value
+    return legal
+
+
+def _mask_value(key: str, value: Any) -> Any:
+    is_number = isinstance(value, bool | int | float)  # such as timm's `class_token: true`
+    return _MASK if value and not is_number and _SECRET.search(key) else masked(value)
 
 
 def _ends(prefix: str, value: Any) -> list[tuple[str, Any]]:
@@ -34,11 +74,3 @@ def _ends(prefix: str, value: Any) -> list[tuple[str, Any]]:
     else:
         return [(prefix, value)]
     return [end for key, inner in items for end in _ends(f"{prefix}.{key}" if prefix else key, inner)]
-
-
-def _masked(key: str, value: str) -> str:
-    return "***" if _SECRET.search(key) else value
-
-
-def _legal(key: str) -> str:
-    return re.sub(r"[^\w\-. :/]", "_", key)[:250]

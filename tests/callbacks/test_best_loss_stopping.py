@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from plt_nn import BestLossStopping, FreezingSchedule, Phase
+from plt_nn import BestLossStopping, FreezingSchedule, Phase, Regressor
 from plt_nn.callbacks.best_weights import BestWeights, write_atomically
 from plt_nn.errors import ConfigError, TrainingError
 
@@ -130,10 +130,54 @@ def test_a_training_loss_that_is_not_finite_is_noticed_before_the_epoch_ends(fit
 def test_a_missing_metric_lists_those_that_exist(fit: Fit) -> None:
     with pytest.raises(ConfigError) as caught:
         fit(Losses([0.5] * 3), max_epochs=3, callbacks=[BestLossStopping(monitor="vall_loss")])
-    assert "watches 'vall_loss', which was not logged by the end of epoch 0. Did you mean 'val_loss'" in str(
-        caught.value
-    )
+    assert "watches 'vall_loss', which is not logged. Did you mean 'val_loss'" in str(caught.value)
     assert "Logged: val_acc, val_loss." in str(caught.value)
+
+
+def test_a_metric_of_steps_alone_says_how_it_can_be_watched(stranger: Make, fit: Fit) -> None:
+    with pytest.raises(ConfigError, match="which is logged at each step only"):
+        fit(stranger(), max_epochs=2, callbacks=[BestLossStopping(monitor="train_loss")])
+
+
+def test_a_misspelt_metric_of_validation_is_told_before_training(stranger: Make, fit: Fit) -> None:
+    module = stranger()
+    before = module.get_parameter("model.head.weight").clone()
+    with pytest.raises(ConfigError, match="Did you mean 'val_loss'"):
+        fit(module, max_epochs=2, callbacks=[BestLossStopping(monitor="val_los")])
+    assert torch.equal(module.get_parameter("model.head.weight"), before)
+
+
+def test_without_validation_its_metric_cannot_be_watched(stranger: Make, fit: Fit) -> None:
+    with pytest.raises(ConfigError, match="this fit has no validation"):
+        fit(stranger(), max_epochs=2, limit_val_batches=0, callbacks=[BestLossStopping()])
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"max_steps": 2}, {"max_epochs": 3, "check_val_every_n_epoch": None, "val_check_interval": 6}]
+)
+def test_a_validation_that_comes_later_or_never_is_no_fault(
+    stranger: Make, fit: Fit, arguments: dict[str, Any]
+) -> None:
+    trainer = fit(stranger(), **arguments, callbacks=[BestLossStopping()])
+    assert trainer.global_step == (2 if "max_steps" in arguments else 12)
+
+
+def test_our_modules_training_loss_can_be_watched(fit: Fit, tmp_path: Path) -> None:
+    module = Regressor(nn.Linear(4, 1))
+    stopping = BestLossStopping(monitor="train_loss", dirpath=str(tmp_path))
+    fit(module, max_epochs=3, limit_val_batches=0, callbacks=[stopping])
+    assert stopping.progress.best_at is not None
+    assert stopping.progress.best_at.epochs == 2, "the loss of a linear net falls"
+
+
+def test_a_run_has_one_best_model(stranger: Make, fit: Fit) -> None:
+    with pytest.raises(RuntimeError, match="more than one stateful callback of type `BestLossStopping`"):
+        fit(stranger(), max_epochs=1, callbacks=[BestLossStopping(), BestLossStopping(monitor="train_loss")])
+
+
+def test_a_fast_dev_run_writes_nothing(stranger: Make, fit: Fit, tmp_path: Path) -> None:
+    fit(stranger(), fast_dev_run=True, callbacks=[BestLossStopping(dirpath=str(tmp_path / "best"))])
+    assert not (tmp_path / "best").exists()
 
 
 def test_arguments_out_of_range_are_named_together() -> None:
@@ -197,6 +241,7 @@ def test_only_what_can_change_is_held() -> None:
     weights.capture()
     assert {name for name in weights.held() if name.startswith("0.")} == set()
     net[0].requires_grad_(True)
+    net[1].requires_grad_(False)  # as many tensors as are thawed
     weights.hold_thawed()
     assert {"0.weight", "0.bias", "1.running_mean", "2.weight"} <= weights.held().keys()
 

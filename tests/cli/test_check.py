@@ -102,11 +102,11 @@ ONE_FAULT: dict[str, tuple[Change, str]] = {
         lambda config: config["trainer"]["callbacks"].append({"class_path": "BestLossStoping"}),
         "Did you mean 'plt_nn.BestLossStopping'",
     ),
-    "a backbone that is no text": (net("plt_nn.create_backbone", name=None), "create_backbone"),
+    "a backbone that is no text": (net("plt_nn.create_backbone", name=None), "model.init_args.net.init_args: "),
     "a class that is a module": (lambda config: config["model"].update(class_path="torch.optim"), "torch.optim"),
     "phases that are no list": (phases("head"), "phases"),
     "a phase that is no mapping": (phases(["head", "all"]), "phases"),
-    "no phases": (phases(None), "phases"),
+    "no phases": (phases(None), "there is no phase"),
     "one phase without a list": (phases({"train": "head"}), "phases"),
 }
 
