@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import distributed
 
 from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable
 from plt_nn.cli.check import check_config_files
@@ -52,6 +53,8 @@ def run(argv: list[str]) -> int:
         raise ConfigError(plain_message(str(error))) from error
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()  # left to the interpreter's end, its threads now and then abort the process
     return 0
 
 

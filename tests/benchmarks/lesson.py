@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from plt_nn import MLP, BestLossStopping, EmbeddedMLFlowLogger, Regressor, SyntheticRegressionData
+from plt_nn.data import Batch
 
 BATCH, RATE = 32, 0.01
 STEPS_AN_EPOCH = 4  # 100 samples in batches of 32
@@ -103,6 +104,24 @@ def plain(seed: int, epochs: int, validate: bool) -> float:
     return module.best
 
 
+class Bare(Plain):
+    """The same without logging: what Lightning's loop itself costs."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # type: ignore[override]  # another loader
+        return nn.functional.mse_loss(self.net(batch.x), batch.y)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
+        self.best = min(self.best, float(nn.functional.mse_loss(self.net(batch.x), batch.y)))
+
+
+def bare(seed: int, epochs: int, validate: bool) -> float:
+    """A LightningModule that logs nothing, on plt_nn's batches in memory: the floor of Lightning."""
+    seed_everything(seed, verbose=False)
+    module = Bare()
+    quiet_trainer(epochs, validate, logger=False).fit(module, SyntheticRegressionData(batch_size=BATCH))
+    return module.best
+
+
 def ours(seed: int, epochs: int, validate: bool, store: str | None = None) -> float:
     """plt_nn's module, data and early stopping; with a store also its MLflow logger."""
     seed_everything(seed, verbose=False)
@@ -119,6 +138,7 @@ FOLDER = tempfile.TemporaryDirectory()  # one store for all runs, as a user has 
 CONTENDERS: dict[str, Callable[[int, int, bool], float]] = {
     "raw loop": raw,
     "plain LightningModule, DataLoader": plain,
+    "bare LightningModule, no logging, batches in memory": bare,
     "plt_nn": ours,
     "plt_nn with MLflow": lambda seed, epochs, validate: ours(seed, epochs, validate, f"{FOLDER.name}/mlruns"),
 }

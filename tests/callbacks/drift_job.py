@@ -78,3 +78,4 @@ def main(who: str, report: Path) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], Path(sys.argv[2]))
+    torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads now and then abort it

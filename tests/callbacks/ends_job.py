@@ -109,3 +109,5 @@ if __name__ == "__main__":
     for each_end in sys.argv[1].split(","):
         fit_and_report(each_end, int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
         signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores Ctrl-C after the first
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads now and then abort it

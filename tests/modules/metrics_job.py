@@ -54,3 +54,5 @@ if __name__ == "__main__":
     reports = report(int(sys.argv[1]))
     rank = int(reports["classifier"]["rank"])
     (Path(sys.argv[2]) / f"rank{rank}.json").write_text(json.dumps(reports))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads now and then abort it
