@@ -43,6 +43,10 @@ def test_any_host_out_of_reach() -> None:
 def test_a_host_that_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         require_reachable(f"http://127.0.0.1:{server.getsockname()[1]}/x.pth", "torchvision/x", [])
+        server.settimeout(5)
+        connection, peer = server.accept()  # raises if nobody has asked
+        connection.close()
+    assert peer[0] == "127.0.0.1"
 
 
 def test_torchvision_s_cache_is_enough(empty_caches: Path) -> None:
