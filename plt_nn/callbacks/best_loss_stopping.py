@@ -11,9 +11,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
+from plt_nn.callbacks.averaged import measured_weights
 from plt_nn.callbacks.best_weights import BestWeights
 from plt_nn.callbacks.monitored import logged_by_this_loop, missing_metric, require_validation
-from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check, is_better, patience_left
+from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check, is_better, patience_left, renewed
 from plt_nn.callbacks.run_folder import run_folder
 from plt_nn.callbacks.run_logger import run_loggers
 from plt_nn.callbacks.sigterm_together import SigtermTogether
@@ -32,6 +33,11 @@ class BestLossStopping(EarlyStopping):
     disk, as `best.safetensors` in the run's folder, written whole or not at all. All processes decide on the same
     number, the mean of theirs. The state is in every checkpoint; a resumed run obeys a changed `patience`.
 
+    A new phase of a `FreezingSchedule` renews patience. Which best is kept over several phases is said by `best_of`.
+    Under Lightning's `WeightAveraging` the best are the averaged weights that validation measured. Its
+    `StochasticWeightAveraging` puts weights into the module that nothing has measured: use `restore=False` to keep
+    them.
+
     It is an `EarlyStopping` so that Lightning calls it after the module has logged an epoch's metrics; nothing else is
     taken from there.
 
@@ -42,6 +48,8 @@ class BestLossStopping(EarlyStopping):
         unit: What patience counts: `epochs`, optimizer `steps`, or `checks` of the monitored metric.
         min_delta: Gains up to this much do not renew patience; the best is remembered all the same.
         restore: Whether to put the best weights back when the fit ends.
+        best_of: Under a `FreezingSchedule`: `run` keeps the best of all phases; `phase` the best of the last phase that
+            was checked, so that each phase begins anew.
         dirpath: The folder of `best.safetensors`. Default: `checkpoints` in the logger's folder for this run, or in the
             trainer's `default_root_dir`.
 
@@ -58,14 +66,16 @@ class BestLossStopping(EarlyStopping):
         unit: Literal["epochs", "steps", "checks"] = "epochs",
         min_delta: float = 0.0,
         restore: bool = True,
+        best_of: Literal["run", "phase"] = "run",
         dirpath: str | None = None,
     ) -> None:
-        _check_arguments(mode, patience, unit, min_delta)
+        _check_arguments(mode, patience, unit, min_delta, best_of)
         super().__init__(monitor, patience=patience, mode=mode)
         self.mode: Mode = mode
         self.min_delta = min_delta
         self.unit: Unit = unit
         self.restore = restore
+        self.best_of = best_of
         self.dirpath = dirpath
         self.progress = Progress()
         self.best_metrics: dict[str, float] = {}
@@ -74,6 +84,7 @@ class BestLossStopping(EarlyStopping):
         self._weights: BestWeights | None = None
         self._restored_state: dict[str, Any] | None = None
         self._checks = 0
+        self._begin_anew = False  # at the next check: the phase has changed, and what was best is kept until then
         self._validated = False
         self._unwritten = False
         self._total_loss: Tensor | None = None
@@ -98,20 +109,27 @@ class BestLossStopping(EarlyStopping):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins anew, or where the checkpoint left off."""
-        require_validation(trainer, self.monitor)
+        require_validation(trainer, self.monitor, "BestLossStopping")
         self._weights = BestWeights(pl_module)
         self.best_path = run_folder(trainer, self.dirpath) / "best.safetensors"
         self.stop_reason, self._total_loss = None, None
         self._validated, self._unwritten = False, False
         state, self._restored_state = self._restored_state, None
         if state is None:
-            self.progress, self.best_metrics, self._checks = Progress(), {}, 0
+            self.progress, self.best_metrics, self._checks, self._begin_anew = Progress(), {}, 0, False
         else:
             self.progress, self._checks = Progress.from_dict(state["progress"]), state["checks"]
-            self.best_metrics = state["metrics"]
+            self.best_metrics, self._begin_anew = state["metrics"], state.get("begin_anew", False)
             self._weights.take(state["weights"])
             if self.progress.best is not None:
                 self._write(trainer)  # a resumed run may have another folder, and may never beat this best
+
+    def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
+        """Renews patience; see `best_of`."""
+        epochs = trainer.current_epoch - (batch_idx == 0)  # as if the end of the epoch before had been the best
+        now = Moment(epochs=epochs, steps=trainer.global_step, checks=self._checks - 1)
+        self.progress = renewed(self.progress, now)
+        self._begin_anew = self.best_of == "phase"
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -130,13 +148,14 @@ class BestLossStopping(EarlyStopping):
         """Tells a misspelt metric of validation before training begins."""
         seen = [name for name in trainer.callback_metrics if name.startswith("val")]
         if seen and self.monitor.startswith("val") and self.monitor not in seen:
-            raise missing_metric(trainer, self.monitor)
+            raise missing_metric(trainer, self.monitor, "BestLossStopping")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks a metric of validation."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self._validated = True
-            self._check_if_logged(trainer)
+            with measured_weights(trainer, pl_module):
+                self._check_if_logged(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks a metric of training by epochs."""
@@ -146,7 +165,7 @@ class BestLossStopping(EarlyStopping):
             self._write(trainer)
         had_its_chance = self._validated or not trainer.enable_validation
         if self._checks == 0 and had_its_chance:
-            raise missing_metric(trainer, self.monitor)
+            raise missing_metric(trainer, self.monitor, "BestLossStopping")
 
     # -- what a check does --------------------------------------------------------------------------------------------
 
@@ -163,6 +182,8 @@ class BestLossStopping(EarlyStopping):
         if not math.isfinite(shared):
             self._stop_not_finite(f"{self.monitor} is {shared}", trainer)
             return
+        if self._begin_anew:
+            self.progress, self._begin_anew = Progress(), False
         is_best = is_better(shared, self.progress.best, self.mode)
         self.progress = after_check(self.progress, shared, now, self.mode, self.min_delta)
         if is_best:
@@ -242,6 +263,10 @@ class BestLossStopping(EarlyStopping):
             "metrics": json.dumps(self.best_metrics),
         }
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forgets what a checkpoint held: it was for this fit, or loaded to validate."""
+        self._restored_state = None
+
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -251,6 +276,7 @@ class BestLossStopping(EarlyStopping):
             "progress": self.progress.to_dict(),
             "checks": self._checks,
             "metrics": self.best_metrics,
+            "begin_anew": self._begin_anew,
             "weights": weights,
         }
 
@@ -272,7 +298,7 @@ class _PutBackLast(Callback):
         self.stopping.put_back(trainer)
 
 
-def _check_arguments(mode: str, patience: int, unit: str, min_delta: float) -> None:
+def _check_arguments(mode: str, patience: int, unit: str, min_delta: float, best_of: str) -> None:
     faults = []
     if mode not in ("min", "max"):
         faults.append(f"mode is {mode!r}; expected 'min' or 'max'")
@@ -282,5 +308,7 @@ def _check_arguments(mode: str, patience: int, unit: str, min_delta: float) -> N
         faults.append(f"patience is {patience}; expected at least 1")
     if min_delta < 0 or not math.isfinite(min_delta):
         faults.append(f"min_delta is {min_delta}; expected 0 or more")
+    if best_of not in ("run", "phase"):
+        faults.append(f"best_of is {best_of!r}; expected 'run' or 'phase'")
     if faults:
         raise ConfigError("BestLossStopping cannot be used: " + "; ".join(faults) + ".")

@@ -69,8 +69,7 @@ def fit_facts(trainer: Trainer, pl_module: LightningModule, exception: BaseExcep
     if facts.get("stopped because") is None:
         facts["stopped because"] = _reason(trainer, exception)
     for schedule in (callback for callback in callbacks if isinstance(callback, FreezingSchedule)):
-        for number, (phase, count) in enumerate(zip(schedule.phases, schedule.trained_counts, strict=False)):
-            facts[f"phase {number}"] = f"{phase.train} from epoch {phase.start}: {count:,} parameters trained"
+        facts |= schedule.plan.facts() if schedule.plan is not None else {}
     facts["parameters"] = f"{sum(parameter.numel() for parameter in pl_module.parameters()):,}"
     facts["epochs and steps"] = f"{trainer.current_epoch} and {trainer.global_step}"
     versions = [str(logger.version) for logger in trainer.loggers if logger.version is not None]

@@ -1,95 +1,131 @@
 """Trains a net in phases: the head first, then more and more of the rest."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
-from torch.nn import Parameter
 
-from plt_nn.backbones import Stage
-from plt_nn.callbacks.net_stages import net_stages
-from plt_nn.callbacks.strategies import require_whole_parameters, wrap_anew
-from plt_nn.errors import ConfigError
+from plt_nn.callbacks.agreement import listing, require_agreement
+from plt_nn.callbacks.averaged import measured_weights
+from plt_nn.callbacks.monitored import require_validation
+from plt_nn.callbacks.net_plan import NetPlan, net_plan
+from plt_nn.callbacks.phase_best import PhaseBest
+from plt_nn.callbacks.phase_listener import phase_listeners
+from plt_nn.callbacks.plateau_watch import PlateauWatch
+from plt_nn.callbacks.strategies import ignored_by_ddp, require_whole_parameters, wrap_anew
+from plt_nn.errors import TrainingError
 from plt_nn.freezing import (
     Condition,
+    Frozen,
     Phase,
     apply_lr_factors,
     condition_of,
+    differing,
+    digests,
     freeze,
-    held_modules,
     hold,
+    hold_buffers,
     parse_phases,
     phase_at,
     restore,
     set_lr_factors,
     split_groups,
-    trained_parameters,
+    stage_factors,
+    warmup_factor,
 )
 
 
 class FreezingSchedule(Callback):
-    """Trains a net in phases: what a phase does not train has no gradient and stays in eval mode.
+    """Trains a net in phases: what a phase does not train has no gradient, stays in eval mode, and does not change.
 
     All parameters are in the optimizer from the start; a phase only says which require gradients and by which factor
-    the learning rate is multiplied, so nothing is added to the optimizer or its schedulers and a resumed run stands in
-    the right phase by its epoch alone. At each transition DistributedDataParallel is built anew, because its reducer
-    takes only parameters that require gradients when it is built. The net is given back as it was found when the fit
-    ends. Works on any `LightningModule` whose optimizers hold the parameters that the phases train.
+    the learning rate of each stage is multiplied, so nothing is added to the optimizer or its schedulers. At each
+    transition DistributedDataParallel is built anew, because its reducer takes only parameters that require gradients
+    when it is built; a compiled net is compiled once more, because what it computes gradients for has changed. The
+    optimizer keeps its state. When a phase ends, the frozen part must be what it was, and the weights of all processes
+    the same: anything else is an error. The net is given back as it was found when the fit ends. Works on any
+    `LightningModule` whose optimizers hold the parameters that the phases train.
 
-    Logs: `phase` (its number, from 0) at every epoch.
+    Logs, when a phase begins and at each epoch: `phase` (its number, from 0) and `lr/<stage>` of each stage that is
+    trained: the scheduler's learning rate times the phase's factor.
 
     Args:
         phases: The phases in order, as `Phase` objects or as mappings with their arguments.
         net: The attribute of the LightningModule that holds the net. Default: its one child that has parameters, or
             with several children all of them in order.
+        monitor: The metric that phases with `start: plateau` watch.
+        mode: `min` if lower is better, `max` if higher is better.
 
     Raises:
         ConfigError: For phases that cannot be used, naming every fault; at the start of a fit for stages that the net
-            does not have.
+            does not have; during it for a `monitor` that is needed and not logged.
+        TrainingError: If something frozen has changed, or weights differ between processes.
     """
 
-    def __init__(self, phases: Sequence[Phase | Mapping[str, Any]], net: str | None = None) -> None:
+    def __init__(
+        self,
+        phases: Sequence[Phase | Mapping[str, Any]],
+        net: str | None = None,
+        monitor: str = "val_loss",
+        mode: Literal["min", "max"] = "min",
+    ) -> None:
         self.phases = parse_phases(phases)
-        self.net = net
+        self.net, self.monitor, self.mode = net, monitor, mode
         self.current: int | None = None
-        self.trained_counts: list[int] = []
-        self._stages: list[Stage] = []
-        self._sizes: dict[str, int] = {}
-        self._trained: list[frozenset[str]] = []
+        self.plan: NetPlan | None = None
+        self._began = 0  # the optimizer step at which the current phase began
+        self._plateaus: set[int] = set()
+        self._best: PhaseBest | None = None
         self._found: Condition | None = None
-        self._held: list[nn.Module] = []
+        self._frozen = Frozen((), {}, {})
+        self._digests: dict[str, int] = {}
         self._unhook: list[Callable[[], None]] = []
+        self._restored: dict[str, Any] | None = None
+
+    # -- the beginning and the end of a fit ---------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Takes its place: after a search for the batch size, which must bear the last phase, and before all else."""
+        if stage != "fit":
+            return
+        require_whole_parameters(trainer.strategy, "FreezingSchedule")
+        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
+        others = [c for c in typed_loosely.callbacks if c is not self and not isinstance(c, PlateauWatch)]
+        before = [callback for callback in others if isinstance(callback, BatchSizeFinder)]
+        after = [callback for callback in others if not isinstance(callback, BatchSizeFinder)]
+        watch = [PlateauWatch(self.monitor, self._on_monitored)] if any(p.on_plateau for p in self.phases) else []
+        typed_loosely.callbacks = [*before, self, *watch, *after]  # a new list: Lightning is walking over the old one
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Splits the optimizers' groups by stage; here all parameters still require gradients."""
-        require_whole_parameters(trainer.strategy, "FreezingSchedule")
-        self._stages = net_stages(pl_module, self.net)
-        self._sizes = {name: parameter.numel() for name, parameter in pl_module.named_parameters()}
-        self._trained = [trained_parameters(phase.train, self._stages, self._sizes) for phase in self.phases]
-        self.trained_counts = [sum(self._sizes[name] for name in trained) for trained in self._trained]
-        _check_in_optimizers(frozenset[str]().union(*self._trained), trainer, pl_module)
-        self._found, self.current = condition_of(pl_module), None
-        label = _stage_labels(self._stages, pl_module)
+        """Splits the optimizers' groups by stage, while all parameters still require gradients; then freezes."""
+        if any(phase.on_plateau for phase in self.phases):
+            require_validation(trainer, self.monitor, "FreezingSchedule")
+        self.plan = net_plan(pl_module, self.net, self.phases, trainer.optimizers)
+        self._found, self.current, self._plateaus = condition_of(pl_module), None, set()
         for optimizer in trainer.optimizers:
             schedulers = [c.scheduler for c in trainer.lr_scheduler_configs if c.scheduler.optimizer is optimizer]
-            split_groups(optimizer, schedulers, label)
+            split_groups(optimizer, schedulers, self.plan.stage_of)
             self._unhook.append(apply_lr_factors(optimizer))
+        if any(isinstance(callback, LearningRateFinder) for callback in getattr(trainer, "callbacks", [])):
+            self._enter(0, trainer, pl_module)  # the search, which comes now, is for what the first phase trains
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Enters the phase of the first or the resumed epoch."""
-        self._enter(phase_at(self.phases, trainer.current_epoch), trainer, pl_module)
+        """Enters the first phase, or that of the checkpoint; what was due then comes where it would have come."""
+        state, self._restored = self._restored, None
+        due = phase_at(self.phases, trainer.current_epoch, trainer.global_step, self._plateaus_in(state))
+        number = due if state is None or state["phase"] is None else min(state["phase"], due)
+        if number != self.current:
+            self._enter(number, trainer, pl_module)
+        if state is not None and number == state["phase"]:
+            self._began, self._plateaus = state["began"], self._plateaus_in(state)
+            if self._best is not None and state["best"] is not None:
+                self._best.load_state_dict(state["best"])
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Enters the epoch's phase."""
-        self._enter(phase_at(self.phases, trainer.current_epoch), trainer, pl_module)
-        assert self.current is not None
-        pl_module.log("phase", float(self.current), prog_bar=True, sync_dist=True)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Keeps the frozen part in eval mode, whoever called `.train()`."""
-        hold(self._held)
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Checks the last phase."""
+        self._check_phase(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Gives the net back as it was found."""
@@ -99,46 +135,116 @@ class FreezingSchedule(Callback):
         """Gives the net back as it was found."""
         self._leave(pl_module)
 
-    def _enter(self, number: int, trainer: Trainer, pl_module: LightningModule) -> None:
-        if number == self.current:
+    # -- during the fit -----------------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Goes on to the phase that is due."""
+        if not self._advance(trainer, pl_module, batch_idx=0):
+            self._log(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Goes on to the phase that is due; keeps the frozen part still, whoever called `.train()`."""
+        entered = self._advance(trainer, pl_module, batch_idx)
+        if batch_idx == 0:
+            hold_buffers(self._frozen)
+        hold(self._frozen)
+        assert self.current is not None
+        if entered or batch_idx == 0:
+            pl_module.log("phase", float(self.current), prog_bar=True, logger=False, on_step=True, on_epoch=False)
+        if trainer.global_step - self._began <= self.phases[self.current].warmup:
+            self._set_factors(trainer)
+
+    def _on_monitored(self, value: float, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._best is None or self.current is None:
             return
-        assert self._found is not None, "a phase was entered outside a fit"
-        phase, trained = self.phases[number], self._trained[number]
-        in_stages = {name for stage in self._stages for name in stage.parameters}
-        outside = self._found.requires_grad.keys() - in_stages
-        held = held_modules(self._stages, trained)
-        self._held = freeze(pl_module, self._found, trained | outside, held, norm_frozen=phase.norm == "frozen")
-        for optimizer in trainer.optimizers:
-            set_lr_factors(optimizer, {stage.name: phase.lr_scale for stage in self._stages})
-        wrap_anew(trainer.strategy)
-        self.current = number
-        train = phase.train if isinstance(phase.train, str) else ", ".join(phase.train)
+        with measured_weights(trainer, pl_module):
+            is_plateau = self._best.check(value, trainer.strategy.broadcast)
+        if is_plateau:
+            self._plateaus.add(self.current + 1)
+
+    # -- phases -------------------------------------------------------------------------------------------------------
+
+    def _advance(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> bool:
+        """Goes on to the phase that is due, if another one is due."""
+        number = phase_at(self.phases, trainer.current_epoch, trainer.global_step, self._plateaus)
+        if number == self.current:
+            return False
+        self._check_phase(trainer, pl_module)
+        if self._best is not None and number in self._plateaus:
+            self._best.put_back()
+        self._enter(number, trainer, pl_module)
+        for listener in phase_listeners(trainer):
+            listener.on_phase_start(trainer, pl_module, number, batch_idx)
+        self._log(trainer)
+        return True
+
+    def _enter(self, number: int, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self._found is not None and self.plan is not None, "a phase was entered outside a fit"  # noqa: PT018
+        phase = self.phases[number]
+        trained, held = self.plan.trained[number], self.plan.held(number)
+        self._frozen = freeze(pl_module, self._found, trained, held, norm_frozen=phase.norm == "frozen")
+        self._digests = digests(self._frozen.tensors())
+        wrap_anew(trainer.strategy, self._frozen.tensors())
+        self.current, self._began = number, trainer.global_step
+        self._set_factors(trainer)
+        follower = self.phases[number + 1] if number + 1 < len(self.phases) else None
+        self._best = PhaseBest(pl_module, self.mode, follower.checks) if follower and follower.on_plateau else None
         rank_zero_info(
-            f"Epoch {trainer.current_epoch}: phase {number} trains {train} "
-            f"({self.trained_counts[number]:,} of {sum(self._sizes[name] for name in in_stages):,} parameters)"
+            f"Epoch {trainer.current_epoch}, step {trainer.global_step}: phase {number} trains "
+            f"{self.plan.describe(number)}"
         )
+
+    def _check_phase(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Makes sure, as a phase ends, that what was frozen is what it was and that all processes have the same."""
+        now = digests(self._frozen.tensors())
+        when = f"At the end of phase {self.current}, epoch {trainer.current_epoch}, step {trainer.global_step}"
+        if changed := differing(self._digests, now):
+            raise TrainingError(
+                f"{when}, these had changed though the phase froze them: {listing(changed)}. Something writes into "
+                "frozen layers: a callback, an optimizer of your own, or code in a training step. Leave them alone, or "
+                "let the phase train them."
+            )
+        ignored = ignored_by_ddp(trainer.strategy)
+        trained = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
+        if trainer.world_size > 1:
+            require_agreement(trainer, digests(trained) | now, when)
+
+    def _set_factors(self, trainer: Trainer) -> None:
+        assert self.plan is not None and self.current is not None  # noqa: PT018
+        phase = self.phases[self.current]
+        warm = warmup_factor(phase, trainer.global_step - self._began)
+        factors = {stage: factor * warm for stage, factor in stage_factors(phase, self.plan.stages).items()}
+        for optimizer in trainer.optimizers:
+            set_lr_factors(optimizer, factors)
+
+    def _log(self, trainer: Trainer) -> None:
+        assert self.plan is not None and self.current is not None  # noqa: PT018
+        metrics = {"phase": float(self.current), **self.plan.learning_rates(self.current, trainer.optimizers)}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=trainer.global_step)
 
     def _leave(self, pl_module: LightningModule) -> None:
         while self._unhook:
             self._unhook.pop()()
         if self._found is not None:
             restore(pl_module, self._found)
-        self._found, self._held = None, []
+        self._found, self._frozen, self._best, self._restored = None, Frozen((), {}, {}), None, None
 
+    # -- checkpoints --------------------------------------------------------------------------------------------------
 
-def _check_in_optimizers(names: frozenset[str], trainer: Trainer, pl_module: LightningModule) -> None:
-    held = {id(p) for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
-    parameters = pl_module.named_parameters()
-    missing = [name for name, p in parameters if name in names and p.requires_grad and id(p) not in held]
-    if missing:
-        raise ConfigError(
-            f"{len(missing)} parameters that the schedule trains are in no optimizer: {', '.join(missing[:10])}"
-            f"{', ...' if len(missing) > 10 else ''}. configure_optimizers must take all parameters of the net; "
-            "freezing begins only after it has run."
-        )
+    def state_dict(self) -> dict[str, Any]:
+        """The phase, where it began, which plateaus were reached, and the best of a phase that waits for one."""
+        return {
+            "phase": self.current,
+            "began": self._began,
+            "plateaus": sorted(self._plateaus),
+            "best": self._best.state_dict() if self._best is not None else None,
+        }
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the state for the start of training, when epochs and steps are known."""
+        self._restored = state_dict
 
-def _stage_labels(stages: Sequence[Stage], pl_module: LightningModule) -> Callable[[Parameter], str]:
-    stage_of = {name: stage.name for stage in stages for name in stage.parameters}
-    labels = {id(parameter): stage_of.get(name, "") for name, parameter in pl_module.named_parameters()}
-    return lambda parameter: labels.get(id(parameter), "")
+    def _plateaus_in(self, state: dict[str, Any] | None) -> set[int]:
+        numbers = set(state["plateaus"]) if state is not None else set()
+        return {number for number in numbers if number < len(self.phases) and self.phases[number].on_plateau}

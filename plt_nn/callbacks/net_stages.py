@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from lightning.pytorch import LightningModule
+from torch import nn
 
 from plt_nn.backbones import Stage, stages
 from plt_nn.errors import ConfigError, did_you_mean
@@ -30,14 +31,26 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
         children = {net: children[net]}
     if not children:
         raise ConfigError(f"{type(pl_module).__name__} holds no net with parameters, so there is nothing to freeze.")
-    *bodies, (last, net_with_head) = children.items()
+    # What torch.compile returns is a wrapper with the net inside it, whose stages keep the names that they have alone.
+    inner = {_path(name, child): _inside(child) for name, child in children.items()}
+    *bodies, (last, net_with_head) = inner.items()
     before = [
-        _moved(stage, name, f"{name}.{stage.name}")
+        _moved(stage, name, f"{name.removesuffix('._orig_mod')}.{stage.name}")
         for name, body in bodies
         for stage in stages(body)
         if stage.parameters
     ]
     return before + [_moved(stage, last, stage.name) for stage in stages(net_with_head)]
+
+
+def _path(name: str, child: nn.Module) -> str:
+    return name if _inside(child) is child else f"{name}._orig_mod"
+
+
+def _inside(child: nn.Module) -> nn.Module:
+    inside = getattr(child, "_orig_mod", child)
+    assert isinstance(inside, nn.Module)
+    return inside
 
 
 def _moved(stage: Stage, prefix: str, name: str) -> Stage:

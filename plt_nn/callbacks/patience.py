@@ -65,6 +65,11 @@ def after_check(progress: Progress, value: float, now: Moment, mode: Mode, min_d
     return progress
 
 
+def renewed(progress: Progress, now: Moment) -> Progress:
+    """What is remembered when patience begins anew at `now`, which counts as the moment of the last improvement."""
+    return progress if progress.counted_at is None else replace(progress, counted_at=now)
+
+
 def patience_left(progress: Progress, now: Moment, patience: int, unit: Unit) -> int:
     """How many more units may pass without improvement; training stops at 0."""
     if progress.counted_at is None:

@@ -1,11 +1,16 @@
 """What our callbacks need of Lightning's strategies: whole parameters on every process."""
 
 import gc
+from collections.abc import Iterable
 
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch.nn.parallel import DistributedDataParallel
 
 from plt_nn.errors import ConfigError
+
+# Where DistributedDataParallel looks for names to leave alone
+# (https://pytorch.org/docs/stable/generated/torch.nn.parallel.DistributedDataParallel.html).
+_IGNORED = "_ddp_params_and_buffers_to_ignore"
 
 
 def require_whole_parameters(strategy: Strategy, user: str) -> None:
@@ -25,13 +30,33 @@ def require_whole_parameters(strategy: Strategy, user: str) -> None:
         )
 
 
-def wrap_anew(strategy: Strategy) -> None:
+def wrap_anew(strategy: Strategy, frozen: Iterable[str]) -> None:
     """Builds DistributedDataParallel again, so that its reducer takes just the parameters that are trained now.
 
     The reducer takes those that require gradients when it is built; what is thawed later would never be averaged over
     the processes, with or without `find_unused_parameters`.
+
+    Args:
+        strategy: The trainer's strategy; one that does not wrap in DDP is left alone.
+        frozen: Names of parameters and buffers that are the same on all processes and stay so. They are not sent:
+            otherwise every forward pass would send the statistics of every frozen BatchNorm.
     """
     if isinstance(strategy, DDPStrategy) and isinstance(strategy.model, DistributedDataParallel):
-        strategy.model = strategy.lightning_module
+        module = strategy.lightning_module
+        assert module is not None
+        strategy.model = module
         gc.collect()  # the old reducer is part of a reference cycle, and its hooks live until it is freed
-        strategy.configure_ddp()
+        users = getattr(module, _IGNORED, None)
+        setattr(module, _IGNORED, {*(users or ()), *frozen})
+        try:
+            strategy.configure_ddp()
+        finally:
+            if users is None:
+                delattr(module, _IGNORED)
+            else:
+                setattr(module, _IGNORED, users)
+
+
+def ignored_by_ddp(strategy: Strategy) -> set[str]:
+    """Names of the parameters and buffers that the user keeps out of DistributedDataParallel."""
+    return set(getattr(strategy.lightning_module, _IGNORED, ()))

@@ -1,23 +1,35 @@
 """Freezing schedules: the pure plan, the optimizer's groups, and the one file that freezes."""
 
-from plt_nn.freezing.apply import Condition, condition_of, freeze, hold, restore
-from plt_nn.freezing.groups import apply_lr_factors, set_lr_factors, split_groups, unscale
+from plt_nn.freezing.adapt import Adapt
+from plt_nn.freezing.apply import Condition, Frozen, condition_of, freeze, hold, hold_buffers, restore
+from plt_nn.freezing.digest import differing, digests
+from plt_nn.freezing.groups import LR_FACTOR, STAGE, apply_lr_factors, set_lr_factors, split_groups, unscale
 from plt_nn.freezing.phases import Phase, parse_phases, phase_at
 from plt_nn.freezing.plan import held_modules, trained_parameters
+from plt_nn.freezing.rates import stage_factors, warmup_factor
 
 __all__ = [
+    "LR_FACTOR",
+    "STAGE",
+    "Adapt",
     "Condition",
+    "Frozen",
     "Phase",
     "apply_lr_factors",
     "condition_of",
+    "differing",
+    "digests",
     "freeze",
     "held_modules",
     "hold",
+    "hold_buffers",
     "parse_phases",
     "phase_at",
     "restore",
     "set_lr_factors",
     "split_groups",
+    "stage_factors",
     "trained_parameters",
     "unscale",
+    "warmup_factor",
 ]

@@ -1,9 +1,11 @@
 """The only file that flips `requires_grad` and train/eval modes."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Set
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,35 @@ class Condition:
     training: dict[str, bool]
 
 
+@dataclass(frozen=True)
+class HeldBuffer:
+    """A buffer of a module in eval mode, and what it held when the phase began."""
+
+    owner: nn.Module
+    key: str
+    tensor: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a phase keeps still, by the names in the net.
+
+    Args:
+        modules: The modules that stay in eval mode.
+        parameters: The parameters that would have been trained if the phase had not frozen them.
+        buffers: The persistent buffers of `modules`, but for those in parts that were wholly frozen before.
+    """
+
+    modules: tuple[nn.Module, ...]
+    parameters: dict[str, Parameter]
+    buffers: dict[str, HeldBuffer]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that must not change while the phase lasts."""
+        return {**self.parameters, **{name: _present(buffer) for name, buffer in self.buffers.items()}}
+
+
 def condition_of(net: nn.Module) -> Condition:
     """The net's present condition, to be given back by `restore`."""
     return Condition(
@@ -22,7 +53,7 @@ def condition_of(net: nn.Module) -> Condition:
     )
 
 
-def freeze(net: nn.Module, found: Condition, trained: Set[str], held: Set[str], norm_frozen: bool) -> list[nn.Module]:
+def freeze(net: nn.Module, found: Condition, trained: Set[str], held: Set[str], norm_frozen: bool) -> Frozen:
     """Makes just the `trained` parameters require gradients and puts what is held still in eval mode.
 
     What the user had frozen or put in eval mode before stays so.
@@ -35,26 +66,39 @@ def freeze(net: nn.Module, found: Condition, trained: Set[str], held: Set[str], 
         norm_frozen: Whether every normalisation with running statistics is kept in eval mode as well.
 
     Returns:
-        The modules that are to stay in eval mode, for `hold`.
+        What is to stay as it is, for `hold`.
     """
+    frozen = {}
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(found.requires_grad[name] and name in trained)
         if not parameter.requires_grad:
             parameter.grad = None  # a gradient left over would still be applied, and decayed, by the optimizer
-    still = []
+            if found.requires_grad[name]:
+                frozen[name] = parameter
+    still, buffers = [], {}
     for name, module in net.named_modules():
         is_held = name in held or (norm_frozen and _has_running_statistics(module))
         module.training = found.training[name] and not is_held
         if is_held:
             still.append(module)
-    return still
+            if not _was_frozen(name, found):
+                buffers.update(_held_buffers(name, module))
+    return Frozen(tuple(still), frozen, buffers)
 
 
-def hold(modules: Iterable[nn.Module]) -> None:
+def hold(frozen: Frozen) -> None:
     """Puts the modules themselves, not their children, back in eval mode where someone called `.train()`."""
-    for module in modules:
+    for module in frozen.modules:
         if module.training:
             module.training = False
+
+
+def hold_buffers(frozen: Frozen) -> None:
+    """Puts the held buffers back where someone changed or replaced them, as StochasticWeightAveraging does."""
+    for held in frozen.buffers.values():
+        if _present(held) is not held.tensor or not torch.equal(held.tensor, held.value):
+            held.tensor.copy_(held.value)
+            held.owner._buffers[held.key] = held.tensor
 
 
 def restore(net: nn.Module, found: Condition) -> None:
@@ -67,3 +111,24 @@ def restore(net: nn.Module, found: Condition) -> None:
 
 def _has_running_statistics(module: nn.Module) -> bool:
     return getattr(module, "running_mean", None) is not None
+
+
+def _was_frozen(name: str, found: Condition) -> bool:
+    """Whether the module had parameters and none of them required gradients: a teacher that someone else changes."""
+    inside = [needed for parameter, needed in found.requires_grad.items() if parameter.startswith(f"{name}.")]
+    return bool(inside) and not any(inside)
+
+
+def _held_buffers(name: str, module: nn.Module) -> dict[str, HeldBuffer]:
+    prefix = f"{name}." if name else ""
+    return {
+        f"{prefix}{key}": HeldBuffer(module, key, tensor, tensor.detach().clone())
+        for key, tensor in module.named_buffers(recurse=False)
+        if key not in module._non_persistent_buffers_set
+    }
+
+
+def _present(held: HeldBuffer) -> Tensor:
+    tensor = held.owner._buffers[held.key]
+    assert tensor is not None, "a buffer of a frozen module was removed"
+    return tensor

@@ -1,0 +1,101 @@
+"""What each phase of a schedule trains of the net in a LightningModule."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from lightning.pytorch import LightningModule
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from plt_nn.backbones import Stage
+from plt_nn.callbacks.agreement import listing
+from plt_nn.callbacks.net_stages import net_stages
+from plt_nn.errors import ConfigError
+from plt_nn.freezing import LR_FACTOR, STAGE, Phase, held_modules, trained_parameters
+
+
+@dataclass(frozen=True)
+class NetPlan:
+    """The plan for one net.
+
+    Args:
+        phases: The phases in order.
+        stages: The net's stages from input to head, named as in the LightningModule.
+        sizes: Number of elements of each parameter of the LightningModule by name.
+        trained: For each phase the names of the parameters that may be trained: those that it selects, and those that
+            belong to no stage.
+        labels: The stage of each parameter by its id.
+    """
+
+    phases: Sequence[Phase]
+    stages: Sequence[Stage]
+    sizes: dict[str, int]
+    trained: tuple[frozenset[str], ...]
+    labels: dict[int, str]
+
+    def stage_of(self, parameter: Parameter) -> str:
+        """The name of the stage that a parameter belongs to; empty if it belongs to none."""
+        return self.labels.get(id(parameter), "")
+
+    def held(self, number: int) -> frozenset[str]:
+        """The names of the modules that stay in eval mode in a phase."""
+        return held_modules(self.stages, self.trained[number])
+
+    def trained_count(self, number: int) -> int:
+        """How many elements of the net's parameters a phase trains."""
+        return sum(
+            self.sizes[name] for stage in self.stages for name in stage.parameters if name in self.trained[number]
+        )
+
+    def learning_rates(self, number: int, optimizers: Sequence[Optimizer]) -> dict[str, float]:
+        """The learning rate of each stage that a phase trains, as `lr/<stage>`: the scheduler's times the factor."""
+        filled = {stage.name for stage in self.stages if not self.trained[number].isdisjoint(stage.parameters)}
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups if group.get(STAGE) in filled]
+        return {f"lr/{group[STAGE]}": float(group["lr"]) * group.get(LR_FACTOR, 1.0) for group in groups}
+
+    def describe(self, number: int) -> str:
+        """What a phase trains, in words."""
+        train = self.phases[number].train
+        selected = train if isinstance(train, str) else ", ".join(train)
+        total = sum(self.sizes[name] for stage in self.stages for name in stage.parameters)
+        return f"{selected} ({self.trained_count(number):,} of {total:,} parameters)"
+
+    def facts(self) -> dict[str, str]:
+        """What each phase trains and when it begins, in words."""
+        starts = [phase.describe_start() for phase in self.phases]
+        return {f"phase {number}": f"{self.describe(number)} {start}" for number, start in enumerate(starts)}
+
+
+def net_plan(
+    pl_module: LightningModule, net: str | None, phases: Sequence[Phase], optimizers: Sequence[Optimizer]
+) -> NetPlan:
+    """The plan for the net in a LightningModule.
+
+    Args:
+        pl_module: The module.
+        net: The attribute that holds the net; see `net_stages`.
+        phases: The phases in order.
+        optimizers: The optimizers, which must hold all that the phases train.
+
+    Raises:
+        ConfigError: If a phase selects what the net does not have, or what is in no optimizer.
+    """
+    stages = net_stages(pl_module, net)
+    sizes = {name: parameter.numel() for name, parameter in pl_module.named_parameters()}
+    selected = [trained_parameters(phase.train, stages, sizes) for phase in phases]
+    _require_in_optimizers(frozenset[str]().union(*selected), optimizers, pl_module)
+    stage_of = {name: stage.name for stage in stages for name in stage.parameters}
+    outside = sizes.keys() - stage_of.keys()
+    labels = {id(parameter): stage_of.get(name, "") for name, parameter in pl_module.named_parameters()}
+    return NetPlan(phases, stages, sizes, tuple(trained | outside for trained in selected), labels)
+
+
+def _require_in_optimizers(names: Set[str], optimizers: Sequence[Optimizer], pl_module: LightningModule) -> None:
+    held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    parameters = pl_module.named_parameters()
+    missing = [name for name, p in parameters if name in names and p.requires_grad and id(p) not in held]
+    if missing:
+        raise ConfigError(
+            f"{len(missing)} parameters that the schedule trains are in no optimizer: {listing(missing)}. "
+            "configure_optimizers must take all parameters of the net; freezing begins only after it has run."
+        )

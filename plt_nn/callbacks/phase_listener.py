@@ -1,0 +1,26 @@
+"""What a callback implements to hear that a new phase of a freezing schedule begins."""
+
+from typing import Protocol, runtime_checkable
+
+from lightning.pytorch import LightningModule, Trainer
+
+
+@runtime_checkable
+class PhaseListener(Protocol):
+    """A callback that is told of each transition between phases."""
+
+    def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
+        """Called when the net is frozen and thawed for the new phase, not for the first or a resumed one.
+
+        Args:
+            trainer: The trainer.
+            pl_module: What it trains.
+            number: The phase that begins, counted from 0.
+            batch_idx: The batch of the epoch before which it begins.
+        """
+
+
+def phase_listeners(trainer: Trainer) -> list[PhaseListener]:
+    """The trainer's callbacks that listen, in their order."""
+    callbacks: list[object] = getattr(trainer, "callbacks", [])
+    return [callback for callback in callbacks if isinstance(callback, PhaseListener)]
