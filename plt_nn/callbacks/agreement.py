@@ -22,8 +22,9 @@ def require_agreement(trainer: Trainer, digests: Mapping[str, int], when: str) -
     if trainer.world_size == 1:
         return
     mine = torch.tensor(list(digests.values()), dtype=torch.int64, device=trainer.strategy.root_device)
-    everyones = trainer.strategy.all_gather(mine).reshape(trainer.world_size, -1)
-    different = (everyones != everyones[0]).any(dim=0).tolist()
+    everyones = [torch.empty_like(mine) for _ in range(trainer.world_size)]
+    torch.distributed.all_gather(everyones, mine)
+    different = (torch.stack(everyones) != everyones[0]).any(dim=0).tolist()
     names = [name for name, differs in zip(digests, different, strict=True) if differs]
     if names:
         raise TrainingError(

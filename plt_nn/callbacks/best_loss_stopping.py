@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 
 from plt_nn.callbacks.averaged import measured_weights
 from plt_nn.callbacks.best_weights import BestWeights
+from plt_nn.callbacks.companions import with_companions
+from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.monitored import logged_by_this_loop, missing_metric, require_validation
 from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check, is_better, patience_left, renewed
 from plt_nn.callbacks.run_folder import run_folder
@@ -103,8 +105,7 @@ class BestLossStopping(EarlyStopping):
         require_whole_parameters(trainer.strategy, "BestLossStopping")
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
         others = [callback for callback in typed_loosely.callbacks if not isinstance(callback, _PutBackLast)]
-        if not any(isinstance(callback, SigtermTogether) for callback in others):
-            others.append(SigtermTogether())
+        others = with_companions(others, SigtermTogether, DueValidation)
         typed_loosely.callbacks = [*others, _PutBackLast(self)]  # a new list: Lightning is walking over the old one
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

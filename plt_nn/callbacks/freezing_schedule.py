@@ -9,6 +9,8 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from plt_nn.callbacks.agreement import listing, require_agreement
 from plt_nn.callbacks.averaged import measured_weights
+from plt_nn.callbacks.companions import with_companions
+from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.monitored import require_validation
 from plt_nn.callbacks.net_plan import NetPlan, net_plan
 from plt_nn.callbacks.phase_best import PhaseBest
@@ -94,7 +96,7 @@ class FreezingSchedule(Callback):
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
         others = [c for c in typed_loosely.callbacks if c is not self and not isinstance(c, PlateauWatch)]
         before = [callback for callback in others if isinstance(callback, BatchSizeFinder)]
-        after = [callback for callback in others if not isinstance(callback, BatchSizeFinder)]
+        after = with_companions((callback for callback in others if callback not in before), DueValidation)
         watch = [PlateauWatch(self.monitor, self._on_monitored)] if any(p.on_plateau for p in self.phases) else []
         typed_loosely.callbacks = [*before, self, *watch, *after]  # a new list: Lightning is walking over the old one
 
@@ -120,6 +122,7 @@ class FreezingSchedule(Callback):
             self._enter(number, trainer, pl_module)
         if state is not None and number == state["phase"]:
             self._began, self._plateaus = state["began"], self._plateaus_in(state)
+            self._set_factors(trainer)
             if self._best is not None and state["best"] is not None:
                 self._best.load_state_dict(state["best"])
 
@@ -198,16 +201,16 @@ class FreezingSchedule(Callback):
         """Makes sure, as a phase ends, that what was frozen is what it was and that all processes have the same."""
         now = digests(self._frozen.tensors())
         when = f"At the end of phase {self.current}, epoch {trainer.current_epoch}, step {trainer.global_step}"
+        ignored = ignored_by_ddp(trainer.strategy)
+        trained = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
+        if trainer.world_size > 1:  # first, for it comes to the same answer on every process
+            require_agreement(trainer, digests(trained) | now, when)
         if changed := differing(self._digests, now):
             raise TrainingError(
                 f"{when}, these had changed though the phase froze them: {listing(changed)}. Something writes into "
                 "frozen layers: a callback, an optimizer of your own, or code in a training step. Leave them alone, or "
                 "let the phase train them."
             )
-        ignored = ignored_by_ddp(trainer.strategy)
-        trained = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
-        if trainer.world_size > 1:
-            require_agreement(trainer, digests(trained) | now, when)
 
     def _set_factors(self, trainer: Trainer) -> None:
         assert self.plan is not None and self.current is not None  # noqa: PT018

@@ -31,7 +31,8 @@ def split_groups(
     """Splits the optimizer's groups in place, so that all parameters of a group have the same label.
 
     Every option of a group is carried over, and the schedulers' per-group state with it: training goes on exactly as if
-    the groups had been made so from the start. Nothing is added to or removed from the optimizer.
+    the groups had been made so from the start. Nothing is added to or removed from the optimizer. Each group gets a
+    `name` that no other has, which `LearningRateMonitor` shows: the old group's name or number, and the label.
 
     Args:
         optimizer: Any torch optimizer, before or after its first step.
@@ -46,7 +47,8 @@ def split_groups(
     groups, origins = [], []
     for number, group in enumerate(optimizer.param_groups):
         for name, members in _by_label(group["params"], label).items():
-            groups.append({**group, **_pick(group, members), key: name})
+            named = _name(group, number if len(optimizer.param_groups) > 1 else None, name)
+            groups.append({**group, **_pick(group, members), key: name, "name": named})
             origins.append(number)
     if isinstance(optimizer, LBFGS) and len(groups) > 1:
         raise ConfigError(
@@ -107,6 +109,11 @@ def _by_label(parameters: Sequence[Parameter], label: Callable[[Parameter], str]
     for position, parameter in enumerate(parameters):
         members.setdefault(label(parameter), []).append(position)
     return members
+
+
+def _name(group: Mapping[str, Any], number: int | None, label: str) -> str:
+    old = group.get("name", "" if number is None else f"pg{number + 1}")
+    return "/".join(part for part in (old, label or "other") if part)
 
 
 def _pick(group: Mapping[str, Any], members: Sequence[int]) -> dict[str, list[Any]]:

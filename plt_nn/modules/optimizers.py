@@ -32,7 +32,7 @@ def optimizer_and_scheduler(
     if made.defaults.get("weight_decay"):
         split_groups(made, [], _decay_label, key="decay")
         for group in made.param_groups:
-            group["weight_decay"] = group["weight_decay"] if group["decay"] == "yes" else 0.0
+            group["weight_decay"] = group["weight_decay"] if group["decay"] == "decay" else 0.0
     if lr_scheduler is None:
         return made
     scheduler = lr_scheduler(made)
@@ -48,4 +48,4 @@ def adamw(parameters: Iterable[Parameter]) -> Optimizer:
 
 
 def _decay_label(parameter: Parameter) -> str:
-    return "yes" if parameter.ndim > 1 else "no"
+    return "decay" if parameter.ndim > 1 else "no_decay"
