@@ -1,10 +1,12 @@
-"""The weights that validation has measured, where Lightning's WeightAveraging measures others than it trains."""
+"""Lightning's WeightAveraging: the weights that validation has measured, and the averages of what is frozen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
 
 
 @contextmanager
@@ -17,8 +19,7 @@ def measured_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[N
         trainer: The trainer.
         pl_module: The module that it trains.
     """
-    callbacks: list[object] = getattr(trainer, "callbacks", [])
-    averaging = [c for c in callbacks if isinstance(c, WeightAveraging) and c._average_model is not None]
+    averaging = _averaging(trainer)
     for callback in averaging:
         callback._swap_models(pl_module)
     try:
@@ -26,3 +27,25 @@ def measured_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[N
     finally:
         for callback in averaging:
             callback._swap_models(pl_module)
+
+
+def hold_averages(trainer: Trainer, frozen: Mapping[str, Tensor]) -> None:
+    """Makes the averages of frozen tensors what the tensors are.
+
+    An exponential average of one value is the value but for rounding, and rounding adds up over the steps.
+
+    Args:
+        trainer: The trainer.
+        frozen: What does not change, by its name in the module.
+    """
+    for callback in _averaging(trainer):
+        assert callback._average_model is not None
+        averages = callback._average_model.module.state_dict()
+        with torch.no_grad():
+            for name, tensor in frozen.items():
+                averages[name].copy_(tensor)
+
+
+def _averaging(trainer: Trainer) -> list[WeightAveraging]:
+    callbacks: list[object] = getattr(trainer, "callbacks", [])
+    return [c for c in callbacks if isinstance(c, WeightAveraging) and c._average_model is not None]

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info
 
 from plt_nn.callbacks.agreement import listing, require_agreement
-from plt_nn.callbacks.averaged import measured_weights
+from plt_nn.callbacks.averaged import hold_averages, measured_weights
 from plt_nn.callbacks.companions import with_companions
 from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.monitored import require_validation
@@ -128,6 +128,7 @@ class FreezingSchedule(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the last phase."""
+        hold_averages(trainer, self._frozen.tensors())
         self._check_phase(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -157,6 +158,14 @@ class FreezingSchedule(Callback):
         if trainer.global_step - self._began <= self.phases[self.current].warmup:
             self._set_factors(trainer)
 
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the frozen part of averaged weights still, which are measured now."""
+        hold_averages(trainer, self._frozen.tensors())
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keeps the frozen part of averaged weights still, which are saved now."""
+        hold_averages(trainer, self._frozen.tensors())
+
     def _on_monitored(self, value: float, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._best is None or self.current is None:
             return
@@ -173,6 +182,7 @@ class FreezingSchedule(Callback):
         if number == self.current:
             return False
         self._check_phase(trainer, pl_module)
+        hold_averages(trainer, self._frozen.tensors())
         if self._best is not None and number in self._plateaus:
             self._best.put_back()
         self._enter(number, trainer, pl_module)
@@ -183,9 +193,7 @@ class FreezingSchedule(Callback):
 
     def _enter(self, number: int, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._found is not None and self.plan is not None, "a phase was entered outside a fit"  # noqa: PT018
-        phase = self.phases[number]
-        trained, held = self.plan.trained[number], self.plan.held(number)
-        self._frozen = freeze(pl_module, self._found, trained, held, norm_frozen=phase.norm == "frozen")
+        self._frozen = freeze(pl_module, self._found, self.plan.trained[number], self.plan.held(number))
         self._digests = digests(self._frozen.tensors())
         wrap_anew(trainer.strategy, self._frozen.tensors())
         self.current, self._began = number, trainer.global_step

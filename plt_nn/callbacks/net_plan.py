@@ -11,7 +11,7 @@ from plt_nn.backbones import Stage
 from plt_nn.callbacks.agreement import listing
 from plt_nn.callbacks.net_stages import net_stages
 from plt_nn.errors import ConfigError
-from plt_nn.freezing import LR_FACTOR, STAGE, Phase, held_modules, trained_parameters
+from plt_nn.freezing import LR_FACTOR, STAGE, Phase, held_modules, normalisations, trained_parameters
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class NetPlan:
         sizes: Number of elements of each parameter of the LightningModule by name.
         trained: For each phase the names of the parameters that may be trained: those that it selects, and those that
             belong to no stage.
+        norms: The names of the net's modules that keep running statistics.
         labels: The stage of each parameter by its id.
     """
 
@@ -31,6 +32,7 @@ class NetPlan:
     stages: Sequence[Stage]
     sizes: dict[str, int]
     trained: tuple[frozenset[str], ...]
+    norms: frozenset[str]
     labels: dict[int, str]
 
     def stage_of(self, parameter: Parameter) -> str:
@@ -39,7 +41,8 @@ class NetPlan:
 
     def held(self, number: int) -> frozenset[str]:
         """The names of the modules that stay in eval mode in a phase."""
-        return held_modules(self.stages, self.trained[number])
+        held = held_modules(self.stages, self.trained[number])
+        return held | self.norms if self.phases[number].norm == "frozen" else held
 
     def trained_count(self, number: int) -> int:
         """How many elements of the net's parameters a phase trains."""
@@ -86,8 +89,9 @@ def net_plan(
     _require_in_optimizers(frozenset[str]().union(*selected), optimizers, pl_module)
     stage_of = {name: stage.name for stage in stages for name in stage.parameters}
     outside = sizes.keys() - stage_of.keys()
+    norms = normalisations(pl_module) & {name for stage in stages for name in stage.modules}
     labels = {id(parameter): stage_of.get(name, "") for name, parameter in pl_module.named_parameters()}
-    return NetPlan(phases, stages, sizes, tuple(trained | outside for trained in selected), labels)
+    return NetPlan(phases, stages, sizes, tuple(trained | outside for trained in selected), norms, labels)
 
 
 def _require_in_optimizers(names: Set[str], optimizers: Sequence[Optimizer], pl_module: LightningModule) -> None:

@@ -1,7 +1,7 @@
 """Freezing schedules: the pure plan, the optimizer's groups, and the one file that freezes."""
 
 from plt_nn.freezing.adapt import Adapt
-from plt_nn.freezing.apply import Condition, Frozen, condition_of, freeze, hold, hold_buffers, restore
+from plt_nn.freezing.apply import Condition, Frozen, condition_of, freeze, hold, hold_buffers, normalisations, restore
 from plt_nn.freezing.digest import differing, digests
 from plt_nn.freezing.groups import LR_FACTOR, STAGE, apply_lr_factors, set_lr_factors, split_groups, unscale
 from plt_nn.freezing.phases import Phase, parse_phases, phase_at
@@ -23,6 +23,7 @@ __all__ = [
     "held_modules",
     "hold",
     "hold_buffers",
+    "normalisations",
     "parse_phases",
     "phase_at",
     "restore",

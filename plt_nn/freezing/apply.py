@@ -53,7 +53,12 @@ def condition_of(net: nn.Module) -> Condition:
     )
 
 
-def freeze(net: nn.Module, found: Condition, trained: Set[str], held: Set[str], norm_frozen: bool) -> Frozen:
+def normalisations(net: nn.Module) -> frozenset[str]:
+    """The names of the modules that keep running statistics, such as BatchNorm."""
+    return frozenset(name for name, module in net.named_modules() if getattr(module, "running_mean", None) is not None)
+
+
+def freeze(net: nn.Module, found: Condition, trained: Set[str], held: Set[str]) -> Frozen:
     """Makes just the `trained` parameters require gradients and puts what is held still in eval mode.
 
     What the user had frozen or put in eval mode before stays so.
@@ -63,7 +68,6 @@ def freeze(net: nn.Module, found: Condition, trained: Set[str], held: Set[str], 
         found: Its condition before any freezing.
         trained: Names of the parameters to train.
         held: Names of the modules to keep in eval mode.
-        norm_frozen: Whether every normalisation with running statistics is kept in eval mode as well.
 
     Returns:
         What is to stay as it is, for `hold`.
@@ -77,9 +81,8 @@ def freeze(net: nn.Module, found: Condition, trained: Set[str], held: Set[str], 
                 frozen[name] = parameter
     still, buffers = [], {}
     for name, module in net.named_modules():
-        is_held = name in held or (norm_frozen and _has_running_statistics(module))
-        module.training = found.training[name] and not is_held
-        if is_held:
+        module.training = found.training[name] and name not in held
+        if name in held:
             still.append(module)
             if not _was_frozen(name, found):
                 buffers.update(_held_buffers(name, module))
@@ -107,10 +110,6 @@ def restore(net: nn.Module, found: Condition) -> None:
         parameter.requires_grad_(found.requires_grad[name])
     for name, module in net.named_modules():
         module.training = found.training[name]
-
-
-def _has_running_statistics(module: nn.Module) -> bool:
-    return getattr(module, "running_mean", None) is not None
 
 
 def _was_frozen(name: str, found: Condition) -> bool:
