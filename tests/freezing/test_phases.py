@@ -36,6 +36,20 @@ def test_all_faults_are_named_at_once() -> None:
         ([{"train": "head", "lr_scale": 0}], "lr_scale is 0; expected a number above 0"),
         ([{"train": "head", "lr_scale": float("nan")}], "lr_scale is nan"),
         ([{"train": "head", "start": True}], "start is True"),
+        ([{"train": "head"}, {"train": "all", "start": "5 epochs"}], "or 'plateau'"),
+        ([{"train": "head"}, {"train": "all", "start": "0 steps"}], "expected more than 0 steps"),
+        (
+            [{"train": "head"}, {"train": "all", "start": "90 steps"}, {"train": "all", "start": "80 steps"}],
+            "expected more than 90 steps",
+        ),
+        ([{"train": "head", "start": "plateau"}], "the first phase starts at epoch 0"),
+        ([{"train": "head", "patience": 3}], "this one does not wait for a plateau"),
+        ([{"train": "head"}, {"train": "all", "start": "plateau", "patience": 0}], "patience is 0"),
+        ([{"train": "head", "layer_decay": 1.5}], "layer_decay is 1.5; expected a number above 0 and at most 1"),
+        ([{"train": "head", "warmup": -1}], "warmup is -1; expected a whole number from 0"),
+        ([{"train": "head", "warmup": None}], "warmup is None"),
+        ([{"train": "head", "adapt": {"kind": "lora", "rang": 8}}], "unknown key 'rang'. Did you mean 'rank'"),
+        ([{"train": "head", "adapt": {"rank": 0, "target": []}}], "rank is 0"),
     ],
 )
 def test_each_fault_has_a_clear_message(phases: list[dict[str, object]], message: str) -> None:
@@ -47,15 +61,44 @@ def test_each_fault_has_a_clear_message(phases: list[dict[str, object]], message
 def test_the_phase_of_an_epoch_is_the_last_that_has_started(starts: set[int], epoch: int) -> None:
     phases = parse_phases([{"train": "all", "start": start} for start in [0, *sorted(starts)]])
     number = phase_at(phases, epoch)
-    assert phases[number].start <= epoch
-    assert all(later.start > epoch for later in phases[number + 1 :])
+    assert _number(phases[number].start) <= epoch
+    assert all(_number(later.start) > epoch for later in phases[number + 1 :])
+
+
+@given(
+    starts=st.lists(st.sampled_from(["plateau", "3 steps", "40 steps", "500 steps", 2, 4, 9]), max_size=5),
+    reached=st.sets(st.integers(0, 6)),
+    moments=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 900)), min_size=1),
+)
+def test_phases_of_any_kind_of_start_only_go_forward(
+    starts: list[int | str], reached: set[int], moments: list[tuple[int, int]]
+) -> None:
+    try:
+        phases = parse_phases([{"train": "all", "start": start} for start in [0, *starts]])
+    except ConfigError:
+        return
+    sorted_moments = list(zip(*(sorted(values) for values in zip(*moments, strict=True)), strict=True))
+    numbers = [phase_at(phases, epoch, step, reached) for epoch, step in sorted_moments]
+    assert numbers == sorted(numbers)
+    for (epoch, step), number in zip(sorted_moments, numbers, strict=True):
+        start = phases[number].start
+        in_force = number in reached if start == "plateau" else (start <= epoch if isinstance(start, int) else True)
+        assert in_force
+        assert isinstance(start, int) or start == "plateau" or int(start.split()[0]) <= step
 
 
 @given(
     st.lists(
         st.dictionaries(
-            st.sampled_from(["train", "start", "lr_scale", "norm", "nonsense"]),
-            st.one_of(st.integers(-2, 9), st.floats(), st.text(max_size=5), st.none(), st.lists(st.text(max_size=3))),
+            st.sampled_from(["train", "start", "lr_scale", "norm", "layer_decay", "warmup", "patience", "adapt", "no"]),
+            st.one_of(
+                st.sampled_from(["plateau", "8 steps", "head"]),
+                st.integers(-2, 9),
+                st.floats(),
+                st.text(max_size=5),
+                st.none(),
+                st.lists(st.text(max_size=3)),
+            ),
         ),
         max_size=4,
     )
@@ -66,4 +109,10 @@ def test_any_list_of_phases_is_valid_or_refused_with_a_reason(phases: list[dict[
     except ConfigError:
         return
     assert parsed[0].start == 0
-    assert all(before.start < after.start for before, after in pairwise(parsed))
+    for kind in (int, str):
+        starts = [phase.start for phase in parsed if isinstance(phase.start, kind) and phase.start != "plateau"]
+        assert all(_number(before) < _number(after) for before, after in pairwise(starts))
+
+
+def _number(start: int | str) -> int:
+    return start if isinstance(start, int) else int(start.split()[0])
