@@ -5,21 +5,28 @@ from typing import Any
 
 import pytest
 import torch
-from timm.optim._optim_factory import create_optimizer_v2
+from timm.optim._optim_factory import create_optimizer_v2, list_optimizers
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    ConstantLR,
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
     CyclicLR,
     ExponentialLR,
     LambdaLR,
     LinearLR,
     LRScheduler,
+    MultiplicativeLR,
+    MultiStepLR,
     OneCycleLR,
+    PolynomialLR,
     ReduceLROnPlateau,
     SequentialLR,
     StepLR,
 )
+from torch.optim.swa_utils import SWALR
 
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import apply_lr_factors, set_lr_factors, split_groups
@@ -31,6 +38,13 @@ SCHEDULERS: dict[str, Callable[[Optimizer], LRScheduler]] = {
     "lambda": lambda optimizer: LambdaLR(optimizer, lambda step: 1 / (1 + step)),
     "one-cycle": lambda optimizer: OneCycleLR(optimizer, max_lr=0.1, total_steps=20),
     "cyclic": lambda optimizer: CyclicLR(optimizer, 0.01, 0.1, step_size_up=3, cycle_momentum=False),
+    "multiplicative": lambda optimizer: MultiplicativeLR(optimizer, lambda step: 0.9),
+    "multi-step": lambda optimizer: MultiStepLR(optimizer, [3, 6]),
+    "constant": lambda optimizer: ConstantLR(optimizer, 0.3, total_iters=4),
+    "polynomial": lambda optimizer: PolynomialLR(optimizer, 8, power=2),
+    "warm restarts": lambda optimizer: CosineAnnealingWarmRestarts(optimizer, 3),
+    "swa": lambda optimizer: SWALR(optimizer, swa_lr=0.03, anneal_epochs=4),
+    "chained": lambda optimizer: ChainedScheduler([ConstantLR(optimizer, 0.5), ExponentialLR(optimizer, 0.9)]),
     "sequential": lambda optimizer: SequentialLR(
         optimizer, [LinearLR(optimizer, 0.1, total_iters=3), CosineAnnealingLR(optimizer, 10)], [3]
     ),
@@ -88,6 +102,45 @@ def test_training_goes_on_bit_for_bit_as_without_the_split(optimizer: str, sched
     train(split, split_optimizer, split_scheduler, 12)
     for expected, found in zip(plain.parameters(), split.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+EVERY_OPTIMIZER: dict[str, Callable[[nn.Module, float], Optimizer]] = {
+    **{
+        f"torch {name}": lambda net, lr, made=made: made(net.parameters(), lr=lr)  # type: ignore[misc]
+        for name, made in vars(torch.optim).items()
+        # LBFGS has one group by its nature; Muon and SparseAdam take other parameters and gradients than this net has.
+        if isinstance(made, type)
+        and issubclass(made, Optimizer)
+        and name not in ("Optimizer", "LBFGS", "Muon", "SparseAdam")
+    },
+    **{
+        f"timm {name}": lambda net, lr, name=name: create_optimizer_v2(net, name, lr=lr, weight_decay=0.01)  # type: ignore[misc]
+        for name in [*map(str, list_optimizers()), "lookahead_adamw"]
+        # Those of bitsandbytes and apex need a GPU; Adahessian needs second derivatives.
+        if not name.startswith(("bnb", "fused")) and name != "adahessian"
+    },
+}
+
+
+@pytest.mark.parametrize("name", EVERY_OPTIMIZER)
+def test_every_optimizer_of_torch_and_timm_can_be_split_and_scaled(name: str) -> None:
+    ends = []
+    for lr, stages, factor in [(0.01, False, None), (0.01, True, None), (0.005, True, None), (0.01, True, 0.5)]:
+        net = a_net()
+        optimizer = EVERY_OPTIMIZER[name](net, lr)
+        if stages:
+            split_groups(optimizer, [], stage_of(net))
+        if factor is not None:
+            apply_lr_factors(optimizer)
+            set_lr_factors(optimizer, {"stage0": factor, "stage2": factor})
+        train(net, optimizer, LambdaLR(optimizer, lambda step: 1.0), 4)
+        ends.append(nn.utils.parameters_to_vector(net.parameters()).detach())
+    whole, split, half, scaled = ends
+    assert torch.equal(whole, split)
+    effect = (whole - scaled).abs().max()
+    assert effect > 0
+    # "Corrected" weight decay goes by the ratio to the optimizer's first learning rate, hence not bit for bit.
+    assert (half - scaled).abs().max() <= 0.03 * effect
 
 
 def test_plateau_keeps_its_minimum_for_each_group() -> None:
