@@ -7,6 +7,7 @@ from torch import nn
 
 from plt_nn.backbones import Stage, stages
 from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.freezing.plan import HEAD
 
 
 def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage]:
@@ -35,7 +36,7 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
     inner = {_path(name, child): _inside(child) for name, child in children.items()}
     *bodies, (last, net_with_head) = inner.items()
     before = [
-        _moved(stage, name, f"{name.removesuffix('._orig_mod')}.{stage.name}")
+        _moved(stage, name, f"{name.removesuffix('._orig_mod')}.{_name_in_body(stage)}")
         for name, body in bodies
         for stage in stages(body)
         if stage.parameters
@@ -51,6 +52,12 @@ def _inside(child: nn.Module) -> nn.Module:
     inside = getattr(child, "_orig_mod", child)
     assert isinstance(inside, nn.Module)
     return inside
+
+
+def _name_in_body(stage: Stage) -> str:
+    """The last layer of a body is the head of nothing: it goes by its path."""
+    path = stage.parameters[0].rpartition(".")[0]
+    return path if stage.name == HEAD and path else stage.name
 
 
 def _moved(stage: Stage, prefix: str, name: str) -> Stage:
