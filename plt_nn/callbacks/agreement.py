@@ -1,11 +1,42 @@
-"""Whether all processes hold the same weights."""
+"""Whether what was frozen is what it was, and whether all processes hold the same weights."""
 
 from collections.abc import Mapping
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
 
+from plt_nn.callbacks.strategies import ignored_by_ddp
 from plt_nn.errors import TrainingError
+from plt_nn.freezing import differing, digests
+
+
+def require_unchanged(
+    trainer: Trainer, pl_module: LightningModule, frozen: Mapping[str, Tensor], before: Mapping[str, int], when: str
+) -> None:
+    """Makes sure that what was frozen has not changed and that all processes have the same weights.
+
+    Args:
+        trainer: The trainer, whose processes all call this.
+        pl_module: The module that it trains.
+        frozen: What must not have changed, by its name in the module.
+        before: Its digests from the time when it was frozen.
+        when: The moment, for the message.
+
+    Raises:
+        TrainingError: Naming what has changed or differs.
+    """
+    now = digests(frozen)
+    if trainer.world_size > 1:  # first, for it comes to the same answer on every process
+        ignored = ignored_by_ddp(trainer.strategy)
+        others = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
+        require_agreement(trainer, digests(others) | now, when)
+    if changed := differing(before, now):
+        raise TrainingError(
+            f"{when}, these had changed though the phase froze them: {listing(changed)}. Something writes into "
+            "frozen layers: a callback, an optimizer of your own, or code in a training step. Leave them alone, or "
+            "let the phase train them."
+        )
 
 
 def require_agreement(trainer: Trainer, digests: Mapping[str, int], when: str) -> None:

@@ -5,18 +5,19 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
 from plt_nn.callbacks.averaged import measured_weights
-from plt_nn.callbacks.best_weights import BestWeights
-from plt_nn.callbacks.companions import with_companions
+from plt_nn.callbacks.best_weights import BestWeights, write_atomically
+from plt_nn.callbacks.companions import Closing, with_closing, with_companions
 from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.monitored import logged_by_this_loop, missing_metric, require_validation
 from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check, is_better, patience_left, renewed
+from plt_nn.callbacks.plain_state import plain_state
 from plt_nn.callbacks.run_folder import run_folder
 from plt_nn.callbacks.run_logger import run_loggers
 from plt_nn.callbacks.sigterm_together import SigtermTogether
@@ -104,9 +105,8 @@ class BestLossStopping(EarlyStopping):
             return
         require_whole_parameters(trainer.strategy, "BestLossStopping")
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        others = [callback for callback in typed_loosely.callbacks if not isinstance(callback, _PutBackLast)]
-        others = with_companions(others, SigtermTogether, DueValidation)
-        typed_loosely.callbacks = [*others, _PutBackLast(self)]  # a new list: Lightning is walking over the old one
+        others = with_companions(typed_loosely.callbacks, SigtermTogether, DueValidation)
+        typed_loosely.callbacks = with_closing(others, _PutBackLast(self))  # a new list: Lightning walks over the old
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins anew, or where the checkpoint left off."""
@@ -202,7 +202,8 @@ class BestLossStopping(EarlyStopping):
         self._unwritten = False
         on_disk = trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
         if on_disk and self._weights is not None and self.best_path is not None:
-            self._weights.write(self.best_path, self._metadata())
+            state = plain_state(trainer, trainer.lightning_module, self._weights.state())
+            write_atomically(state, self.best_path, self._metadata())
 
     def _watch_training_loss(self, trainer: Trainer, outputs: Any) -> None:
         # Summed on the device and read only now and then, for reading waits for the device. A sum stays not finite.
@@ -286,7 +287,7 @@ class BestLossStopping(EarlyStopping):
         self._restored_state = state_dict
 
 
-class _PutBackLast(Callback):
+class _PutBackLast(Closing):
     """Puts the best weights back after all other callbacks, checkpoint callbacks included, have seen the last ones."""
 
     def __init__(self, stopping: BestLossStopping) -> None:

@@ -56,10 +56,9 @@ class BestWeights:
             for name, tensor in self.held().items():
                 state[name].copy_(tensor)
 
-    def write(self, path: Path, metadata: Mapping[str, str]) -> None:
-        """Writes the module's state of the best moment as one safetensors file, all of it or nothing."""
-        full = _state(self._module) | self.held()
-        write_atomically(full, path, metadata)
+    def state(self) -> TensorMap:
+        """The whole state of the module at the best moment."""
+        return _state(self._module) | self.held()
 
     def held(self) -> TensorMap:
         """The copies by name, for a checkpoint."""

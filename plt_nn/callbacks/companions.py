@@ -1,16 +1,33 @@
-"""Callbacks that a callback cannot do without."""
+"""Callbacks that a callback cannot do without, and those that must be called after all others."""
 
 from collections.abc import Iterable
 
 from lightning.pytorch import Callback
 
 
+class Closing(Callback):
+    """A callback that is called after all others, checkpoint callbacks included; those of lower `order` come first."""
+
+    order = 1
+
+
 def with_companions(callbacks: Iterable[Callback], *kinds: type[Callback]) -> list[Callback]:
-    """The callbacks, and at their end one of each kind that is not yet among them.
+    """The callbacks, and one of each kind that is not yet among them.
 
     Args:
         callbacks: The trainer's callbacks.
         kinds: Callbacks that take no arguments.
     """
     found = list(callbacks)
-    return found + [kind() for kind in kinds if not any(isinstance(callback, kind) for callback in found)]
+    missing = [kind() for kind in kinds if not any(isinstance(callback, kind) for callback in found)]
+    return in_order(found + missing)
+
+
+def with_closing(callbacks: Iterable[Callback], closing: Closing) -> list[Callback]:
+    """The callbacks with one that is called after them, in place of an earlier one of its class."""
+    return in_order([*(callback for callback in callbacks if type(callback) is not type(closing)), closing])
+
+
+def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
+    """The callbacks in their order, but those that close at the end."""
+    return sorted(callbacks, key=lambda callback: callback.order if isinstance(callback, Closing) else 0)

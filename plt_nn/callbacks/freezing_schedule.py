@@ -7,24 +7,24 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info
 
-from plt_nn.callbacks.agreement import listing, require_agreement
+from plt_nn.callbacks.agreement import require_unchanged
 from plt_nn.callbacks.averaged import hold_averages, measured_weights
-from plt_nn.callbacks.companions import with_companions
+from plt_nn.callbacks.companions import with_closing, with_companions
 from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.monitored import require_validation
 from plt_nn.callbacks.net_plan import NetPlan, net_plan
+from plt_nn.callbacks.phase_adapters import PhaseAdapters
 from plt_nn.callbacks.phase_best import PhaseBest
 from plt_nn.callbacks.phase_listener import phase_listeners
+from plt_nn.callbacks.plan_log import log_plan
 from plt_nn.callbacks.plateau_watch import PlateauWatch
-from plt_nn.callbacks.strategies import ignored_by_ddp, require_whole_parameters, wrap_anew
-from plt_nn.errors import TrainingError
+from plt_nn.callbacks.strategies import require_whole_parameters, wrap_anew
 from plt_nn.freezing import (
     Condition,
     Frozen,
     Phase,
     apply_lr_factors,
     condition_of,
-    differing,
     digests,
     freeze,
     hold,
@@ -51,7 +51,8 @@ class FreezingSchedule(Callback):
     `LightningModule` whose optimizers hold the parameters that the phases train.
 
     Logs, when a phase begins and at each epoch: `phase` (its number, from 0) and `lr/<stage>` of each stage that is
-    trained: the scheduler's learning rate times the phase's factor.
+    trained: the scheduler's learning rate times the phase's factor. A logger that keeps texts gets the table of
+    `plt-nn plan` as `freezing_plan.md`.
 
     Args:
         phases: The phases in order, as `Phase` objects or as mappings with their arguments.
@@ -77,9 +78,11 @@ class FreezingSchedule(Callback):
         self.net, self.monitor, self.mode = net, monitor, mode
         self.current: int | None = None
         self.plan: NetPlan | None = None
+        self._plan_is_logged = False
         self._began = 0  # the optimizer step at which the current phase began
         self._plateaus: set[int] = set()
         self._best: PhaseBest | None = None
+        self._adapters = PhaseAdapters(self.phases, net, self._give_back)
         self._found: Condition | None = None
         self._frozen = Frozen((), {}, {})
         self._digests: dict[str, int] = {}
@@ -98,14 +101,17 @@ class FreezingSchedule(Callback):
         before = [callback for callback in others if isinstance(callback, BatchSizeFinder)]
         after = with_companions((callback for callback in others if callback not in before), DueValidation)
         watch = [PlateauWatch(self.monitor, self._on_monitored)] if any(p.on_plateau for p in self.phases) else []
-        typed_loosely.callbacks = [*before, self, *watch, *after]  # a new list: Lightning is walking over the old one
+        # A new list, for Lightning is walking over the old one.
+        typed_loosely.callbacks = with_closing([*before, self, *watch, *after], self._adapters)
+        self._adapters.insert_when_complete(trainer, pl_module)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Splits the optimizers' groups by stage, while all parameters still require gradients; then freezes."""
         if any(phase.on_plateau for phase in self.phases):
             require_validation(trainer, self.monitor, "FreezingSchedule")
-        self.plan = net_plan(pl_module, self.net, self.phases, trainer.optimizers)
+        self.plan = net_plan(pl_module, self.net, self.phases, trainer.optimizers, self._adapters.inserted)
         self._found, self.current, self._plateaus = condition_of(pl_module), None, set()
+        self._plan_is_logged = False
         for optimizer in trainer.optimizers:
             schedulers = [c.scheduler for c in trainer.lr_scheduler_configs if c.scheduler.optimizer is optimizer]
             split_groups(optimizer, schedulers, self.plan.stage_of)
@@ -131,14 +137,6 @@ class FreezingSchedule(Callback):
         hold_averages(trainer, self._frozen.tensors())
         self._check_phase(trainer, pl_module)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Gives the net back as it was found."""
-        self._leave(pl_module)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the net back as it was found."""
-        self._leave(pl_module)
-
     # -- during the fit -----------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -151,6 +149,9 @@ class FreezingSchedule(Callback):
         entered = self._advance(trainer, pl_module, batch_idx)
         if batch_idx == 0:
             hold_buffers(self._frozen)
+        if not self._plan_is_logged and self.plan is not None and self._found is not None:
+            self._plan_is_logged = True
+            log_plan(trainer, pl_module, self.plan, self._found, batch)
         hold(self._frozen)
         assert self.current is not None
         if entered or batch_idx == 0:
@@ -207,18 +208,8 @@ class FreezingSchedule(Callback):
 
     def _check_phase(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Makes sure, as a phase ends, that what was frozen is what it was and that all processes have the same."""
-        now = digests(self._frozen.tensors())
         when = f"At the end of phase {self.current}, epoch {trainer.current_epoch}, step {trainer.global_step}"
-        ignored = ignored_by_ddp(trainer.strategy)
-        trained = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
-        if trainer.world_size > 1:  # first, for it comes to the same answer on every process
-            require_agreement(trainer, digests(trained) | now, when)
-        if changed := differing(self._digests, now):
-            raise TrainingError(
-                f"{when}, these had changed though the phase froze them: {listing(changed)}. Something writes into "
-                "frozen layers: a callback, an optimizer of your own, or code in a training step. Leave them alone, or "
-                "let the phase train them."
-            )
+        require_unchanged(trainer, pl_module, self._frozen.tensors(), self._digests, when)
 
     def _set_factors(self, trainer: Trainer) -> None:
         assert self.plan is not None and self.current is not None  # noqa: PT018
@@ -234,7 +225,7 @@ class FreezingSchedule(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
 
-    def _leave(self, pl_module: LightningModule) -> None:
+    def _give_back(self, pl_module: LightningModule) -> None:
         while self._unhook:
             self._unhook.pop()()
         if self._found is not None:

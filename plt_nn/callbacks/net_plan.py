@@ -7,11 +7,12 @@ from lightning.pytorch import LightningModule
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from plt_nn.backbones import Stage
 from plt_nn.callbacks.agreement import listing
 from plt_nn.callbacks.net_stages import net_stages
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import LR_FACTOR, STAGE, Phase, held_modules, normalisations, trained_parameters
+from plt_nn.freezing.adapters import Adapters
+from plt_nn.freezing.plan import Stage
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class NetPlan:
             belong to no stage.
         norms: The names of the net's modules that keep running statistics.
         labels: The stage of each parameter by its id.
+        adapters: What phases with `adapt` have put into the net.
     """
 
     phases: Sequence[Phase]
@@ -34,6 +36,7 @@ class NetPlan:
     trained: tuple[frozenset[str], ...]
     norms: frozenset[str]
     labels: dict[int, str]
+    adapters: Adapters | None = None
 
     def stage_of(self, parameter: Parameter) -> str:
         """The name of the stage that a parameter belongs to; empty if it belongs to none."""
@@ -42,6 +45,8 @@ class NetPlan:
     def held(self, number: int) -> frozenset[str]:
         """The names of the modules that stay in eval mode in a phase."""
         held = held_modules(self.stages, self.trained[number])
+        if self.adapters is not None:
+            held |= self.adapters.held(number)
         return held | self.norms if self.phases[number].norm == "frozen" else held
 
     def trained_count(self, number: int) -> int:
@@ -61,7 +66,8 @@ class NetPlan:
         train = self.phases[number].train
         selected = train if isinstance(train, str) else ", ".join(train)
         total = sum(self.sizes[name] for stage in self.stages for name in stage.parameters)
-        return f"{selected} ({self.trained_count(number):,} of {total:,} parameters)"
+        with_adapters = " by adapters" if self.phases[number].adapt is not None else ""
+        return f"{selected}{with_adapters} ({self.trained_count(number):,} of {total:,} parameters)"
 
     def facts(self) -> dict[str, str]:
         """What each phase trains and when it begins, in words."""
@@ -70,7 +76,11 @@ class NetPlan:
 
 
 def net_plan(
-    pl_module: LightningModule, net: str | None, phases: Sequence[Phase], optimizers: Sequence[Optimizer]
+    pl_module: LightningModule,
+    net: str | None,
+    phases: Sequence[Phase],
+    optimizers: Sequence[Optimizer],
+    adapters: Adapters | None = None,
 ) -> NetPlan:
     """The plan for the net in a LightningModule.
 
@@ -79,19 +89,23 @@ def net_plan(
         net: The attribute that holds the net; see `net_stages`.
         phases: The phases in order.
         optimizers: The optimizers, which must hold all that the phases train.
+        adapters: What has been put into the net for phases with `adapt`.
 
     Raises:
         ConfigError: If a phase selects what the net does not have, or what is in no optimizer.
     """
-    stages = net_stages(pl_module, net)
     sizes = {name: parameter.numel() for name, parameter in pl_module.named_parameters()}
-    selected = [trained_parameters(phase.train, stages, sizes) for phase in phases]
+    if adapters is None:
+        stages: Sequence[Stage] = net_stages(pl_module, net)
+        selected = [trained_parameters(phase.train, stages, sizes) for phase in phases]
+    else:
+        stages, selected = adapters.stages, list(adapters.trained)
     _require_in_optimizers(frozenset[str]().union(*selected), optimizers, pl_module)
     stage_of = {name: stage.name for stage in stages for name in stage.parameters}
     outside = sizes.keys() - stage_of.keys()
     norms = normalisations(pl_module) & {name for stage in stages for name in stage.modules}
     labels = {id(parameter): stage_of.get(name, "") for name, parameter in pl_module.named_parameters()}
-    return NetPlan(phases, stages, sizes, tuple(trained | outside for trained in selected), norms, labels)
+    return NetPlan(phases, stages, sizes, tuple(trained | outside for trained in selected), norms, labels, adapters)
 
 
 def _require_in_optimizers(names: Set[str], optimizers: Sequence[Optimizer], pl_module: LightningModule) -> None:

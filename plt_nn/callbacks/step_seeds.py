@@ -46,6 +46,7 @@ class StepSeeds(Callback):
     It is in the checkpoint, and a resumed run goes on with it.
 
     A loader that is no `DataLoader`, is resumable by itself or reads an `IterableDataset` must see to its own order.
+    With `persistent_workers=True` the order is the same, but what the workers draw is not: torch seeds them only once.
     """
 
     def __init__(self) -> None:

@@ -31,6 +31,7 @@ VERBS = {
     "validate": Verb("plt_nn.cli.train", "measure a net on the validation data"),
     "test": Verb("plt_nn.cli.train", "measure a net on the test data"),
     "predict": Verb("plt_nn.cli.train", "predict with a net"),
+    "plan": Verb("plt_nn.cli.plan", "show what each phase of a freezing schedule trains and costs"),
     "ui": Verb("plt_nn.cli.ui", "open the MLflow UI on the runs in mlruns/"),
 }
 

@@ -23,8 +23,8 @@ from plt_nn.cli.parser_errors import plain_message
 from plt_nn.errors import ConfigError, PltNNError, WeightsError
 from plt_nn.tracking import EmbeddedMLFlowLogger, masked
 
-_STRICT = {"exit_on_error": False, "allow_abbrev": False}
-_VERBS = ("fit", "validate", "test", "predict")
+STRICT = {"exit_on_error": False, "allow_abbrev": False}
+TRAINER_VERBS = ("fit", "validate", "test", "predict")
 
 
 def run(argv: list[str]) -> int:
@@ -37,17 +37,17 @@ def run(argv: list[str]) -> int:
         ConfigError: For a mistake in the call or the configuration.
     """
     check_config_files(argv)
-    _hush()
+    hush()
     sys.argv[1:] = argv  # LightningCLI reads them there, and so do the processes that a distributed run starts
     try:
-        _TrainCLI(
+        TrainCLI(
             save_config_callback=_LogConfig,
             save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=0,
             trainer_defaults={"enable_autolog_hparams": False},  # the whole configuration is logged
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"prog": "plt-nn", **_STRICT} | {verb: dict(_STRICT) for verb in _VERBS},
+            parser_kwargs={"prog": "plt-nn", **STRICT} | {verb: dict(STRICT) for verb in TRAINER_VERBS},
         )
     except ArgumentError as error:
         raise ConfigError(plain_message(str(error))) from error
@@ -58,18 +58,20 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _hush() -> None:
+def hush() -> None:
     """Silences what whoever runs plt-nn can do nothing about."""
     # Lightning calls what torch and jsonargparse have renamed.
     warnings.filterwarnings("ignore", message="(?s).*instantiate_classes")
     warnings.filterwarnings("ignore", message=".*treespec.*")
+    # Frozen parts are in eval mode on purpose.
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
     # Advice to install another logger, and MLflow's account of how it sets its own store up.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.msg)
     for name in ("mlflow.store.db.utils", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class _TrainCLI(LightningCLI):
+class TrainCLI(LightningCLI):
     """LightningCLI with our defaults: the MLflow logger, a checkpoint to resume from, and the summary."""
 
     def _parse_ckpt_path(self) -> None:

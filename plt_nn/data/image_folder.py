@@ -79,6 +79,7 @@ class ImageFolderData(LightningDataModule):
         self.preprocessing = preprocessing
         self.num_workers = num_workers
         self.split_seed = split_seed
+        self.check_images = True  # whether `setup` opens each image; who only asks for the classes may spare it
         self.samples: dict[str, list[Sample]] = {}
         self.bad_images = 0
         self._folders: ClassFolders | None = None
@@ -96,7 +97,7 @@ class ImageFolderData(LightningDataModule):
         wanted = (self._predict_split(),) if stage == "predict" else STAGE_SPLITS.get(stage or "", tuple(found))
         unchecked = {split: found[split] for split in wanted if split in found and split not in self.samples}
         if unchecked:
-            self.samples |= self._readable(unchecked)
+            self.samples |= self._readable(unchecked) if self.check_images else unchecked
 
     @property
     def class_names(self) -> list[str]:

@@ -16,8 +16,9 @@ class Adapt:
         rank: Rank of the update of each weight, at least 1.
         alpha: The update is multiplied by `alpha / rank`. Default: `rank`, so by 1.
         dropout: Dropout on the adapters' input, at least 0 and below 1.
-        target: The layers that are adapted: globs over module names (`blocks.*.attn.qkv`) or their last parts (`qkv`).
-            Default: every linear and convolutional layer of the stages that the phase selects, but the head.
+        target: The layers that are adapted: globs over module names, from any of their parts on (`blocks.*.attn.qkv`,
+            `attn.*`, `qkv`). Default: every linear and convolutional layer that can be adapted in the stages that the
+            phase selects, but the head.
     """
 
     kind: Literal["lora"] = "lora"

@@ -9,7 +9,7 @@ from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.freezing.adapt import Adapt, adapt_faults, parse_adapt
 
 PLATEAU = "plateau"
-_STEPS = re.compile(r"(\d+) ?steps?")
+_STEPS = re.compile(r"(\d{1,18}) ?steps?")
 _NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {  # field -> (test, what is expected)
     "lr_scale": (lambda value: 0 < value < float("inf"), "a number above 0"),
     "layer_decay": (lambda value: 0 < value <= 1, "a number above 0 and at most 1"),
@@ -36,7 +36,8 @@ class Phase:
         warmup: Optimizer steps at the phase's beginning over which the learning rate grows linearly from near 0.
         patience: With `start: plateau` alone: how many checks of the monitored loss may pass without improvement.
             Default: 2.
-        adapt: Adapters to train in the selected stages in place of their weights; see `Adapt`.
+        adapt: Adapters to train in the selected stages in place of their weights; see `Adapt`. The head, if selected,
+            is trained itself. Phases with the same rank, alpha and dropout train the same adapters on.
     """
 
     train: str | list[str]

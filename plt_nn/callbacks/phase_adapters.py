@@ -1,0 +1,82 @@
+"""The adapters of a schedule's phases in a LightningModule: put in when it is complete, merged when the fit ends."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
+from torch import Tensor
+
+from plt_nn.callbacks.companions import Closing
+from plt_nn.callbacks.net_stages import net_stages
+from plt_nn.errors import ConfigError
+from plt_nn.freezing import Phase
+from plt_nn.freezing.adapters import Adapters, insert_adapters
+
+
+class PhaseAdapters(Closing):
+    """Inserts the adapters that phases ask for, and at the very end of the fit merges them into the weights.
+
+    Args:
+        phases: The phases of the schedule.
+        net: The attribute of the LightningModule that holds the net; see `net_stages`.
+        before_end: Called with the module at the end of the fit, before adapters are merged.
+    """
+
+    order = 2  # after the best weights have been put back
+
+    def __init__(self, phases: Sequence[Phase], net: str | None, before_end: Callable[[LightningModule], None]) -> None:
+        self.phases, self.net, self.before_end = phases, net, before_end
+        self.inserted: Adapters | None = None
+        self._is_waiting = False
+
+    def insert_when_complete(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets them be inserted when Lightning calls `configure_model`; does nothing if no phase asks for any.
+
+        At that time the module has its head for the data's classes, but neither its weights from a checkpoint, which
+        holds the adapters' too, nor its optimizers.
+
+        Raises:
+            ConfigError: If a callback has copied the module without them.
+        """
+        if all(phase.adapt is None for phase in self.phases) or self._is_waiting:
+            return
+        callbacks: list[object] = getattr(trainer, "callbacks", [])
+        for callback in callbacks:
+            if isinstance(callback, WeightAveraging | StochasticWeightAveraging):
+                raise ConfigError(
+                    f"A phase with `adapt` cannot be used with {type(callback).__name__}, which copies the net before "
+                    "it has adapters. Leave one of the two out."
+                )
+        own = pl_module.configure_model
+
+        def configure_model() -> None:
+            own()
+            if self.inserted is None:
+                self.inserted = insert_adapters(pl_module, net_stages(pl_module, self.net), self.phases)
+
+        pl_module.configure_model = configure_model  # type: ignore[method-assign]
+        self._is_waiting = True
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Gives the module its own structure back."""
+        self._end(pl_module)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Gives the module its own structure back."""
+        self._end(pl_module)
+
+    def _end(self, pl_module: LightningModule) -> None:
+        self.before_end(pl_module)
+        if self._is_waiting:
+            pl_module.__dict__.pop("configure_model", None)
+        if self.inserted is not None:
+            self.inserted.remove(pl_module)
+        self.inserted, self._is_waiting = None, False
+
+    def plain_state(self, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A state under the names without adapters, these merged into the weights."""
+        return state if self.inserted is None else self.inserted.merged_state(pl_module, state)
+
+    def inserted_state(self, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A state under the names with adapters, which have no effect."""
+        return state if self.inserted is None else self.inserted.state_from_merged(pl_module, state)

@@ -1,0 +1,35 @@
+"""The table of a schedule's phases, kept with the run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from plt_nn.callbacks.net_plan import NetPlan
+from plt_nn.callbacks.run_logger import run_loggers
+from plt_nn.freezing import Condition
+from plt_nn.freezing.phase_costs import phase_costs
+from plt_nn.freezing.plan_table import plan_markdown
+
+
+def log_plan(trainer: Trainer, pl_module: LightningModule, plan: NetPlan, found: Condition, batch: Any) -> None:
+    """Logs what each phase trains and costs, as `freezing_plan.md`, to the loggers that keep texts.
+
+    Args:
+        trainer: The trainer.
+        pl_module: The module that it trains.
+        plan: What each phase trains.
+        found: The module's condition before any freezing.
+        batch: A batch of training; if it is a sequence, its first element is taken as the input.
+    """
+    loggers = run_loggers(trainer)
+    if not loggers:
+        return
+    needed = {name for name, needs_gradient in found.requires_grad.items() if needs_gradient}
+    trained = [names & needed for names in plan.trained]
+    x = batch[0] if isinstance(batch, Sequence) and batch else batch
+    inputs = (x,) if isinstance(x, Tensor) else None
+    text = plan_markdown(phase_costs(plan.phases, plan.stages, pl_module, trained, trainer.optimizers, inputs))
+    for logger in loggers:
+        logger.log_text(text, "freezing_plan.md")
