@@ -1,13 +1,16 @@
 from .architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
 from .backbones import create_backbone, list_backbones, stages
 from .callbacks import (
+    Adapt,
     BestLossStopping,
+    DueValidation,
     FitSummary,
     FreezingSchedule,
     LoadWeights,
     Phase,
     PredictionTable,
     SigtermTogether,
+    StepSeeds,
 )
 from .data import DigitsData, ImageFolderData, SyntheticRegressionData, TabularData
 from .modules import Classifier, Regressor
@@ -15,10 +18,12 @@ from .tracking import EmbeddedMLFlowLogger
 
 __all__ = [
     "MLP",
+    "Adapt",
     "BestLossStopping",
     "Classifier",
     "ConvNet",
     "DigitsData",
+    "DueValidation",
     "EmbeddedMLFlowLogger",
     "FitSummary",
     "FreezingSchedule",
@@ -30,6 +35,7 @@ __all__ = [
     "Regressor",
     "ResidualNet",
     "SigtermTogether",
+    "StepSeeds",
     "SyntheticRegressionData",
     "TabularData",
     "TransformerNet",

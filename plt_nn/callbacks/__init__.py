@@ -1,19 +1,24 @@
 """Callbacks: one file, one callback; each is a thin hook over a pure function."""
 
 from plt_nn.callbacks.best_loss_stopping import BestLossStopping
+from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.fit_summary import FitSummary
 from plt_nn.callbacks.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.load_weights import LoadWeights
 from plt_nn.callbacks.prediction_table import PredictionTable
 from plt_nn.callbacks.sigterm_together import SigtermTogether
-from plt_nn.freezing import Phase
+from plt_nn.callbacks.step_seeds import StepSeeds
+from plt_nn.freezing import Adapt, Phase
 
 __all__ = [
+    "Adapt",
     "BestLossStopping",
+    "DueValidation",
     "FitSummary",
     "FreezingSchedule",
     "LoadWeights",
     "Phase",
     "PredictionTable",
     "SigtermTogether",
+    "StepSeeds",
 ]

@@ -20,7 +20,7 @@ from plt_nn.callbacks import FreezingSchedule
 from plt_nn.cli.check import check_config_files
 from plt_nn.cli.parser_errors import plain_message
 from plt_nn.cli.plan_module import ready_module
-from plt_nn.cli.train import STRICT, TRAINER_VERBS, hush, TrainCLI
+from plt_nn.cli.train import STRICT, TRAINER_VERBS, TrainCLI, hush
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
 from plt_nn.freezing.phase_costs import PlanCost, phase_costs

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
-from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable
+from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable, StepSeeds
 from plt_nn.cli.check import check_config_files
 from plt_nn.cli.parser_errors import plain_message
 from plt_nn.errors import ConfigError, PltNNError, WeightsError
@@ -79,6 +79,7 @@ class TrainCLI(LightningCLI):
         pass
 
     def instantiate_classes(self) -> None:
+        """Makes the classes, and turns what their constructors refuse into our errors."""
         try:
             super().instantiate_classes()
         except PltNNError:
@@ -87,6 +88,7 @@ class TrainCLI(LightningCLI):
             raise _packed(error) or ConfigError(plain_message(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Makes the trainer with our logger and callbacks."""
         config = self._get(self.config_init, "trainer")
         if config.logger is None:
             wanted = self.subcommand == "fit" and not config.fast_dev_run
@@ -100,7 +102,7 @@ class TrainCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         extra: list[Callback] = [PredictionTable()] if self.subcommand == "predict" else []
         if self.subcommand == "fit":
-            extra.append(FitSummary())
+            extra += [kind() for kind in (FitSummary, StepSeeds) if not any(isinstance(c, kind) for c in given)]
             wants_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run
             if wants_checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
                 extra.append(ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False))

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -32,12 +33,22 @@ def sampler_for(trainer: Trainer | None, size: int, batch_size: int, training: b
         shuffle=training,
         seed=run_seed(),
         same_every_epoch=getattr(trainer, "overfit_batches", 0) > 0,
+        in_work=partial(batches_in_work, trainer),
     )
 
 
 def run_seed() -> int:
     """The seed that `lightning.seed_everything` was given, or 0; Lightning's own samplers read the same variable."""
     return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+
+def batches_in_work(trainer: Trainer) -> int:
+    """How many training batches `trainer` has fetched and not yet trained on: one while a step is running."""
+    loop = trainer.fit_loop
+    if loop._data_fetcher is None:
+        return 0
+    progress: Any = loop.epoch_loop.batch_progress.current
+    return loop._data_fetcher.fetched - int(progress.processed)
 
 
 class Draw(NamedTuple):
@@ -69,6 +80,7 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
         shuffle: Draw a new permutation in each epoch; default False.
         seed: Seed of the permutations; epoch e uses seed + e.
         same_every_epoch: Draw the permutation of epoch 0 in every epoch; default False.
+        in_work: Tells how many of the batches that were handed out are not yet trained on; default none.
 
     Raises:
         ConfigError: `batch_size` is less than 1.
@@ -84,6 +96,7 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
         shuffle: bool = False,
         seed: int = 0,
         same_every_epoch: bool = False,
+        in_work: Callable[[], int] = int,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
@@ -96,7 +109,8 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
         super().__init__(everything, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)
         self.size, self.batch_size, self.same_every_epoch = size, batch_size, same_every_epoch
         self.done = 0  # batches handed out in this epoch; counted by the loader, as a worker may be ahead of it
-        self._resume_at = (-1, 0)
+        self._in_work = in_work
+        self._resume_at: dict[str, int] | None = None
 
     def __len__(self) -> int:
         """Number of batches of this rank, the same on all ranks."""
@@ -108,17 +122,18 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
         # A generator, because a DataLoader with workers makes two iterators and uses one.
         begin = self.begin()
         for batch in self.cut(self.order())[begin:]:
-            yield Draw(self.epoch, batch.tolist())
+            yield Draw(self._drawn_epoch, batch.tolist())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order is drawn next; Lightning calls this before each epoch."""
-        self.epoch = 0 if self.same_every_epoch else epoch
+        if epoch != self.epoch:
+            self.epoch, self.done = epoch, 0
 
     def order(self) -> Tensor:
         """The indices that this rank reads in this epoch, int64 `(samples of this rank,)`."""
         if not self.shuffle:
             return torch.arange(self.size).tensor_split(self.num_replicas)[self.rank]
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        generator = torch.Generator().manual_seed(self.seed + self._drawn_epoch)
         drawn = torch.randperm(self.size, generator=generator).repeat(math.ceil(self.total_size / self.size))
         return drawn[self.rank : self.total_size : self.num_replicas]
 
@@ -128,15 +143,18 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
 
     def begin(self) -> int:
         """The batch at which to begin: 0, or after a resume the first that had not been trained on."""
-        epoch, done = self._resume_at
-        self._resume_at = (-1, 0)
-        self.done = done if epoch == self.epoch else 0
+        state, self._resume_at = self._resume_at, None
+        self.done = state["done"] if state is not None and state["epoch"] == self.epoch else 0
         return self.done
 
     def state_dict(self) -> dict[str, int]:
-        """How far training has come in this epoch."""
-        return {"epoch": self.epoch, "done": self.done}
+        """How far training has come in this epoch; a batch whose training was broken off comes again."""
+        return self._resume_at or {"epoch": self.epoch, "done": self.done - self._in_work()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Let the next pass through the epoch of `state` begin where `state` was taken."""
-        self._resume_at = (state["epoch"], state["done"])
+        self._resume_at = dict(state)
+
+    @property
+    def _drawn_epoch(self) -> int:
+        return 0 if self.same_every_epoch else self.epoch

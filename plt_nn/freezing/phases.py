@@ -31,7 +31,8 @@ class Phase:
             a number of steps that comes before a plateau is reached ends the waiting: what comes later is in force.
         lr_scale: Factor on the optimizer's learning rate while the phase lasts; it multiplies with any scheduler.
         norm: `frozen` keeps the running statistics of every BatchNorm as they were pretrained, also in the stages that
-            are trained (their scale and shift are trained); `train` lets those of the trained stages adapt.
+            are trained (their scale and shift are trained); `train` lets those of the trained stages adapt, which with
+            a few hundred images costs accuracy.
         layer_decay: Each stage learns at this factor times the rate of the stage behind it; at most 1. Default: 1.
         warmup: Optimizer steps at the phase's beginning over which the learning rate grows linearly from near 0.
         patience: With `start: plateau` alone: how many checks of the monitored loss may pass without improvement.

@@ -15,6 +15,7 @@ from plt_nn.backbones import backbone_info, set_num_classes
 from plt_nn.errors import ConfigError
 from plt_nn.modules.batches import apply, parts
 from plt_nn.modules.epoch_mean import EpochMean
+from plt_nn.modules.mid_epoch import drop_old_means, load_means, save_means
 from plt_nn.modules.optimizers import adamw, optimizer_and_scheduler
 from plt_nn.modules.scores import Scores
 
@@ -84,11 +85,15 @@ class Classifier(LightningModule):
         """The logits, of shape `(N, num_classes)`."""
         return apply(self.net, x)
 
+    def on_train_start(self) -> None:
+        """Forgets the training metrics of an epoch that does not go on."""
+        drop_old_means(self)
+
     def training_step(self, batch: object, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         logits, y, loss, weight = self._losses(batch)
-        self.train_loss.update(loss, weight)
-        self.train_acc.update((logits.detach().argmax(1) == y).float().mean(), float(len(y)))
+        self.train_loss.update(loss, weight, batch_idx)
+        self.train_acc.update((logits.detach().argmax(1) == y).float().mean(), float(len(y)), batch_idx)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -122,6 +127,14 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """All parameters in one optimizer, frozen or not."""
         return optimizer_and_scheduler(self.net, self._optimizer, self._lr_scheduler, self._lr_interval)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the training metrics of the epoch so far."""
+        save_means(self, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the training metrics of the epoch so far."""
+        load_means(self, checkpoint)
 
     def _losses(self, batch: object) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
         x, y, _ = parts(batch)

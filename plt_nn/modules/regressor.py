@@ -14,6 +14,7 @@ from torchmetrics import MeanAbsoluteError, R2Score
 from plt_nn.errors import ConfigError, DataError, did_you_mean
 from plt_nn.modules.batches import apply, parts
 from plt_nn.modules.epoch_mean import EpochMean
+from plt_nn.modules.mid_epoch import drop_old_means, load_means, save_means
 from plt_nn.modules.optimizers import adamw, optimizer_and_scheduler
 from plt_nn.modules.scores import Scores
 
@@ -67,10 +68,14 @@ class Regressor(LightningModule):
         """The predictions, of shape `(N, targets)`."""
         return apply(self.net, x)
 
+    def on_train_start(self) -> None:
+        """Forgets the training loss of an epoch that does not go on."""
+        drop_old_means(self)
+
     def training_step(self, batch: object, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         _, y, loss = self._losses(batch)
-        self.train_loss.update(loss, float(len(y)))
+        self.train_loss.update(loss, float(len(y)), batch_idx)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -103,6 +108,14 @@ class Regressor(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """All parameters in one optimizer, frozen or not."""
         return optimizer_and_scheduler(self.net, self._optimizer, self._lr_scheduler, self._lr_interval)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the training loss of the epoch so far."""
+        save_means(self, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the training loss of the epoch so far."""
+        load_means(self, checkpoint)
 
     def _losses(self, batch: object) -> tuple[Tensor, Tensor, Tensor]:
         x, y, _ = parts(batch)

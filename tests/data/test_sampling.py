@@ -99,6 +99,36 @@ def test_a_loaded_state_is_resumed_once_and_in_its_epoch_only() -> None:
     assert drawn(sampler) == whole
 
 
+def test_a_batch_in_work_comes_again() -> None:
+    sampler = EpochBatches(10, 2, shuffle=True, in_work=lambda: 1)
+    sampler.set_epoch(1)
+    whole = drawn(sampler)
+    sampler.done = 3  # handed out
+    state = sampler.state_dict()
+    resumed = EpochBatches(10, 2, shuffle=True)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state, "before it has begun it is where it was"
+    resumed.set_epoch(1)
+    assert drawn(resumed) == whole[2:]
+
+
+def test_a_new_epoch_has_not_begun() -> None:
+    sampler = EpochBatches(10, 2, shuffle=True)
+    sampler.set_epoch(1)
+    sampler.done = 5
+    sampler.set_epoch(1)
+    assert sampler.state_dict() == {"epoch": 1, "done": 5}
+    sampler.set_epoch(2)
+    assert sampler.state_dict() == {"epoch": 2, "done": 0}
+
+
+def test_with_the_same_order_an_epoch_is_resumed_as_any_other() -> None:
+    sampler = EpochBatches(10, 2, shuffle=True, same_every_epoch=True)
+    sampler.load_state_dict({"epoch": 1, "done": 2})
+    sampler.set_epoch(2)
+    assert len(drawn(sampler)) == 5
+
+
 def test_the_same_order_every_epoch_on_request() -> None:
     sampler = EpochBatches(50, 50, shuffle=True, same_every_epoch=True)
     first = drawn(sampler)

@@ -63,3 +63,55 @@ def test_it_keeps_no_graph_alive() -> None:
     loss = torch.ones(1, requires_grad=True).sum()
     mean.update(loss, 1.0)
     assert not mean.complete().compute().requires_grad
+
+
+def filled(count: int, batches_from: int = 0, mean: EpochMean | None = None) -> EpochMean:
+    mean = mean or EpochMean()
+    for batch in range(batches_from, count):
+        mean.update(torch.tensor(math.sin(batch) + 2, dtype=torch.float32), 1.0 + batch % 7, batch)
+    return mean
+
+
+@pytest.mark.parametrize("saved_at", [0, 1, 255, 256, 257, 300, 512, 600])
+def test_a_mean_goes_on_from_its_sums_bit_for_bit(saved_at: int) -> None:
+    resumed = EpochMean()
+    resumed.add_sums(filled(saved_at).sums(saved_at))
+    assert torch.equal(filled(600, saved_at, resumed).complete().compute(), filled(600).complete().compute())
+
+
+@pytest.mark.parametrize("batches", [3, 256, 257])
+def test_the_sums_leave_out_the_batch_in_work(batches: int) -> None:
+    resumed = EpochMean()
+    resumed.add_sums(filled(batches + 1).sums(batches))
+    assert torch.equal(filled(600, batches, resumed).complete().compute(), filled(600).complete().compute())
+
+
+def test_taking_the_sums_changes_nothing() -> None:
+    mean = filled(300)
+    mean.sums(300)
+    assert torch.equal(filled(600, 300, mean).complete().compute(), filled(600).complete().compute())
+
+
+def test_the_sums_of_several_processes_add_up() -> None:
+    mean = EpochMean()
+    for count in (300, 0, 7):
+        mean.add_sums(filled(count).sums(count))
+    values = [(math.sin(number) + 2, 1.0 + number % 7) for count in (300, 7) for number in range(count)]
+    total = math.fsum(value * weight for value, weight in values)
+    assert float(mean.complete().compute()) == pytest.approx(
+        total / math.fsum(weight for _, weight in values), rel=1e-6
+    )
+
+
+def test_sums_that_are_not_numbers_show_again() -> None:
+    mean, resumed = EpochMean(), EpochMean()
+    mean.update(torch.tensor(math.nan), 1.0)
+    mean.complete()
+    resumed.add_sums(mean.sums(1))
+    assert math.isnan(resumed.complete().compute())
+
+
+def test_a_mean_that_is_reset_is_empty() -> None:
+    mean = filled(300)
+    mean.reset()
+    assert torch.equal(mean.sums(300), torch.zeros(1, 2))

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from plt_nn import Regressor
+from plt_nn import Regressor, SyntheticRegressionData
 from plt_nn.errors import ConfigError, DataError
 
 Make = Callable[..., Trainer]
@@ -91,3 +93,29 @@ def test_an_unknown_loss(linear: Linear) -> None:
     loss: Any = "mes"
     with pytest.raises(ConfigError, match=r"loss is 'mes'\. Did you mean 'mse'"):
         Regressor(linear(4, 1), loss=loss)
+
+
+def test_the_training_loss_of_an_epoch_is_resumed_in_its_middle(trainer: Make, linear: Linear, tmp_path: Path) -> None:
+    def train_losses(ckpt: Path | None = None, **arguments: Any) -> list[float]:
+        losses = Losses()
+        callbacks = [losses, ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=3, save_top_k=-1)]
+        fitter = trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True, **arguments)
+        data = SyntheticRegressionData(batch_size=16)
+        fitter.fit(Regressor(linear(2, 1)), data, ckpt_path=ckpt, weights_only=True)
+        return losses.seen
+
+    whole = train_losses()
+    assert len(whole) == 2
+    assert train_losses(tmp_path / "step=3.ckpt") == whole
+    assert train_losses(tmp_path / "step=9.ckpt") == whole[1:]
+
+
+class Losses(EarlyStopping):
+    """Notes the training loss of each epoch; Lightning calls it after the module has logged."""
+
+    def __init__(self) -> None:
+        super().__init__("train_loss", patience=100)
+        self.seen: list[float] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seen.append(float(trainer.callback_metrics["train_loss"]))

@@ -1,0 +1,65 @@
+"""The training means of an epoch in the checkpoints that are made in the middle of it."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from plt_nn.modules.epoch_mean import EpochMean
+
+_KEY = "epoch_means"
+
+
+def save_means(module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    """Puts what a module's `EpochMean`s have summed up on each process into a checkpoint, for `on_save_checkpoint`."""
+    progress: Any = module.trainer.fit_loop.epoch_loop.batch_progress.current
+    mine = {name: mean.sums(progress.processed) for name, mean in _means_of(module).items()}
+    checkpoint[_KEY] = {"epoch": module.current_epoch, "processes": _of_all_processes(mine, module.trainer)}
+
+
+def load_means(module: LightningModule, checkpoint: Mapping[str, Any]) -> None:
+    """Takes the sums out of a checkpoint again, for `on_load_checkpoint`; does nothing unless a fit is resumed.
+
+    With as many processes as before each has its own; the sums of any number of processes find a place on fewer, and
+    leave the others without.
+    """
+    trainer = module._trainer
+    if _KEY not in checkpoint or trainer is None or trainer.state.fn != "fit":
+        return
+    for name, mean in _means_of(module).items():
+        mean.reset()
+        mean.epoch = checkpoint[_KEY]["epoch"]
+        for sums in checkpoint[_KEY]["processes"][trainer.global_rank :: trainer.world_size]:
+            mean.add_sums(sums[name])
+
+
+def drop_old_means(module: LightningModule) -> None:
+    """Forgets sums unless they are of the epoch that goes on now, for `on_train_start`.
+
+    They are not if the checkpoint was made at an epoch's end, or if an earlier fit broke off.
+    """
+    for mean in _means_of(module).values():
+        if mean.epoch != module.current_epoch:
+            mean.reset()
+        mean.epoch = None
+
+
+def _means_of(module: LightningModule) -> dict[str, EpochMean]:
+    return {name: child for name, child in module.named_children() if isinstance(child, EpochMean)}
+
+
+def _of_all_processes(mine: dict[str, Tensor], trainer: Trainer) -> list[dict[str, Tensor]]:
+    if trainer.world_size == 1 or _may_be_alone(trainer):
+        return [mine]
+    everyones = [mine] * trainer.world_size
+    torch.distributed.all_gather_object(everyones, mine)
+    return everyones
+
+
+def _may_be_alone(trainer: Trainer) -> bool:
+    """Whether the checkpoint is for an error that the other processes may not have; SIGTERM ends all of them."""
+    return trainer.interrupted and not isinstance(sys.exc_info()[1], SIGTERMException)
