@@ -122,12 +122,13 @@ class FreezingSchedule(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Enters the first phase, or that of the checkpoint; what was due then comes where it would have come."""
         state, self._restored = self._restored, None
-        due = phase_at(self.phases, trainer.current_epoch, trainer.global_step, self._plateaus_in(state))
+        self._plateaus = self._plateaus_in(state)
+        due = phase_at(self.phases, trainer.current_epoch, trainer.global_step, self._plateaus)
         number = due if state is None or state["phase"] is None else min(state["phase"], due)
         if number != self.current:
             self._enter(number, trainer, pl_module)
         if state is not None and number == state["phase"]:
-            self._began, self._plateaus = state["began"], self._plateaus_in(state)
+            self._began = state["began"]
             self._set_factors(trainer)
             if self._best is not None and state["best"] is not None:
                 self._best.load_state_dict(state["best"])
