@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
+from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
 from plt_nn.callbacks.agreement import require_unchanged
 from plt_nn.callbacks.averaged import hold_averages, measured_weights
 from plt_nn.callbacks.companions import with_closing, with_companions
 from plt_nn.callbacks.due_validation import DueValidation
+from plt_nn.callbacks.hold_at_forward import hold_at_forward
 from plt_nn.callbacks.monitored import require_validation
 from plt_nn.callbacks.net_plan import NetPlan, net_plan
 from plt_nn.callbacks.phase_adapters import PhaseAdapters
@@ -18,6 +19,7 @@ from plt_nn.callbacks.phase_best import PhaseBest
 from plt_nn.callbacks.phase_listener import phase_listeners
 from plt_nn.callbacks.plan_log import log_plan
 from plt_nn.callbacks.plateau_watch import PlateauWatch
+from plt_nn.callbacks.schedule_warnings import warn_of_phases_not_reached
 from plt_nn.callbacks.strategies import require_whole_parameters, wrap_anew
 from plt_nn.freezing import (
     Condition,
@@ -25,6 +27,7 @@ from plt_nn.freezing import (
     Phase,
     apply_lr_factors,
     condition_of,
+    condition_since,
     digests,
     freeze,
     hold,
@@ -93,25 +96,29 @@ class FreezingSchedule(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes its place: after a search for the batch size, which must bear the last phase, and before all else."""
+        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
+        typed_loosely.callbacks = with_closing(typed_loosely.callbacks, self._adapters)
+        self._adapters.begin(trainer, pl_module, stage)
         if stage != "fit":
             return
         require_whole_parameters(trainer.strategy, "FreezingSchedule")
-        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
         others = [c for c in typed_loosely.callbacks if c is not self and not isinstance(c, PlateauWatch)]
-        before = [callback for callback in others if isinstance(callback, BatchSizeFinder)]
-        after = with_companions((callback for callback in others if callback not in before), DueValidation)
+        first = [callback for callback in others if isinstance(callback, BatchSizeFinder)]
+        keepers = [callback for callback in others if isinstance(callback, Checkpoint)]
+        rest = [callback for callback in others if callback not in first and callback not in keepers]
         watch = [PlateauWatch(self.monitor, self._on_monitored)] if any(p.on_plateau for p in self.phases) else []
         # A new list, for Lightning is walking over the old one.
-        typed_loosely.callbacks = with_closing([*before, self, *watch, *after], self._adapters)
-        self._adapters.insert_when_complete(trainer, pl_module)
+        typed_loosely.callbacks = with_companions([*first, self, *rest, *watch, *keepers], DueValidation)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Splits the optimizers' groups by stage, while all parameters still require gradients; then freezes."""
         if any(phase.on_plateau for phase in self.phases):
             require_validation(trainer, self.monitor, "FreezingSchedule")
+        warn_of_phases_not_reached(self.phases, self.monitor, trainer)
         self.plan = net_plan(pl_module, self.net, self.phases, trainer.optimizers, self._adapters.inserted)
         self._found, self.current, self._plateaus = condition_of(pl_module), None, set()
-        self._plan_is_logged = False
+        self._best, self._plan_is_logged = None, False
+        self._unhook += hold_at_forward(pl_module, lambda: hold(self._frozen))
         for optimizer in trainer.optimizers:
             schedulers = [c.scheduler for c in trainer.lr_scheduler_configs if c.scheduler.optimizer is optimizer]
             split_groups(optimizer, schedulers, self.plan.stage_of)
@@ -120,14 +127,17 @@ class FreezingSchedule(Callback):
             self._enter(0, trainer, pl_module)  # the search, which comes now, is for what the first phase trains
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Enters the first phase, or that of the checkpoint; what was due then comes where it would have come."""
+        """Enters the phase of the checkpoint, if there is one; what was due then comes where it would have come."""
         state, self._restored = self._restored, None
+        if state is None or state["phase"] is None:
+            return
         self._plateaus = self._plateaus_in(state)
         due = phase_at(self.phases, trainer.current_epoch, trainer.global_step, self._plateaus)
-        number = due if state is None or state["phase"] is None else min(state["phase"], due)
-        if number != self.current:
+        number = min(state["phase"], due)
+        if self.current is None:
+            self._found = condition_of(pl_module)  # with what the module has frozen in its own `on_fit_start`
             self._enter(number, trainer, pl_module)
-        if state is not None and number == state["phase"]:
+        if number == state["phase"]:
             self._began = state["began"]
             self._set_factors(trainer)
             if self._best is not None and state["best"] is not None:
@@ -147,8 +157,10 @@ class FreezingSchedule(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Goes on to the phase that is due; keeps the frozen part still, whoever called `.train()`."""
-        entered = self._advance(trainer, pl_module, batch_idx)
-        if batch_idx == 0:
+        between_steps = batch_idx % trainer.accumulate_grad_batches == 0  # no gradient of other weights is waiting
+        entered = (between_steps or self.current is None) and self._advance(trainer, pl_module, batch_idx)
+        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
+        if batch_idx == 0 and any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
             hold_buffers(self._frozen)
         if not self._plan_is_logged and self.plan is not None and self._found is not None:
             self._plan_is_logged = True
@@ -183,15 +195,24 @@ class FreezingSchedule(Callback):
         number = phase_at(self.phases, trainer.current_epoch, trainer.global_step, self._plateaus)
         if number == self.current:
             return False
-        self._check_phase(trainer, pl_module)
-        hold_averages(trainer, self._frozen.tensors())
-        if self._best is not None and number in self._plateaus:
-            self._best.put_back()
+        is_beginning = self.current is None
+        if is_beginning:
+            self._found = condition_of(pl_module)  # with what the module has frozen as training started
+        else:
+            self._end_phase(number, trainer, pl_module)
         self._enter(number, trainer, pl_module)
-        for listener in phase_listeners(trainer):
+        for listener in [] if is_beginning else phase_listeners(trainer):
             listener.on_phase_start(trainer, pl_module, number, batch_idx)
         self._log(trainer)
         return True
+
+    def _end_phase(self, following: int, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self._found is not None
+        self._check_phase(trainer, pl_module)
+        hold_averages(trainer, self._frozen.tensors())
+        if self._best is not None and following in self._plateaus:
+            self._best.put_back()
+        self._found = condition_since(pl_module, self._found, self._frozen)
 
     def _enter(self, number: int, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._found is not None and self.plan is not None, "a phase was entered outside a fit"  # noqa: PT018
@@ -231,7 +252,8 @@ class FreezingSchedule(Callback):
             self._unhook.pop()()
         if self._found is not None:
             restore(pl_module, self._found)
-        self._found, self._frozen, self._best, self._restored = None, Frozen((), {}, {}), None, None
+        self._found, self._frozen = None, Frozen((), {}, {})
+        self._restored = None  # what a checkpoint held was for this fit, or loaded to validate
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,11 @@
 """Starts from weights in a safetensors file."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
-from plt_nn.callbacks.plain_state import inserted_state
 from plt_nn.errors import WeightsError
 
 
@@ -28,8 +25,9 @@ class LoadWeights(Callback):
         self.path = Path(path)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Loads the weights to train on from."""
-        load_weights(pl_module, self.path, trainer)
+        """Loads the weights to train on from; a run that is resumed goes on with those of its checkpoint."""
+        if trainer.ckpt_path is None:
+            load_weights(pl_module, self.path)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Loads the weights to validate."""
@@ -45,25 +43,18 @@ class LoadWeights(Callback):
         load_weights(pl_module, self.path)
 
 
-def load_weights(module: LightningModule, path: Path, trainer: Trainer | None = None) -> None:
+def load_weights(module: LightningModule, path: Path) -> None:
     """Loads all of a module's weights from a safetensors file.
-
-    Args:
-        module: The module.
-        path: The file.
-        trainer: The trainer that fits the module just now, if one does: its callbacks may have put adapters into it.
 
     Raises:
         WeightsError: If the file is missing, is not safetensors, or does not fit the module.
     """
     try:
-        state: Mapping[str, Tensor] = load_file(path)
+        state = load_file(path)
     except FileNotFoundError as error:
         raise WeightsError(f"There is no file {path}.") from error
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}.") from error
-    if trainer is not None:
-        state = inserted_state(trainer, module, state)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

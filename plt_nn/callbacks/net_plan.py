@@ -56,10 +56,18 @@ class NetPlan:
         )
 
     def learning_rates(self, number: int, optimizers: Sequence[Optimizer]) -> dict[str, float]:
-        """The learning rate of each stage that a phase trains, as `lr/<stage>`: the scheduler's times the factor."""
+        """The learning rate of each stage that a phase trains, as `lr/<stage>`: the scheduler's times the factor.
+
+        A stage in several groups of different rates has one for each, under the group's name.
+        """
         filled = {stage.name for stage in self.stages if not self.trained[number].isdisjoint(stage.parameters)}
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups if group.get(STAGE) in filled]
-        return {f"lr/{group[STAGE]}": float(group["lr"]) * group.get(LR_FACTOR, 1.0) for group in groups}
+        rates: dict[str, dict[str, float]] = {}
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            if group.get(STAGE) in filled:
+                rates.setdefault(group[STAGE], {})[group["name"]] = float(group["lr"]) * group.get(LR_FACTOR, 1.0)
+        one = {f"lr/{stage}": min(by.values()) for stage, by in rates.items() if len(set(by.values())) == 1}
+        several = [by for by in rates.values() if len(set(by.values())) > 1]
+        return one | {f"lr/{name}": rate for by in several for name, rate in by.items()}
 
     def describe(self, number: int) -> str:
         """What a phase trains, in words."""
@@ -100,12 +108,25 @@ def net_plan(
         selected = [trained_parameters(phase.train, stages, sizes) for phase in phases]
     else:
         stages, selected = adapters.stages, list(adapters.trained)
+    _require_something_trained(selected, phases, pl_module)
     _require_in_optimizers(frozenset[str]().union(*selected), optimizers, pl_module)
     stage_of = {name: stage.name for stage in stages for name in stage.parameters}
     outside = sizes.keys() - stage_of.keys()
     norms = normalisations(pl_module) & {name for stage in stages for name in stage.modules}
     labels = {id(parameter): stage_of.get(name, "") for name, parameter in pl_module.named_parameters()}
     return NetPlan(phases, stages, sizes, tuple(trained | outside for trained in selected), norms, labels, adapters)
+
+
+def _require_something_trained(
+    selected: Sequence[Set[str]], phases: Sequence[Phase], pl_module: LightningModule
+) -> None:
+    needed = {name for name, parameter in pl_module.named_parameters() if parameter.requires_grad}
+    for number, (names, phase) in enumerate(zip(selected, phases, strict=True)):
+        if needed.isdisjoint(names):
+            raise ConfigError(
+                f"Phase {number} trains nothing: all that {phase.train!r} selects ({listing(sorted(names))}) was "
+                "frozen before the fit. Let it require gradients, select more, or name the net by `net=`."
+            )
 
 
 def _require_in_optimizers(names: Set[str], optimizers: Sequence[Optimizer], pl_module: LightningModule) -> None:
@@ -115,5 +136,6 @@ def _require_in_optimizers(names: Set[str], optimizers: Sequence[Optimizer], pl_
     if missing:
         raise ConfigError(
             f"{len(missing)} parameters that the schedule trains are in no optimizer: {listing(missing)}. "
-            "configure_optimizers must take all parameters of the net; freezing begins only after it has run."
+            "configure_optimizers must take all parameters of the net; freezing begins only after it has run. If these "
+            "are not of the net, name it by `net=`."
         )

@@ -15,9 +15,9 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
 
     Args:
         pl_module: The module that holds the net.
-        net: The attribute that holds the net. Default: the one child that has parameters; with several such children
-            (`backbone` and `head`, say) all of them in the order in which they were registered, the last one ending
-            in the head.
+        net: The attribute that holds the net. Default: the one child that has parameters which require gradients; with
+            several such children (`backbone` and `head`, say) all of them in the order in which they were registered,
+            the last one ending in the head.
 
     Raises:
         ConfigError: If there is no such attribute, or nothing with parameters.
@@ -30,6 +30,8 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
                 f"{did_you_mean(net, children)}"
             )
         children = {net: children[net]}
+    else:  # a teacher that is frozen is not what is trained
+        children = {name: child for name, child in children.items() if _is_trained(child)} or children
     if not children:
         raise ConfigError(f"{type(pl_module).__name__} holds no net with parameters, so there is nothing to freeze.")
     # What torch.compile returns is a wrapper with the net inside it, whose stages keep the names that they have alone.
@@ -42,6 +44,10 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
         if stage.parameters
     ]
     return before + [_moved(stage, last, stage.name) for stage in stages(net_with_head)]
+
+
+def _is_trained(child: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in child.parameters())
 
 
 def _path(name: str, child: nn.Module) -> str:

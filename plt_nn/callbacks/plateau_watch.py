@@ -23,7 +23,7 @@ class PlateauWatch(EarlyStopping):
     def __init__(self, monitor: str, on_value: Callable[[float, Trainer, LightningModule], None]) -> None:
         super().__init__(monitor)
         self.on_value = on_value
-        self._seen = self._validated = False
+        self._seen = self._validated = self._in_validation = False
 
     @property
     def state_key(self) -> str:
@@ -35,17 +35,19 @@ class PlateauWatch(EarlyStopping):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins anew."""
-        self._seen = self._validated = False
+        self._seen = self._validated = self._in_validation = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks for a metric of validation."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._validated = True
             self._look(trainer, pl_module)
+            self._in_validation = self._seen
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks for a metric of training."""
-        self._look(trainer, pl_module)
+        if not self._in_validation:  # one name in both loops is the validation's
+            self._look(trainer, pl_module)
         if not self._seen and (self._validated or not trainer.enable_validation):
             raise missing_metric(trainer, self.monitor, "FreezingSchedule")
 

@@ -63,8 +63,6 @@ def hush() -> None:
     # Lightning calls what torch and jsonargparse have renamed.
     warnings.filterwarnings("ignore", message="(?s).*instantiate_classes")
     warnings.filterwarnings("ignore", message=".*treespec.*")
-    # Frozen parts are in eval mode on purpose.
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
     # Advice to install another logger, and MLflow's account of how it sets its own store up.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.msg)
     for name in ("mlflow.store.db.utils", "alembic.runtime.migration"):

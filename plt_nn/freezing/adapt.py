@@ -1,6 +1,7 @@
 """What a phase adds to the layers that it does not train themselves. Pure."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ class Adapt:
 
 def parse_adapt(value: Adapt | Mapping[str, Any] | None) -> Adapt | None:
     """The adapters as an `Adapt`; `adapt_faults` must have found none."""
-    return value if value is None or isinstance(value, Adapt) else Adapt(**value)
+    return value if value is None or isinstance(value, Adapt) else Adapt(**_given(value))
 
 
 def adapt_faults(value: object) -> list[str]:
@@ -39,7 +40,7 @@ def adapt_faults(value: object) -> list[str]:
         return []
     if not isinstance(value, Adapt | Mapping):
         return [f"adapt is {value!r}; expected a mapping such as {{kind: lora, rank: 8}}"]
-    given = asdict(value) if isinstance(value, Adapt) else dict(value)
+    given = asdict(value) if isinstance(value, Adapt) else _given(value)
     keys = [field.name for field in fields(Adapt)]
     faults = [f"adapt: unknown key {key!r}.{did_you_mean(str(key), keys)}" for key in given if key not in keys]
     if given.get("kind", "lora") != "lora":
@@ -56,6 +57,16 @@ def adapt_faults(value: object) -> list[str]:
     if target is not None and not is_list:
         faults.append(f"adapt: target is {target!r}; expected a list of module names or globs")
     return faults
+
+
+def _given(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, and as numbers the texts such as `1e-1`, which YAML does not take for one."""
+    given = {key: item for key, item in value.items() if item is not None}
+    for key in ("alpha", "dropout"):
+        if isinstance(given.get(key), str):
+            with suppress(ValueError):
+                given[key] = float(given[key])
+    return given
 
 
 def _is_number(value: Any) -> bool:

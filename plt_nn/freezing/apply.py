@@ -53,6 +53,23 @@ def condition_of(net: nn.Module) -> Condition:
     )
 
 
+def condition_since(net: nn.Module, found: Condition, frozen: Frozen) -> Condition:
+    """The condition that the net was found in, with what the user has frozen or put in eval mode since then.
+
+    Args:
+        net: The net, in a phase that trains.
+        found: Its condition before any freezing.
+        frozen: What the phase keeps still, which says nothing about the user.
+    """
+    requires_grad, modes = dict(found.requires_grad), dict(found.training)
+    for name, parameter in net.named_parameters():
+        requires_grad[name] &= parameter.requires_grad or name in frozen.parameters
+    held = set(frozen.modules)
+    for name, module in net.named_modules():
+        modes[name] &= module.training or module in held
+    return Condition(requires_grad, modes)
+
+
 def normalisations(net: nn.Module) -> frozenset[str]:
     """The names of the modules that keep running statistics, such as BatchNorm."""
     return frozenset(name for name, module in net.named_modules() if getattr(module, "running_mean", None) is not None)
@@ -97,7 +114,7 @@ def hold(frozen: Frozen) -> None:
 
 
 def hold_buffers(frozen: Frozen) -> None:
-    """Puts the held buffers back where someone changed or replaced them, as StochasticWeightAveraging does."""
+    """Puts the held buffers back, after something that is known to replace them, as StochasticWeightAveraging does."""
     for held in frozen.buffers.values():
         if _present(held) is not held.tensor or not torch.equal(held.tensor, held.value):
             held.tensor.copy_(held.value)

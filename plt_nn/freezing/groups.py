@@ -72,12 +72,13 @@ def apply_lr_factors(optimizer: Optimizer) -> Callable[[], None]:
     """Multiplies each group's learning rate by its factor for just the time of a step.
 
     Schedulers read and write the groups' `lr`; some compute the next value from the last, some from the base. Because
-    they never see the factor, it multiplies rightly with every one of them.
+    they never see the factor, it multiplies rightly with every one of them, also with one that is stepped in a training
+    step: Lightning runs that in the closure of the optimizer's step, and the factor is applied after the closure.
 
     Returns:
         A function that takes the hooks off again.
     """
-    before = optimizer.register_step_pre_hook(lambda opt, args, kwargs: _scale(opt))
+    before = optimizer.register_step_pre_hook(_scale_after_closure)
     after = optimizer.register_step_post_hook(lambda opt, args, kwargs: unscale(opt))
 
     def remove() -> None:
@@ -93,6 +94,26 @@ def unscale(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups:
         if _SCHEDULED_LR in group:
             group["lr"] = group.pop(_SCHEDULED_LR)
+
+
+def _scale_after_closure(
+    optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Scales at once, or where the step has a closure, after it."""
+    closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
+    if closure is None:
+        _scale(optimizer)
+        return None
+
+    def then_scaled() -> Any:
+        unscale(optimizer)
+        result = closure()
+        _scale(optimizer)
+        return result
+
+    if "closure" in kwargs:
+        return args, {**kwargs, "closure": then_scaled}
+    return (args[0], then_scaled, *args[2:]), kwargs
 
 
 def _scale(optimizer: Optimizer) -> None:

@@ -26,9 +26,10 @@ class Phase:
             the end that holds at least P percent of the parameters); `all`; or a list of stage names, globs over
             parameter names (`blocks.6.*`) and regular expressions over parameter names (`re:.*bias`).
         start: When the phase begins: an epoch, counted from 0; optimizer steps (`"500 steps"`, also in the middle of an
-            epoch); or `plateau`: when the loss that the schedule monitors has not improved for `patience` checks in
-            the phase before, whose best weights are then taken into this one. The first phase starts at 0. An epoch or
-            a number of steps that comes before a plateau is reached ends the waiting: what comes later is in force.
+            epoch; those of all optimizers together, as Lightning counts them); or `plateau`: when the loss that the
+            schedule monitors has not improved for `patience` checks in the phase before, whose best weights are then
+            taken into this one. The first phase starts at 0. An epoch or a number of steps that comes before a plateau
+            is reached ends the waiting: what comes later is in force.
         lr_scale: Factor on the optimizer's learning rate while the phase lasts; it multiplies with any scheduler.
         norm: `frozen` keeps the running statistics of every BatchNorm as they were pretrained, also in the stages that
             are trained (their scale and shift are trained); `train` lets those of the trained stages adapt, which with
@@ -125,7 +126,17 @@ def _has_begun(phase: Phase, number: int, epoch: int, step: int, plateaus: Set[i
 def _values(phase: Phase | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(phase, Phase):
         return {field.name: getattr(phase, field.name) for field in fields(Phase)}
-    return dict(phase)
+    given = {key: value for key, value in phase.items() if value is not None or key == "train"}
+    return {key: _as_number(value) if key in _NUMBERS or key in _COUNTS else value for key, value in given.items()}
+
+
+def _as_number(value: object) -> object:
+    """The number that a text such as `1e-3` stands for, which YAML takes for a text."""
+    try:
+        number = float(value) if isinstance(value, str) else None
+    except ValueError:
+        return value
+    return value if number is None else int(number) if number.is_integer() else number
 
 
 def _faults(values: Mapping[str, Any], first: bool, earlier: Sequence[Phase]) -> list[str]:
@@ -142,7 +153,7 @@ def _faults(values: Mapping[str, Any], first: bool, earlier: Sequence[Phase]) ->
             faults.append(f"{key} is {value!r}; expected {expected}")
     for key, least in _COUNTS.items():
         value = values.get(key)
-        if value is None and (key == "patience" or key not in values):
+        if value is None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             faults.append(f"{key} is {value!r}; expected a whole number from {least}")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from plt_nn import BestLossStopping, Classifier, DigitsData, FreezingSchedule, LoadWeights, Phase, TransformerNet
-from plt_nn.errors import ConfigError
+from plt_nn.errors import ConfigError, WeightsError
 from plt_nn.freezing import Adapt
 
 Make = Callable[[], LightningModule]
@@ -109,6 +109,34 @@ def test_weights_of_a_file_are_loaded_under_the_adapters(stranger: Make, fit: Fi
             LoadWeights(str(tmp_path / "best.safetensors")),
             See(),
         ],
+    )
+    assert torch.equal(seen[0], first.get_parameter("model.stem.0.weight"))
+
+
+def test_a_checkpoint_with_adapters_is_for_resuming_alone(stranger: Make, fit: Fit, tmp_path: Path) -> None:
+    keep = ModelCheckpoint(tmp_path, "at", enable_version_counter=False)
+    trainer = fit(
+        plain(stranger), max_epochs=3, callbacks=[FreezingSchedule(PHASES[:2]), keep], enable_checkpointing=True
+    )
+    with pytest.raises(WeightsError, match=r"holds them unmerged.*best\.safetensors"):
+        trainer.validate(plain(stranger), trainer.val_dataloaders, ckpt_path=tmp_path / "at.ckpt", weights_only=True)
+
+
+def test_a_checkpoint_without_adapters_can_be_resumed_with_some(stranger: Make, fit: Fit, tmp_path: Path) -> None:
+    first = plain(stranger)
+    trainer = fit(first, max_epochs=3, callbacks=[FreezingSchedule(PHASES[:2])])
+    trainer.save_checkpoint(tmp_path / "after.ckpt")  # under the names of the plain net
+    seen: list[Tensor] = []
+
+    class See(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            seen.append(pl_module.get_submodule("model.stem.0").weight.detach().clone())  # type: ignore[operator]
+
+    fit(
+        plain(stranger),
+        max_epochs=4,
+        callbacks=[FreezingSchedule(PHASES[:2]), See()],
+        ckpt_path=tmp_path / "after.ckpt",
     )
     assert torch.equal(seen[0], first.get_parameter("model.stem.0.weight"))
 

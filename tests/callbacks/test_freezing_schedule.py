@@ -120,20 +120,24 @@ def test_frozen_layers_save_nothing_for_backward(stranger: Make, fit: Fit) -> No
 
 
 def test_the_factor_multiplies_with_the_scheduler(stranger: Make, fit: Fit) -> None:
-    rates: list[tuple[float, float]] = []
+    rates: list[float] = []
+    module = stranger()
+    own: Any = module.configure_optimizers
 
-    class Rates(Callback):
-        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            trainer.optimizers[0].register_step_pre_hook(
-                lambda optimizer, args, kwargs: rates.append((optimizer.param_groups[0]["lr"], trainer.global_step))
-            )
+    def configure_optimizers() -> Any:  # a hook that is there from the start comes before the schedule's own
+        made = own()
+        made["optimizer"].register_step_post_hook(
+            lambda optimizer, *rest: rates.append(optimizer.param_groups[0]["lr"])
+        )
+        return made
 
-    fit(stranger(), max_epochs=6, callbacks=[FreezingSchedule(PHASES), Rates()])
+    module.configure_optimizers = configure_optimizers  # type: ignore[method-assign]
+    fit(module, max_epochs=6, callbacks=[FreezingSchedule(PHASES)])
     plain = stranger()
     trainer = fit(plain, max_epochs=0)
     expected = torch.optim.lr_scheduler.CosineAnnealingLR(torch.optim.AdamW(plain.parameters(), lr=0.01), 10)
     assert trainer.optimizers is not None
-    by_epoch = [rate for number, (rate, _) in enumerate(rates) if number % 4 == 0]
+    by_epoch = rates[::4]
     for epoch, rate in enumerate(by_epoch):
         assert rate == pytest.approx(expected.get_last_lr()[0] * {0: 1.0, 1: 0.5, 2: 1.0}[epoch // 2])
         expected.optimizer.step()
@@ -214,3 +218,84 @@ def test_what_no_optimizer_holds_cannot_be_trained(stranger: Make, fit: Fit) -> 
     )
     with pytest.raises(ConfigError, match=r"that the schedule trains are in no optimizer: model\.stem\.0\.weight"):
         fit(module, max_epochs=1, callbacks=[FreezingSchedule([Phase("all")])])
+
+
+def test_what_a_checkpoint_said_to_validate_is_not_for_the_next_fit(stranger: Make, fit: Fit, tmp_path: Path) -> None:
+    phases = [Phase("head"), Phase("all", start="plateau", patience=1)]
+    keep = ModelCheckpoint(tmp_path, "at", enable_version_counter=False)
+    schedule = FreezingSchedule(phases)
+    trainer = fit(stranger(), max_epochs=3, callbacks=[schedule, keep], enable_checkpointing=True)
+    module = stranger()
+    trainer.validate(module, trainer.val_dataloaders, ckpt_path=tmp_path / "at.ckpt", verbose=False, weights_only=True)
+    assert schedule._restored is None
+
+
+@pytest.mark.parametrize("hook", ["on_fit_start", "on_train_start"])
+def test_what_the_module_freezes_itself_as_training_starts_stays_frozen(stranger: Make, fit: Fit, hook: str) -> None:
+    module = stranger()
+    setattr(module, hook, lambda: module.get_submodule("model.stem").requires_grad_(False) and None)
+    before = module.get_parameter("model.stem.0.weight").clone()
+    fit(module, max_epochs=3, callbacks=[FreezingSchedule([Phase("head"), Phase("all", start=1)])])
+    assert torch.equal(module.get_parameter("model.stem.0.weight"), before)
+
+
+def test_train_called_in_a_step_is_undone_before_the_forward_pass(stranger: Make, fit: Fit) -> None:
+    module, modes = stranger(), []
+
+    def on_train_batch_start(batch: Any, batch_idx: int) -> None:
+        module.train()
+
+    module.on_train_batch_start = on_train_batch_start  # type: ignore[method-assign]
+    dropout = module.get_submodule("model.middle.3")
+    dropout.register_forward_hook(lambda part, inputs, output: modes.append(part.training))
+    fit(module, max_epochs=1, callbacks=[FreezingSchedule([Phase("head")])], limit_val_batches=0)
+    assert modes == [False] * 4
+
+
+def test_a_checkpoint_saved_after_the_fit_holds_the_plateau(stranger: Make, fit: Fit, tmp_path: Path) -> None:
+    def constant(epochs: int, ckpt: Path | None = None) -> tuple[Trainer, FreezingSchedule]:
+        module = stranger()
+
+        def validation_step(batch: list[Tensor], batch_idx: int) -> None:
+            module.log("val_loss", 1.0)
+
+        module.validation_step = validation_step  # type: ignore[method-assign]
+        schedule = FreezingSchedule([Phase("head"), Phase("all", start="plateau", patience=3)])
+        return fit(module, ckpt_path=ckpt, max_epochs=epochs, callbacks=[schedule], num_sanity_val_steps=0), schedule
+
+    trainer, _ = constant(2)
+    trainer.save_checkpoint(tmp_path / "after.ckpt")
+    assert constant(4, tmp_path / "after.ckpt")[1].current == 0
+    assert constant(5, tmp_path / "after.ckpt")[1].current == 1
+
+
+def test_a_phase_in_which_nothing_requires_gradients_is_refused(stranger: Make, fit: Fit) -> None:
+    module = stranger()
+    module.get_submodule("model.head").requires_grad_(False)
+    with pytest.raises(ConfigError, match=r"Phase 0 trains nothing: all that 'head' selects \(model\.head\.bias"):
+        fit(module, max_epochs=1, callbacks=[FreezingSchedule([Phase("head"), Phase("all", start=1)])])
+
+
+def test_early_stopping_that_comes_before_a_plateau_is_told(stranger: Make, fit: Fit, tmp_path: Path) -> None:
+    schedule = FreezingSchedule([Phase("head"), Phase("all", start="plateau", patience=3)])
+    stopping = BestLossStopping(patience=3, dirpath=str(tmp_path))
+    with pytest.raises(
+        UserWarning, match="it waits for 3 checks without improvement of val_loss, and BestLossStopping"
+    ):
+        fit(stranger(), max_epochs=1, callbacks=[schedule, stopping])
+
+
+def test_a_scheduler_stepped_in_the_training_step_is_seen(stranger: Make, fit: Fit) -> None:
+    module = stranger()
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    module.configure_optimizers = lambda: optimizer  # type: ignore[method-assign]
+    own = module.training_step
+
+    def training_step(batch: list[Tensor], batch_idx: int) -> Any:
+        scheduler.step()
+        return own(batch, batch_idx)
+
+    module.training_step = training_step  # type: ignore[method-assign]
+    fit(module, max_epochs=1, callbacks=[FreezingSchedule([Phase("head", lr_scale=1e-6)])])
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0625] * 4

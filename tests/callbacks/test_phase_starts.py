@@ -26,8 +26,15 @@ class Rates(Callback):
         self.trained: list[set[str]] = []
         self.rates: list[dict[str, float]] = []
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.optimizers[0].register_step_pre_hook(lambda optimizer, args, kwargs: self.note(optimizer, pl_module))
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        own: Any = pl_module.configure_optimizers
+
+        def configure_optimizers() -> Any:  # a hook that is there from the start comes before the schedule's own
+            made = own()
+            made["optimizer"].register_step_post_hook(lambda optimizer, *rest: self.note(optimizer, pl_module))
+            return made
+
+        pl_module.configure_optimizers = configure_optimizers  # type: ignore[method-assign]
 
     def note(self, optimizer: torch.optim.Optimizer, module: LightningModule) -> None:
         self.trained.append({name.split(".")[1] for name, p in module.named_parameters() if p.requires_grad})

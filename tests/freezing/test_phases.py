@@ -7,12 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plt_nn.errors import ConfigError
-from plt_nn.freezing import Phase, parse_phases, phase_at
+from plt_nn.freezing import Adapt, Phase, parse_phases, phase_at
 
 
 def test_mappings_and_phases_are_both_taken() -> None:
     phases = parse_phases([{"train": "head"}, Phase(train="all", start=3, lr_scale=0.1)])
     assert phases == (Phase(train="head"), Phase(train="all", start=3, lr_scale=0.1))
+
+
+def test_null_is_the_default_and_a_number_may_be_written_as_yaml_does_not_take_it() -> None:
+    given = {"train": "head", "lr_scale": "1e-3", "warmup": "1e2", "norm": None, "patience": None, "adapt": None}
+    assert parse_phases([given]) == (Phase("head", lr_scale=1e-3, warmup=100),)
+    (phase,) = parse_phases([{"train": "all", "adapt": {"alpha": "1e1", "target": None}}])
+    assert phase.adapt == Adapt(alpha=10.0)
 
 
 def test_all_faults_are_named_at_once() -> None:
@@ -47,7 +54,7 @@ def test_all_faults_are_named_at_once() -> None:
         ([{"train": "head"}, {"train": "all", "start": "plateau", "patience": 0}], "patience is 0"),
         ([{"train": "head", "layer_decay": 1.5}], "layer_decay is 1.5; expected a number above 0 and at most 1"),
         ([{"train": "head", "warmup": -1}], "warmup is -1; expected a whole number from 0"),
-        ([{"train": "head", "warmup": None}], "warmup is None"),
+        ([{"train": "head", "warmup": "1.5e0"}], "warmup is 1.5; expected a whole number from 0"),
         ([{"train": "head", "adapt": {"kind": "lora", "rang": 8}}], "unknown key 'rang'. Did you mean 'rank'"),
         ([{"train": "head", "adapt": {"rank": 0, "target": []}}], "rank is 0"),
     ],
