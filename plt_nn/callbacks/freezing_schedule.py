@@ -35,10 +35,7 @@ from plt_nn.freezing import (
     parse_phases,
     phase_at,
     restore,
-    set_lr_factors,
     split_groups,
-    stage_factors,
-    warmup_factor,
 )
 
 
@@ -139,7 +136,7 @@ class FreezingSchedule(Callback):
             self._enter(number, trainer, pl_module)
         if number == state["phase"]:
             self._began = state["began"]
-            self._set_factors(trainer)
+            self._set_learning_rates(trainer)
             if self._best is not None and state["best"] is not None:
                 self._best.load_state_dict(state["best"])
 
@@ -170,7 +167,7 @@ class FreezingSchedule(Callback):
         if entered or batch_idx == 0:
             pl_module.log("phase", float(self.current), prog_bar=True, logger=False, on_step=True, on_epoch=False)
         if trainer.global_step - self._began <= self.phases[self.current].warmup:
-            self._set_factors(trainer)
+            self._set_learning_rates(trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the frozen part of averaged weights still, which are measured now."""
@@ -220,7 +217,7 @@ class FreezingSchedule(Callback):
         self._digests = digests(self._frozen.tensors())
         wrap_anew(trainer.strategy, self._frozen.tensors())
         self.current, self._began = number, trainer.global_step
-        self._set_factors(trainer)
+        self._set_learning_rates(trainer)
         follower = self.phases[number + 1] if number + 1 < len(self.phases) else None
         self._best = PhaseBest(pl_module, self.mode, follower.checks) if follower and follower.on_plateau else None
         rank_zero_info(
@@ -233,13 +230,9 @@ class FreezingSchedule(Callback):
         when = f"At the end of phase {self.current}, epoch {trainer.current_epoch}, step {trainer.global_step}"
         require_unchanged(trainer, pl_module, self._frozen.tensors(), self._digests, when)
 
-    def _set_factors(self, trainer: Trainer) -> None:
+    def _set_learning_rates(self, trainer: Trainer) -> None:
         assert self.plan is not None and self.current is not None  # noqa: PT018
-        phase = self.phases[self.current]
-        warm = warmup_factor(phase, trainer.global_step - self._began)
-        factors = {stage: factor * warm for stage, factor in stage_factors(phase, self.plan.stages).items()}
-        for optimizer in trainer.optimizers:
-            set_lr_factors(optimizer, factors)
+        self.plan.set_learning_rates(self.current, trainer.global_step - self._began, trainer.optimizers)
 
     def _log(self, trainer: Trainer) -> None:
         assert self.plan is not None and self.current is not None  # noqa: PT018

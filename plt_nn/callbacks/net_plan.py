@@ -10,7 +10,17 @@ from torch.optim import Optimizer
 from plt_nn.callbacks.agreement import listing
 from plt_nn.callbacks.net_stages import net_stages
 from plt_nn.errors import ConfigError
-from plt_nn.freezing import LR_FACTOR, STAGE, Phase, held_modules, normalisations, trained_parameters
+from plt_nn.freezing import (
+    LR_FACTOR,
+    STAGE,
+    Phase,
+    held_modules,
+    normalisations,
+    set_lr_factors,
+    stage_factors,
+    trained_parameters,
+    warmup_factor,
+)
 from plt_nn.freezing.adapters import Adapters
 from plt_nn.freezing.plan import Stage
 
@@ -68,6 +78,13 @@ class NetPlan:
         one = {f"lr/{stage}": min(by.values()) for stage, by in rates.items() if len(set(by.values())) == 1}
         several = [by for by in rates.values() if len(set(by.values())) > 1]
         return one | {f"lr/{name}": rate for by in several for name, rate in by.items()}
+
+    def set_learning_rates(self, number: int, steps: int, optimizers: Sequence[Optimizer]) -> None:
+        """Sets the factor on each group's learning rate as it is `steps` optimizer steps after a phase has begun."""
+        warm = warmup_factor(self.phases[number], steps)
+        factors = stage_factors(self.phases[number], self.stages)
+        for optimizer in optimizers:
+            set_lr_factors(optimizer, {stage: factor * warm for stage, factor in factors.items()})
 
     def describe(self, number: int) -> str:
         """What a phase trains, in words."""

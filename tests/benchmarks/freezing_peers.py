@@ -127,24 +127,22 @@ class StepRates(Callback):
     def __init__(self) -> None:
         self.seen: dict[int, dict[str, float]] = {}
         self._names: dict[int, str] = {}
-        self._rates: dict[int, float] = {}
         self._hooks: list[RemovableHandle] = []
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._names = {id(parameter): name for name, parameter in pl_module.named_parameters()}
         stepped = self.seen.setdefault(trainer.current_epoch, {})
 
-        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            self._rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
-
         def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # the gradients are computed within the step
-            parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            stepped.update({self._names[id(p)]: self._rates[id(p)] for p in parameters})
+            for group in optimizer.param_groups:
+                stepped.update({self._names[id(p)]: group["lr"] for p in group["params"] if p.grad is not None})
 
-        while self._hooks:  # each epoch anew, to come after the hooks of whoever changes the rates
+        while self._hooks:
             self._hooks.pop().remove()
         (optimizer,) = trainer.optimizers
-        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        self._hooks = [optimizer.register_step_post_hook(after)]
+        hooks: Any = optimizer._optimizer_step_post_hooks  # typed as a plain dict
+        hooks.move_to_end(self._hooks[0].id, last=False)  # before whoever gives the rates back after the step
 
     def check(self, schedule: Schedule, names: list[str]) -> None:
         """Makes sure that just what the schedule says was trained, at just its rates."""
