@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -58,6 +59,7 @@ class PhaseAdapters(Closing):
             own()
             if self.inserted is None:
                 self.inserted = insert_adapters(pl_module, net_stages(pl_module, self.net), self.phases)
+                _tell_passed_over(self.inserted)
 
         pl_module.configure_model = configure_model  # type: ignore[method-assign]
         self._is_waiting = True
@@ -91,6 +93,13 @@ class PhaseAdapters(Closing):
     def plain_state(self, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A state under the names without adapters, these merged into the weights."""
         return state if self.inserted is None else self.inserted.merged_state(pl_module, state)
+
+
+def _tell_passed_over(adapters: Adapters | None) -> None:
+    if adapters is not None and adapters.passed_over:
+        reasons = [f"{layer} {reason}" for layer, reason in list(adapters.passed_over.items())[:3]]
+        more = f"; and {len(adapters.passed_over) - 3} more" if len(adapters.passed_over) > 3 else ""
+        rank_zero_info(f"These layers get no adapter and stay frozen: {'; '.join(reasons)}{more}.")
 
 
 def _refuse_averaging(trainer: Trainer) -> None:

@@ -11,7 +11,16 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plt_nn import BestLossStopping, Classifier, DigitsData, FreezingSchedule, LoadWeights, Phase, TransformerNet
+from plt_nn import (
+    BestLossStopping,
+    Classifier,
+    ConvNet,
+    DigitsData,
+    FreezingSchedule,
+    LoadWeights,
+    Phase,
+    TransformerNet,
+)
 from plt_nn.errors import ConfigError, WeightsError
 from plt_nn.freezing import Adapt
 
@@ -155,3 +164,16 @@ def test_our_own_classifier_and_data(tmp_path: Path) -> None:
     trainer.fit(module, datamodule=DigitsData(layout="image", batch_size=256))
     assert module.net.state_dict().keys() == before.keys()
     assert any(not torch.equal(before[name], tensor) for name, tensor in module.net.state_dict().items())
+
+
+def test_layers_that_get_no_adapter_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    module = Classifier(ConvNet(1, [4, 8], 10), num_classes=10)
+    module.net.add_module("grouped", torch.nn.Conv2d(4, 4, 3, groups=2))
+    phases = [{"train": "all", "adapt": {"rank": 2}}]
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    trainer = Trainer(
+        max_steps=1, callbacks=[FreezingSchedule(phases)], accelerator="cpu", default_root_dir=tmp_path, **quiet
+    )
+    with caplog.at_level("INFO"):
+        trainer.fit(module, datamodule=DigitsData(layout="image", batch_size=256))
+    assert "These layers get no adapter and stay frozen: net.grouped is a convolution in 2 groups" in caplog.text
