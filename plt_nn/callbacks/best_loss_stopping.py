@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,6 +88,7 @@ class BestLossStopping(EarlyStopping):
         self._weights: BestWeights | None = None
         self._restored_state: dict[str, Any] | None = None
         self._checks = 0
+        self._last_check: Moment | None = None
         self._begin_anew = False  # at the next check: the phase has changed, and what was best is kept until then
         self._validated = False
         self._unwritten = False
@@ -113,17 +115,23 @@ class BestLossStopping(EarlyStopping):
         require_validation(trainer, self.monitor, "BestLossStopping")
         self._weights = BestWeights(pl_module)
         self.best_path = run_folder(trainer, self.dirpath) / "best.safetensors"
-        self.stop_reason, self._total_loss = None, None
+        self.stop_reason, self._total_loss, self._last_check = None, None, None
         self._validated, self._unwritten = False, False
         state, self._restored_state = self._restored_state, None
         if state is None:
             self.progress, self.best_metrics, self._checks, self._begin_anew = Progress(), {}, 0, False
         else:
             self.progress, self._checks = Progress.from_dict(state["progress"]), state["checks"]
-            self.best_metrics, self._begin_anew = state["metrics"], state.get("begin_anew", False)
+            self.best_metrics, self._begin_anew = state["metrics"], state["begin_anew"]
+            self._last_check = Moment(**state["last_check"]) if state["last_check"] is not None else None
             self._weights.take(state["weights"])
             if self.progress.best is not None:
                 self._write(trainer)  # a resumed run may have another folder, and may never beat this best
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops at once if the checkpoint is of the moment at which patience had run out, and it still has."""
+        if self._last_check is not None:
+            self._stop_without_patience(self._last_check, trainer)
 
     def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
         """Renews patience; see `best_of`."""
@@ -178,7 +186,7 @@ class BestLossStopping(EarlyStopping):
     def _check(self, metrics: dict[str, Tensor], trainer: Trainer) -> None:
         assert self._weights is not None, "a check outside a fit"
         shared = float(trainer.strategy.reduce(metrics[self.monitor].detach().clone(), reduce_op="mean"))
-        now = Moment(epochs=trainer.current_epoch, steps=trainer.global_step, checks=self._checks)
+        now = self._last_check = Moment(trainer.current_epoch, trainer.global_step, self._checks)
         self._checks += 1
         if not math.isfinite(shared):
             self._stop_not_finite(f"{self.monitor} is {shared}", trainer)
@@ -195,6 +203,9 @@ class BestLossStopping(EarlyStopping):
                 self.unit != "steps"
             ):  # by steps the file is written at the epoch's end: it would cost more than the step
                 self._write(trainer)
+        self._stop_without_patience(now, trainer)
+
+    def _stop_without_patience(self, now: Moment, trainer: Trainer) -> None:
         if patience_left(self.progress, now, self.patience, self.unit) == 0:
             self._stop(f"{self.monitor} has not improved for {self.patience} {self.unit}", trainer)
 
@@ -279,6 +290,7 @@ class BestLossStopping(EarlyStopping):
             "checks": self._checks,
             "metrics": self.best_metrics,
             "begin_anew": self._begin_anew,
+            "last_check": asdict(self._last_check) if self._last_check is not None else None,
             "weights": weights,
         }
 

@@ -101,8 +101,8 @@ def test_overfits_a_small_batch(
 ) -> None:
     net = build_net(name, out_features=3, **arguments)
     x, y = _batch(shape)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.03)
-    for _ in range(150):
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(250):
         optimizer.zero_grad()
         loss = F.cross_entropy(net(x), y)
         torch.autograd.backward(loss)

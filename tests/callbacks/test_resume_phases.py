@@ -19,7 +19,7 @@ from plt_nn.data.tensors import TensorBatches
 Make = Callable[[], LightningModule]
 PHASES = [
     Phase("head"),
-    Phase("last 1 stage", start="6 steps", warmup=4, norm="train", lr_scale=20.0),
+    Phase("last 1 stage", start="6 steps", warmup=4, norm="train"),
     Phase("all", start="plateau", patience=2, lr_scale=0.3, layer_decay=0.5),
 ]
 
@@ -59,7 +59,7 @@ class Run:
             "progress": self.stopping.progress,
             "best metrics": self.stopping.best_metrics,
             "schedule": (self.schedule.current, self.schedule._began, self.schedule._plateaus),
-            "stopped": (self.trainer.current_epoch, self.trainer.global_step, self.stopping.stop_reason),
+            "stopped": (self.trainer.global_step, self.stopping.stop_reason),
         }
 
 
@@ -71,6 +71,12 @@ def fit(make: Make, folder: Path, ckpt_path: Path | None = None, *extra: Callbac
     train = TensorBatches(x[:64], y[:64], EpochBatches(64, 16, shuffle=True))
     val = TensorBatches(x[64:], y[64:], EpochBatches(32, 32))
     schedule, record = FreezingSchedule(PHASES), Record()
+
+    def validation_step(batch: list[Tensor], batch_idx: int) -> None:  # a plateau after step 16
+        loss = torch.nn.functional.mse_loss(module.get_submodule("model")(batch[0]), batch[1])
+        module.log("val_loss", loss * 1e-3 + max(0, 16 - trainer.global_step) + trainer.global_step * 1e-2)
+
+    module.validation_step = validation_step  # type: ignore[method-assign]
     stopping = BestLossStopping(patience=6, unit="checks", best_of="phase", restore=False, dirpath=str(folder / "best"))
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
     callbacks = [schedule, stopping, record, *extra]
@@ -98,7 +104,7 @@ def test_from_every_checkpoint_of_a_run(stranger: Make, tmp_path: Path, accumula
     whole = fit(stranger, tmp_path / "whole", None, every_step, after_checks, **settings)
     expected = whole.facts()
     assert whole.schedule.current == 2, "the run has gone through all phases"
-    assert {at[0] for at in whole.record.steps.values()} == set(range(epochs))
+    assert whole.stopping.stop_reason is not None, "the last checkpoints are of a run that has stopped"
     checkpoints = sorted((tmp_path / "steps").iterdir()) + sorted((tmp_path / "checks").iterdir())
     assert len(checkpoints) >= 20
     for number, checkpoint in enumerate(checkpoints):
