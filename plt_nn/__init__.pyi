@@ -14,7 +14,7 @@ from .callbacks import (
 )
 from .data import DigitsData, ImageFolderData, SyntheticRegressionData, TabularData
 from .modules import Classifier, Regressor
-from .tracking import EmbeddedMLFlowLogger
+from .tracking import DurableMLFlowLogger
 
 __all__ = [
     "MLP",
@@ -24,7 +24,7 @@ __all__ = [
     "ConvNet",
     "DigitsData",
     "DueValidation",
-    "EmbeddedMLFlowLogger",
+    "DurableMLFlowLogger",
     "FitSummary",
     "FreezingSchedule",
     "ImageFolderData",

@@ -34,7 +34,8 @@ class BestLossStopping(EarlyStopping):
     The value is checked after each validation that logs it; a metric of training is checked at each epoch's end, or at
     each step with `unit="steps"`. The lowest value ever reached is remembered. After any end of the fit (patience, the
     last epoch, Ctrl-C, SIGTERM, an exception) the weights of the best are put back on every process. They are also on
-    disk, as `best.safetensors` in the run's folder, written whole or not at all. All processes decide on the same
+    disk, as `best.safetensors` in the run's folder, written whole or not at all; a logger that keeps models gets the
+    file as the run's model, and what it reached as `best/<metric>`. All processes decide on the same
     number, the mean of theirs. The state is in every checkpoint; a resumed run obeys a changed `patience`.
 
     A new phase of a `FreezingSchedule` renews patience. Which best is kept over several phases is said by `best_of`.
@@ -215,6 +216,8 @@ class BestLossStopping(EarlyStopping):
         if on_disk and self._weights is not None and self.best_path is not None:
             state = plain_state(trainer, trainer.lightning_module, self._weights.state())
             write_atomically(state, self.best_path, self._metadata())
+            for logger in run_loggers(trainer):
+                logger.log_model(self.best_path, self.best_metrics, int(self._metadata()["step"]))
 
     def _watch_training_loss(self, trainer: Trainer, outputs: Any) -> None:
         # Summed on the device and read only now and then, for reading waits for the device. A sum stays not finite.
@@ -251,7 +254,7 @@ class BestLossStopping(EarlyStopping):
         return f"{self.progress.best:.6g} at epoch {self.progress.best_at.epochs}, step {self.progress.best_at.steps}"
 
     def put_back(self, trainer: Trainer) -> None:
-        """Puts the best weights back, if there are any and `restore` asks for it, and logs their file and metrics."""
+        """Puts the best weights back, if there are any and `restore` asks for it."""
         if self._weights is None or self.progress.best is None or self.progress.best_at is None:
             return
         if self._unwritten:
@@ -259,11 +262,6 @@ class BestLossStopping(EarlyStopping):
         if self.restore:
             self._weights.put_back()
             self._weights = None  # the module holds them now
-        for logger in run_loggers(trainer):
-            best = {f"best/{name}": value for name, value in self.best_metrics.items()}
-            logger.log_metrics(best, step=self.progress.best_at.steps)
-            if self.best_path is not None:
-                logger.log_file(self.best_path, "best")
 
     def _metadata(self) -> dict[str, str]:
         at = self.progress.best_at

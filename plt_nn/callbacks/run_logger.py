@@ -2,24 +2,45 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @runtime_checkable
 class RunLogger(Protocol):
-    """A logger that also keeps files and texts with the run; `plt_nn.tracking.EmbeddedMLFlowLogger` is one."""
+    """A logger that also keeps files, figures, data sets and models; `DurableMLFlowLogger` is one."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs metrics at a step."""
 
+    def log_node_metrics(self, metrics: Mapping[str, float], node: int, nodes: int) -> None:
+        """Logs metrics of a machine, on any process of it: `utilisation` becomes `system/utilisation`."""
+
     def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Keeps a file with the run, in a folder of its artifacts."""
+        """Keeps a file as it is now with the run, in a folder of its artifacts."""
 
     def log_text(self, text: str, name: str) -> None:
         """Keeps a text with the run, under a file name."""
+
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        """Keeps a figure with the run, under a file name such as `figures/confusion_matrix.png`."""
+
+    def log_dataset(self, name: str, context: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
+        """Says which data the run has used: a digest of its content, where it lies, and facts about it."""
+
+    def log_model(self, path: Path, metrics: Mapping[str, float], step: int) -> None:
+        """Names the file of the best weights so far; what it holds when the run ends becomes the run's model."""
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Sets tags of the run."""
+
+    def log_note(self, markdown: str) -> None:
+        """Puts a text under the run's description."""
 
     def ui_command(self) -> str:
         """The command that shows the run."""
@@ -27,7 +48,10 @@ class RunLogger(Protocol):
 
 def run_loggers(trainer: Trainer) -> list[RunLogger]:
     """The trainer's loggers that can keep files; none but on process 0, for one writer is enough."""
-    if not trainer.is_global_zero:
-        return []
+    return node_loggers(trainer) if trainer.is_global_zero else []
+
+
+def node_loggers(trainer: Trainer) -> list[RunLogger]:
+    """The trainer's loggers that can keep metrics of a machine, on every process."""
     real = [logger for logger in trainer.loggers if not isinstance(logger, DummyLogger)]  # which answers to any name
     return [logger for logger in real if isinstance(logger, RunLogger)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -20,10 +21,13 @@ from torch import distributed
 from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable, StepSeeds
 from plt_nn.cli.check import check_config_files
 from plt_nn.cli.parser_errors import plain_message
+from plt_nn.cli.resume import without_resume
 from plt_nn.errors import ConfigError, PltNNError, WeightsError
-from plt_nn.tracking import EmbeddedMLFlowLogger, masked
+from plt_nn.tracking import DurableMLFlowLogger, masked
+from plt_nn.tracking.resume import RUN_KEY, Resumable, run_of_checkpoint
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}
+_DEFAULTS = (FitSummary, StepSeeds)  # callbacks of every fit
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
 
 
@@ -36,11 +40,13 @@ def run(argv: list[str]) -> int:
     Raises:
         ConfigError: For a mistake in the call or the configuration.
     """
+    argv, resumed = without_resume(argv)
     check_config_files(argv)
     hush()
     sys.argv[1:] = argv  # LightningCLI reads them there, and so do the processes that a distributed run starts
     try:
         TrainCLI(
+            resumed,
             save_config_callback=_LogConfig,
             save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=0,
@@ -70,7 +76,16 @@ def hush() -> None:
 
 
 class TrainCLI(LightningCLI):
-    """LightningCLI with our defaults: the MLflow logger, a checkpoint to resume from, and the summary."""
+    """LightningCLI with our defaults: the MLflow logger, a checkpoint to resume from, and the summary.
+
+    Args:
+        resumed: The run to go on with.
+        options: Those of LightningCLI.
+    """
+
+    def __init__(self, resumed: Resumable | None = None, **options: Any) -> None:
+        self._resumed = resumed
+        super().__init__(**options)
 
     def _parse_ckpt_path(self) -> None:
         # LightningCLI would let the checkpoint's hyperparameters overrule the configuration.
@@ -90,20 +105,42 @@ class TrainCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         if config.logger is None:
             wanted = self.subcommand == "fit" and not config.fast_dev_run
-            kwargs["logger"] = EmbeddedMLFlowLogger(self._experiment()) if wanted else False
+            kwargs["logger"] = DurableMLFlowLogger(self._experiment()) if wanted else False
         given = config.callbacks or []
         given = given if isinstance(given, list) else [given]
         kwargs["callbacks"] = [*given, *self._extra_callbacks(given)]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if (run := self._run_to_go_on_with(trainer)) is not None:
+            for logger in trainer.loggers:
+                if isinstance(logger, DurableMLFlowLogger):
+                    logger.go_on_with(*run)
+        return trainer
+
+    def _run_to_go_on_with(self, trainer: Trainer) -> tuple[str, str] | None:
+        """The uid and the experiment of the run that this fit continues, if it does.
+
+        A scheduler that has put a job back into its queue starts it with the same words; Lightning then goes on from
+        the checkpoint that it made when the job was told to end.
+        """
+        if self.subcommand != "fit":
+            return None
+        if self._resumed is not None:
+            return self._resumed.uid, self._resumed.experiment
+        requeued = trainer._checkpoint_connector._hpc_resume_path
+        if requeued is None or not SLURMEnvironment.detect() or self._get(self.config, "ckpt_path") is not None:
+            return None
+        return run_of_checkpoint(Path(requeued))
 
     def _extra_callbacks(self, given: list[Callback]) -> list[Callback]:
         config = self._get(self.config_init, "trainer")
         extra: list[Callback] = [PredictionTable()] if self.subcommand == "predict" else []
         if self.subcommand == "fit":
-            extra += [kind() for kind in (FitSummary, StepSeeds) if not any(isinstance(c, kind) for c in given)]
+            extra += [kind() for kind in _DEFAULTS if not any(isinstance(c, kind) for c in given)]
             wants_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run
             if wants_checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
                 extra.append(ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False))
+            elif wants_checkpoints and not any(getattr(callback, "save_on_exception", False) for callback in given):
+                extra.append(_interrupted())  # so that Ctrl-C or a scheduler's SIGTERM lose no more than a step
         if weights := self._weights():
             extra.append(LoadWeights(str(weights)))
         return extra
@@ -113,6 +150,8 @@ class TrainCLI(LightningCLI):
         return Path(path) if path is not None and str(path).endswith(".safetensors") else None
 
     def _experiment(self) -> str:
+        if self._resumed is not None:
+            return self._resumed.experiment
         files = self._get(self.config, "config") or []
         return Path(str(files[0])).stem if files else "default"
 
@@ -146,6 +185,12 @@ class TrainCLI(LightningCLI):
             raise
 
 
+def _interrupted() -> ModelCheckpoint:
+    """A checkpoint for an end by an exception alone."""
+    name: Any = {"filename": "interrupted", "enable_version_counter": False}
+    return ModelCheckpoint(save_on_exception=True, every_n_epochs=0, every_n_train_steps=0, **name)
+
+
 def _packed(error: BaseException | None) -> PltNNError | None:
     while error is not None and not isinstance(error, PltNNError):
         error = error.__cause__
@@ -162,6 +207,16 @@ class _LogConfig(SaveConfigCallback):
         data: Any = getattr(trainer, "datamodule", None)
         facts = {"dataset": data.describe()} if hasattr(data, "describe") else {}  # Lightning has set it up by now
         for logger in trainer.loggers:
-            if isinstance(logger, EmbeddedMLFlowLogger):
-                logger.log_text(yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
+            if isinstance(logger, DurableMLFlowLogger):
+                text = yaml.safe_dump(resolved, sort_keys=False)
+                logger.log_text(text, "config.yaml")
+                folder = Path(logger.save_dir, logger.name, logger.version)
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "config.yaml").write_text(text)  # for resuming
                 logger.log_hyperparams({key: value for key, value in resolved.items() if value is not None} | facts)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Says in a checkpoint which run has made it: a scheduler's lies outside the run's folder."""
+        for logger in trainer.loggers:
+            if isinstance(logger, DurableMLFlowLogger):
+                checkpoint[RUN_KEY] = {"uid": logger.uid, "experiment": logger.name}

@@ -1,5 +1,5 @@
 from .flat import masked
-from .logger import EmbeddedMLFlowLogger
+from .logger import DurableMLFlowLogger
 from .store import Store, store_at
 
-__all__ = ["EmbeddedMLFlowLogger", "Store", "masked", "store_at"]
+__all__ = ["DurableMLFlowLogger", "Store", "masked", "store_at"]

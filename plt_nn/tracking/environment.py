@@ -1,21 +1,29 @@
 """What a run was made with: versions, git commit, command line."""
 
+import contextlib
+import getpass
 import os
 import platform
 import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from plt_nn.tracking.flat import masked_words
+from plt_nn.tracking.flat import masked_code, masked_words
 
 _PACKAGES = ("plt-nn", "lightning", "torch", "torchvision", "timm", "torchmetrics", "mlflow", "numpy")
+_LONGEST_DIFF = 1 << 20
 
 
 def environment_tags() -> dict[str, str]:
     """Tags for a run: `version/<package>`, `python`, `platform`, `command`, `seed`, and git's commit and state."""
     tags = {f"version/{name}": found for name in _PACKAGES if (found := _version(name))}
+    with contextlib.suppress(OSError, KeyError):  # a user without a name, as in many a container
+        tags["mlflow.user"] = getpass.getuser()
     tags |= {
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": shlex.join(masked_words(sys.argv)),
@@ -32,6 +40,14 @@ def git_tags() -> dict[str, str]:
         return {}
     changes = _git("status", "--porcelain", "--untracked-files=no")
     return {"git/commit": commit, "git/dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
+
+
+def git_diff() -> str | None:
+    """What the working directory's repository has changed since its commit, secrets masked; None without changes."""
+    diff = _git("diff", "HEAD")
+    if not diff:
+        return None
+    return masked_code(diff if len(diff) <= _LONGEST_DIFF else f"{diff[:_LONGEST_DIFF]}\n... cut at 1 MB\n")
 
 
 def _version(package: str) -> str | None:

@@ -1,24 +1,24 @@
-"""Nested configuration as MLflow's flat parameters, with legal names and without secrets. Pure."""
+"""Nested configuration as flat parameters, without secrets. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-_LONGEST_KEY, _LONGEST_VALUE = 250, 6000  # characters, MLflow's limits
 _SECRET = re.compile(r"(?:^|[_.-])(token|password|passwd|secret|api[_-]?key|credentials?)(?:$|[_.-])", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _MASK = "***"
-_Value = TypeVar("_Value")
+_ASSIGNED = re.compile(  # in a text, such as a line of YAML, TOML or Python
+    r"(?i)(\b[\w-]*(?:token|password|passwd|secret|api[_-]?key|credentials?)[\"']?\s*[:=]\s*)([\"']?)[^\s\"',}]+"
+)
 
 
 def flat_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters by dotted name, in a form that MLflow accepts; secrets are masked.
+    """Parameters by dotted name, as texts; secrets are masked.
 
     Args:
         values: Nested mappings and sequences with plain values at their ends.
     """
-    ends = dict(_ends("", masked(values)))
-    return {key: str(value)[:_LONGEST_VALUE] for key, value in legal_keys(ends).items()}
+    return {key: str(value) for key, value in _ends("", masked(values))}
 
 
 def masked(values: Any) -> Any:
@@ -27,7 +27,7 @@ def masked(values: Any) -> Any:
         return {key: _mask_value(str(key), inner) for key, inner in values.items()}
     if isinstance(values, list | tuple):
         return [masked(inner) for inner in values]
-    return _IN_ADDRESS.sub(_MASK, values) if isinstance(values, str) else values
+    return masked_text(values) if isinstance(values, str) else values
 
 
 def masked_words(words: Sequence[str]) -> list[str]:
@@ -40,25 +40,18 @@ def masked_words(words: Sequence[str]) -> list[str]:
         elif told and told[-1].startswith("-") and "=" not in told[-1] and _SECRET.search(told[-1].lstrip("-")):
             told.append(_MASK)
         else:
-            told.append(_IN_ADDRESS.sub(_MASK, word))
+            told.append(masked_text(word))
     return told
 
 
-def legal_keys(values: Mapping[str, _Value]) -> dict[str, _Value]:
-    """The same values under names that MLflow takes: letters, digits, `_-. :/`, 250 characters, no part such as `..`.
+def masked_text(text: str) -> str:
+    """A text with passwords in addresses masked."""
+    return _IN_ADDRESS.sub(_MASK, text)
 
-    Names that become the same are told apart by a number.
-    """
-    legal: dict[str, _Value] = {}
-    for key, value in values.items():
-        parts = re.sub(r"[^\w\-. :/]", "_", str(key)).split("/")
-        name = "/".join("_" if part in ("", ".", "..") else part for part in parts)[:_LONGEST_KEY].rstrip("/")
-        number = 1
-        while name in legal:
-            number += 1
-            name = f"{name[: _LONGEST_KEY - 5]}_{number}"
-        legal[name] = value
-    return legal
+
+def masked_code(text: str) -> str:
+    """A text of code or configuration with what is assigned to names of secrets masked, and passwords in addresses."""
+    return masked_text(_ASSIGNED.sub(rf"\1\2{_MASK}", text))
 
 
 def _mask_value(key: str, value: Any) -> Any:

@@ -26,6 +26,11 @@ class Store:
         """The folder of the checkpoints, `EXPERIMENT/RUN/checkpoints` below it."""
         return self.root / "checkpoints"
 
+    @property
+    def spool(self) -> Path:
+        """The folder of what waits for delivery, a folder for each run."""
+        return self.root / "spool"
+
     def artifacts(self, experiment: str) -> str:
         """Where an experiment's artifacts lie, said explicitly: MLflow's default depends on the working directory."""
         return (self.root / "artifacts" / experiment).as_uri()

@@ -1,0 +1,124 @@
+"""`plt-nn sync`: delivers to MLflow what runs have left behind."""
+
+import argparse
+import signal
+import threading
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from plt_nn.errors import ConfigError
+from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
+from plt_nn.tracking.spool.reader import read_events
+from plt_nn.tracking.store import store_at
+from plt_nn.tracking.upload.environment import set_defaults
+from plt_nn.tracking.upload.left import left_of, wait_for_delivery
+from plt_nn.tracking.upload.loop import upload
+from plt_nn.tracking.upload.state import load_state
+from plt_nn.tracking.upload.tidy import tidy
+
+_EVERY = 2.0  # seconds between looks with --watch
+
+
+def run(argv: list[str]) -> int:
+    """Delivers every spool of a store, or lists them.
+
+    Args:
+        argv: The verb and its words.
+
+    Returns:
+        0 if everything is delivered, 1 if something is left.
+
+    Raises:
+        ConfigError: If there is no such store.
+    """
+    arguments = _parser().parse_args(argv[1:])
+    store = store_at(arguments.store)
+    if not store.root.is_dir():
+        raise ConfigError(f"there is no folder {store.root}; --store names the folder of the runs.")
+    if arguments.status:
+        return _show(store.root)
+    set_defaults()
+    stop = threading.Event()
+    for told in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told, lambda *_: stop.set())
+    while True:
+        done = [_deliver(folder, stop, arguments.wait) for folder in _waiting(store.root)]
+        if not arguments.watch or stop.is_set():
+            break
+        stop.wait(_EVERY)
+    tidy(store.root)
+    if not arguments.watch:
+        print("Everything is in MLflow." if all(done) else "Something is left; `plt-nn sync --status` lists it.")
+    return 0 if all(done) else 1
+
+
+def _waiting(store: Path) -> list[SpoolFolder]:
+    return [folder for folder in spool_folders(store) if not _is_delivered(folder)]
+
+
+def _is_delivered(folder: SpoolFolder) -> bool:
+    return load_state(folder.state).finished_at is not None and left_of(folder).is_nothing
+
+
+def _deliver(folder: SpoolFolder, stop: threading.Event, wait: float) -> bool:
+    name = folder.root.name
+    is_running = folder.writer_is_alive()
+    if folder.uploader_is_alive():
+        if is_running:
+            print(f"{name}: training goes on, and its uploader is at work.")
+            return True
+        left = wait_for_delivery(folder, wait)  # its uploader has stayed behind to try
+        is_done = left.is_nothing
+    else:
+        is_done = upload(folder, stop, follow=not is_running, patience=wait)
+    state = load_state(folder.state)
+    waits = f"waits: {state.error or 'it takes longer'}"
+    print(f"{name}: {'delivered' if is_done else waits}; {state.rows} rows so far.")
+    return is_done
+
+
+def _show(store: Path) -> int:
+    table = Table(title=f"What waits in {store}", title_justify="left")
+    table.add_column("run", no_wrap=True)
+    for column in ("experiment", "state", "in MLflow", "left", "trouble"):
+        table.add_column(column, overflow="fold")
+    folders = list(spool_folders(store))
+    for folder in folders:
+        state, left = load_state(folder.state), left_of(folder)
+        waits = "nothing" if left.is_nothing else f"{left.size / 1000:,.1f} kB, {left.files} files"
+        counts = {"refused": state.refused, "lost": state.lost, "files gone": len(state.missing)}
+        trouble = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        rows = f"{state.rows:,} rows"
+        table.add_row(folder.root.name, _experiment(folder), _state(folder), rows, waits, trouble)
+    Console().print(table if folders else f"There is no spool in {store}.")
+    return 0 if all(_is_delivered(folder) or folder.writer_is_alive() for folder in folders) else 1
+
+
+def _state(folder: SpoolFolder) -> str:
+    if _is_delivered(folder):
+        at = load_state(folder.state).finished_at or 0.0
+        return time.strftime("delivered %F %R", time.localtime(at))
+    doing = "training" if folder.writer_is_alive() else "ended"
+    error = load_state(folder.state).error
+    if error:
+        return f"{doing}; waits: {error}"
+    return f"{doing}; {'is being delivered' if folder.uploader_is_alive() else 'waits for `plt-nn sync`'}"
+
+
+def _experiment(folder: SpoolFolder) -> str:
+    first = next(read_events(folder.events), None)
+    return str(first.event["experiment"]) if first is not None and first.event is not None else "?"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="plt-nn sync", description="Deliver to MLflow what runs have left behind.")
+    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    parser.add_argument("--status", action="store_true", help="list what waits, and deliver nothing")
+    parser.add_argument("--watch", action="store_true", help="go on until Ctrl-C")
+    parser.add_argument(
+        "--wait", type=float, default=60.0, help="seconds for which a run that fails is tried again (default: 60)"
+    )
+    return parser

@@ -1,0 +1,91 @@
+"""Finding a run by what people call it: MLflow's id, a `plt_nn.uid`, or `last`."""
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import NamedTuple
+
+from plt_nn.errors import TrackingError
+from plt_nn.tracking.store import Store
+
+UID = "plt_nn.uid"
+LAST = "last"
+_LISTED = 5  # runs
+# The newest of what the name fits; a run that was deleted is found by its id alone.
+_BY_NAME = """
+SELECT r.experiment_id, r.run_uuid FROM runs r LEFT JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = :key
+WHERE r.run_uuid = :name OR r.lifecycle_stage = 'active' AND (t.value = :name OR :name = :last)
+ORDER BY r.run_uuid = :name DESC, r.start_time DESC, r.rowid DESC LIMIT 1
+"""
+_NEWEST = """
+SELECT coalesce(t.value, r.run_uuid) FROM runs r LEFT JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = :key
+WHERE r.lifecycle_stage = 'active' ORDER BY r.start_time DESC, r.rowid DESC LIMIT :most
+"""
+
+
+class Found(NamedTuple):
+    """Where a run is.
+
+    Args:
+        experiment: The experiment's id.
+        run: The run's id.
+    """
+
+    experiment: str
+    run: str
+
+
+def find_run(store: Store, name: str) -> Found | None:
+    """The run of a store with this name. Reads the tables: MLflow's client takes seconds and 200 MB to do it.
+
+    Args:
+        store: Where to look; its database must be there.
+        name: An MLflow run id, a `plt_nn.uid`, or `last` for the one that was started last.
+    """
+    rows = _rows(store, _BY_NAME, {"key": UID, "name": name, "last": LAST})
+    return Found(str(rows[0][0]), rows[0][1]) if rows else None
+
+
+def names_of_runs(store: Store) -> list[str]:
+    """The names of the newest runs, for error texts."""
+    return [name for (name,) in _rows(store, _NEWEST, {"key": UID, "most": _LISTED})]
+
+
+def find_run_on_server(uri: str, name: str) -> Found | None:
+    """The run of an MLflow server with this name.
+
+    Args:
+        uri: The server's address.
+        name: As in `find_run`.
+
+    Raises:
+        TrackingError: If the server does not answer.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # somebody waits for the answer; default: 7
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds; default: 120
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri)
+    where = "" if name == LAST else f"tags.`{UID}` = '{name}'"
+    try:
+        if name != LAST and name.isalnum():
+            try:
+                info = client.get_run(name).info
+                return Found(info.experiment_id, info.run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        if "'" in name:
+            return None
+        experiments = [found.experiment_id for found in client.search_experiments()]
+        runs = client.search_runs(experiments, where, order_by=["attributes.start_time DESC"], max_results=1)
+    except MlflowException as error:
+        raise TrackingError(f"the MLflow server did not answer: {error.message}") from error
+    return Found(runs[0].info.experiment_id, runs[0].info.run_id) if runs else None
+
+
+def _rows(store: Store, query: str, values: dict[str, object]) -> list[tuple[str, ...]]:
+    database = (store.root / "mlflow.db").as_uri()
+    with closing(sqlite3.connect(f"{database}?mode=ro", uri=True, timeout=30)) as connection:
+        return connection.execute(query, values).fetchall()

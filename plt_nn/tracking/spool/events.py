@@ -1,0 +1,43 @@
+"""The events of a spool: one JSON object a line. Pure.
+
+Version 1. Every event has `kind`; times are milliseconds since 1970, fixed when something was logged:
+
+| kind | other keys |
+| --- | --- |
+| `begin` | `version` `uid` `time` `experiment` `run_name` `uri` `tags` `parent` `resumed` `attempt` `node` |
+| `metrics` | `time` `step` `metrics` |
+| `params` | `params` |
+| `tags` | `tags` |
+| `artifact` | `file` (in the spool's folder) `path` (among the run's artifacts) |
+| `remove` | `path` |
+| `dataset` | `name` `context` `digest` `source` `profile` |
+| `model` | `time` `file` (absolute) `metrics` `step` |
+| `lost` | `rows` `reason` |
+| `end` | `time` `status` (`FINISHED`, `FAILED` or `KILLED`) `reason` |
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+VERSION = 1
+Event = dict[str, Any]
+
+
+def encoded(event: Mapping[str, Any]) -> bytes:
+    """An event as a line. Values that JSON does not know become texts; NaN and infinities stay (Python reads them)."""
+    return json.dumps(event, separators=(",", ":"), default=str).encode() + b"\n"
+
+
+def decoded(line: bytes) -> Event | None:
+    """The event of a line; None for a line that was torn, which no closing brace can make whole."""
+    try:
+        event = json.loads(line)
+    except ValueError:  # UnicodeDecodeError is one
+        return None
+    return event if isinstance(event, dict) and "kind" in event else None
+
+
+def rows_in(event: Mapping[str, Any]) -> int:
+    """How many rows of metrics an event holds."""
+    return len(event["metrics"]) if event["kind"] == "metrics" else 0

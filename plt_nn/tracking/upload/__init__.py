@@ -1,0 +1,1 @@
+"""Delivers spools to MLflow, in a process of its own: no torch, no Lightning."""

@@ -1,0 +1,28 @@
+"""The uploader's process: `python -m plt_nn.tracking.upload FOLDER`."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.upload.loop import upload
+from plt_nn.tracking.upload.tidy import tidy
+
+
+def main() -> None:
+    """Delivers the spool in the folder that the command line names, until the run has ended."""
+    folder = SpoolFolder(Path(sys.argv[1]))
+    stop = threading.Event()
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, lambda *_: stop.set())
+    with contextlib.suppress(OSError):
+        os.nice(10)  # training comes first
+    if upload(folder, stop):
+        tidy(folder.store)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Applies the events of a spool to a run in MLflow, in their order."""
+
+import json
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from plt_nn.tracking.spool.events import VERSION, Event
+from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.spool.reader import Read, read_events
+from plt_nn.tracking.store import Store
+from plt_nn.tracking.upload.files import FileDelivery
+from plt_nn.tracking.upload.legal import LONGEST_PARAM, LONGEST_TAG, legal_name, legal_value, shortened
+from plt_nn.tracking.upload.remote import PARENT, NotReady, Remote, Row
+from plt_nn.tracking.upload.retries import in_words, is_refused
+from plt_nn.tracking.upload.state import UploadState
+
+ROWS_AT_ONCE = 1000  # MLflow's limit for a batch
+
+VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."
+
+
+class Delivery:
+    """Delivers the events of a spool. What raises can be tried again: nothing is done twice, and nothing left out.
+
+    Args:
+        folder: The spool.
+        state: How far delivery has come; it is kept up to date in memory, and saved by `save`.
+    """
+
+    def __init__(self, folder: SpoolFolder, state: UploadState) -> None:
+        self.folder, self.state = folder, state
+        begin = _beginning(folder)
+        self.node = int(begin["node"])
+        self._begin = begin | ({"uri": state.uri} if state.run_id else {})
+        self._refusals: list[dict[str, Any]] = []
+        self._rows: list[tuple[Row, Event]] = []
+        self._known_steps: dict[str, set[int]] | None = None  # of a run that was resumed; None: no row can be repeated
+        self._connect(self._begin)
+
+    def save(self) -> None:
+        """Saves the state."""
+        self.state.save(self.folder.state)
+
+    def apply(self, batch: list[Read]) -> None:
+        """Delivers some events; the state is as it was if that fails."""
+        before = deepcopy(self.state)
+        self._refusals, self._rows = [], []
+        try:
+            for read in batch:
+                self._apply(read)
+            self._flush()
+        except BaseException:
+            self.state = before
+            raise
+        self.state.offset = batch[-1].end
+        self._write_refusals()
+
+    def deliver_files(self) -> None:
+        """Delivers the files that wait, and, if the run has ended, its model; saves the state after each."""
+        files = FileDelivery(self.folder, self.state, self._remote, self._run)
+        while self.state.files:
+            files.deliver(self.state.files[0])
+            self.state.files.pop(0)
+            self.save()
+        if self.state.status is not None and self.node == 0:
+            files.deliver_model()
+            self.save()
+
+    @property
+    def waits_for_files(self) -> bool:
+        """Whether there are files to deliver, or a model."""
+        model_is_due = self.state.model is not None and self.state.status is not None
+        return bool(self.state.files) or model_is_due
+
+    def end_vanished(self, time: int) -> None:
+        """Marks the run KILLED, because its training process is gone without having said that it ended."""
+        self._end({"status": "KILLED", "reason": VANISHED, "time": time})
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _apply(self, read: Read) -> None:
+        event = read.event
+        if event is None:
+            self.state.torn += 1
+            return
+        kind = event["kind"]
+        if kind == "metrics":
+            self._add_rows(event["metrics"], event)
+            self.state.ended = False
+            return
+        self._flush()
+        self.state.ended = kind == "end"
+        if kind == "begin":
+            self._start(event)
+        elif kind == "params":
+            self._send_params(event)
+        elif kind == "tags":
+            self._send_tags(event["tags"], event)
+        elif kind in ("artifact", "remove"):
+            self.state.files = [e for e in self.state.files if e["path"] != event["path"]] + [event]
+        elif kind == "dataset":
+            self._guarded(lambda: self._remote.log_dataset(self._run_id, event), event)
+        elif kind == "model":
+            self.state.model = event
+            self._add_rows({f"best/{name}": value for name, value in event["metrics"].items()}, event)
+        elif kind == "lost":
+            self.state.lost += event["rows"]
+            self._send_tags({"plt_nn.lost_rows": f"{self.state.lost}: {event['reason']}"}, event)
+        elif kind == "end":
+            self._end(event)
+        else:
+            self._refuse(event, f"this version of plt_nn knows no event {kind!r}")
+
+    def _start(self, event: Event) -> None:
+        if event["version"] > VERSION:
+            raise NotReady(f"The spool has version {event['version']}; this plt_nn reads {VERSION}. Update plt_nn.")
+        self.state.status = None
+        is_first = event["attempt"] == 1
+        if is_first and not event["resumed"]:
+            self._known_steps = None
+        else:
+            self._connect(event)
+            before = int(self._run.data.tags.get("plt_nn.resumes", 0)) if is_first else self.state.resumes
+            self.state.resumes = before + 1
+            self._known_steps = {}
+            if self.node == 0:
+                self._remote.set_status(self._run_id, "RUNNING")
+                self._send_tags({**event["tags"], "plt_nn.resumes": str(self.state.resumes)}, event)
+        self.state.repeats = self._known_steps is not None
+        self._set_parent(event["parent"])
+
+    def _end(self, event: Mapping[str, Any]) -> None:
+        self.state.status = event["status"]
+        if event["status"] is None or self.node > 0:  # only the first machine's spool speaks for the run
+            self.state.status = self.state.status or "FINISHED"
+            return
+        self._set_parent(self._begin["parent"])
+        if event["reason"]:
+            self._send_tags({"plt_nn.failure": event["reason"]}, dict(event))
+        self._remote.set_status(self._run_id, event["status"], event["time"])
+
+    def _connect(self, begin: Event) -> None:
+        self._remote = Remote(begin["uri"], Store(self.folder.store), self.folder.uid)
+        self._run = self._remote.open_run(begin)
+        self._begin = begin
+        self._run_id = self._run.info.run_id
+        self.state.run_id, self.state.experiment_id = self._run_id, self._run.info.experiment_id
+        self.state.uri = begin["uri"]
+        self._params = dict(self._run.data.params)
+        self._known_steps = {} if self.state.repeats else None
+
+    def _set_parent(self, parent: str | None) -> None:
+        if parent is None or PARENT in self._run.data.tags:
+            return
+        run_id = self._remote.find_run_id(parent)
+        tags = {"plt_nn.parent": parent} | ({PARENT: run_id or parent} if run_id or not _is_uid(parent) else {})
+        self._send_tags(tags, self._begin)
+
+    # -- metrics ------------------------------------------------------------------------------------------------------
+
+    def _add_rows(self, metrics: Mapping[str, Any], event: Event) -> None:
+        for name, value in metrics.items():
+            key = self._name(name)
+            if self._is_repeated(key, event["step"]):
+                self.state.repeated += 1
+                continue
+            if math.isinf(value) and key not in self.state.not_finite:
+                self.state.not_finite.append(key)
+                self._send_tags({f"not_finite/{key}": f"{value} first at step {event['step']}; shown as NaN"}, event)
+            self._rows.append((Row(key, legal_value(value), event["time"], event["step"]), event))
+            if len(self._rows) >= ROWS_AT_ONCE:
+                self._flush()
+
+    def _is_repeated(self, key: str, step: int) -> bool:
+        """Whether the run had a row of this step before it was resumed from a checkpoint of an earlier step."""
+        if self._known_steps is None or key.startswith("system/"):
+            return False
+        if key not in self._known_steps:
+            self._known_steps[key] = self._remote.steps_from(self._run, key, step)
+        return step in self._known_steps[key]
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        self._send_rows(rows)
+        self.state.rows += len(rows)
+
+    def _send_rows(self, rows: list[tuple[Row, Event]]) -> None:
+        """Sends rows together; if MLflow refuses them, by halves, until what it refuses stands alone."""
+        if not rows:
+            return
+        try:
+            self._remote.log(self._run_id, [row for row, _ in rows])
+        except Exception as error:
+            if not is_refused(error, self._remote.is_http):
+                raise
+            self._remote.run(self._run_id)
+            if len(rows) == 1:
+                self._refuse({**rows[0][1], "metrics": {rows[0][0].key: rows[0][0].value}}, in_words(error))
+                return
+            self._send_rows(rows[: len(rows) // 2])
+            self._send_rows(rows[len(rows) // 2 :])
+
+    # -- parameters and tags ------------------------------------------------------------------------------------------
+
+    def _send_params(self, event: Event) -> None:
+        """Sends new parameters; changed ones become tags, for MLflow's parameters never change."""
+        new: dict[str, str] = {}
+        changed: dict[str, str] = {}
+        for name, text in event["params"].items():
+            key, value = self._name(name), shortened(text, LONGEST_PARAM)
+            if value != text:
+                self._keep_whole("params", key, text)
+            if self._params.get(key, value) != value:
+                changed[f"changed/{key}"] = value
+            elif key not in self._params:
+                new[key] = value
+        if new:
+            self._guarded(lambda: self._remote.log(self._run_id, params=new), event)
+            self._params |= new
+        self._send_tags(changed, event)
+
+    def _send_tags(self, tags: Mapping[str, str], event: Event) -> None:
+        legal: dict[str, str] = {}
+        for name, text in tags.items():
+            key = self._name(name)
+            legal[key] = shortened(str(text), LONGEST_TAG)
+            if legal[key] != str(text):
+                self._keep_whole("tags", key, str(text))
+        if legal:
+            self._guarded(lambda: self._remote.log(self._run_id, tags=legal), event)
+
+    def _keep_whole(self, kind: str, key: str, text: str) -> None:
+        """Keeps a text that is too long for MLflow as an artifact."""
+        path = f"{kind}/{key.replace('/', '.')}.txt"
+        file = self.folder.files / f"{kind}-{key.replace('/', '.')}" / path.rpartition("/")[2]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        self.state.files.append({"kind": "artifact", "file": str(file.relative_to(self.folder.root)), "path": path})
+
+    def _name(self, name: str) -> str:
+        known = self.state.names.get(name)
+        if known is None:
+            known = legal_name(name, self.state.names)
+            if known != name:
+                self._guarded(lambda: self._remote.log(self._run_id, tags={f"renamed/{known}"[:250]: name[:5000]}), {})
+        return known
+
+    # -- what MLflow refuses ------------------------------------------------------------------------------------------
+
+    def _guarded(self, send: Any, event: Mapping[str, Any]) -> None:
+        try:
+            send()
+        except Exception as error:
+            if not is_refused(error, self._remote.is_http):
+                raise
+            self._remote.run(self._run_id)
+            self._refuse(event, in_words(error))
+
+    def _refuse(self, event: Mapping[str, Any], reason: str) -> None:
+        self.state.refused += 1
+        self._refusals.append({"reason": reason, "event": dict(event)})
+
+    def _write_refusals(self) -> None:
+        if self._refusals:
+            with self.folder.quarantine.open("a") as file:
+                file.writelines(json.dumps(refusal) + "\n" for refusal in self._refusals)
+
+
+def _beginning(folder: SpoolFolder) -> Event:
+    first = next(read_events(folder.events), None)
+    if first is None or first.event is None or first.event["kind"] != "begin":
+        raise NotReady(f"{folder.events} does not begin with a run.")
+    return first.event
+
+
+def _is_uid(text: str) -> bool:
+    return len(text) == 24 and text[8] == text[15] == "-"

@@ -1,0 +1,120 @@
+"""Delivers artifacts and the model of a run: each content once."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from plt_nn.tracking.spool.events import Event
+from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.upload.remote import Remote, Row
+from plt_nn.tracking.upload.state import UploadState
+
+CHECKPOINTS = "checkpoints/"
+
+
+class FileDelivery:
+    """Delivers the files that a spool names.
+
+    Args:
+        folder: The spool.
+        state: How far delivery has come; kept up to date.
+        remote: Where to.
+        run: The run in MLflow.
+    """
+
+    def __init__(self, folder: SpoolFolder, state: UploadState, remote: Remote, run: Run) -> None:
+        self._folder, self._state, self._remote, self._run = folder, state, remote, run
+
+    def deliver(self, event: Event) -> None:
+        """Puts an artifact into the run, or removes one."""
+        if event["kind"] == "remove":
+            self._remove(event["path"])
+        else:
+            self._put(self._folder.root / event["file"], event["path"])
+
+    def deliver_model(self) -> None:
+        """Makes the file of the best weights the run's model."""
+        event = self._state.model
+        if event is None:
+            return
+        source = Path(event["file"])
+        if not source.is_file():
+            self._note_missing(event["file"])
+            self._state.model = None
+            return
+        file = self._held(source)
+        digest = file_digest(file)
+        if digest != self._state.model_digest:
+            metrics = event["metrics"].items()
+            rows = [Row(f"best/{name}", value, event["time"], event["step"]) for name, value in metrics]
+            try:
+                self._remote.put_model(self._run, file, digest, rows, event["step"])
+            except MlflowException as error:
+                if getattr(error, "error_code", None) != "ENDPOINT_NOT_FOUND":
+                    raise
+                self._remote.put_artifact(self._run.info.run_id, file, f"best/{file.name}")  # a server before MLflow 3
+        self._state.model, self._state.model_digest = None, digest
+        shutil.rmtree(file.parent, ignore_errors=True)
+
+    def _put(self, file: Path, path: str) -> None:
+        if not file.is_file():  # replaced by a later one before it was delivered, or taken away by somebody
+            self._note_missing(path)
+            return
+        digest = file_digest(file)
+        if path in self._state.missing:
+            self._state.missing.remove(path)
+        if self._state.artifacts.get(path) != digest:
+            twin = self._twin(path, digest)
+            if twin is not None:
+                self._remote.log(self._run.info.run_id, tags={f"same_as/{path}": twin})
+                self._state.aliases[path] = [twin, str(file.relative_to(self._folder.root))]
+                return
+            self._remote.put_artifact(self._run.info.run_id, file, path)
+            self._state.artifacts[path] = digest
+        shutil.rmtree(file.parent, ignore_errors=True)
+
+    def _twin(self, path: str, digest: str) -> str | None:
+        """A checkpoint of the same content that is delivered already."""
+        if not path.startswith(CHECKPOINTS):
+            return None
+        known = self._state.artifacts.items()
+        return next((other for other, found in known if found == digest and other.startswith(CHECKPOINTS)), None)
+
+    def _remove(self, path: str) -> None:
+        alias = self._state.aliases.pop(path, None)
+        if alias is not None:
+            shutil.rmtree((self._folder.root / alias[1]).parent, ignore_errors=True)
+        if path in self._state.artifacts:
+            self._remote.remove_artifact(self._run, path)
+            del self._state.artifacts[path]
+        if path in self._state.missing:
+            self._state.missing.remove(path)
+        for other, (twin, file) in list(self._state.aliases.items()):
+            if twin == path:  # what was the same as this has to be delivered now
+                del self._state.aliases[other]
+                self._state.files.insert(1, {"kind": "artifact", "file": file, "path": other})
+
+    def _held(self, source: Path) -> Path:
+        """A second name for a file that may be replaced at any time."""
+        held = self._folder.files / "model" / source.name
+        held.parent.mkdir(parents=True, exist_ok=True)
+        held.unlink(missing_ok=True)
+        try:
+            os.link(source, held)
+        except OSError:  # another file system, or one without second names
+            shutil.copyfile(source, held)
+        return held
+
+    def _note_missing(self, path: str) -> None:
+        if path not in self._state.missing:
+            self._state.missing.append(path)
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
