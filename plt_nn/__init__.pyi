@@ -3,6 +3,7 @@ from .backbones import create_backbone, list_backbones, stages
 from .callbacks import (
     Adapt,
     BestLossStopping,
+    DatasetInputs,
     DueValidation,
     FitSummary,
     FreezingSchedule,
@@ -11,6 +12,9 @@ from .callbacks import (
     PredictionTable,
     SigtermTogether,
     StepSeeds,
+    StepTimes,
+    SystemMetrics,
+    ValidationFigures,
 )
 from .data import DigitsData, ImageFolderData, SyntheticRegressionData, TabularData
 from .modules import Classifier, Regressor
@@ -22,6 +26,7 @@ __all__ = [
     "BestLossStopping",
     "Classifier",
     "ConvNet",
+    "DatasetInputs",
     "DigitsData",
     "DueValidation",
     "DurableMLFlowLogger",
@@ -36,9 +41,12 @@ __all__ = [
     "ResidualNet",
     "SigtermTogether",
     "StepSeeds",
+    "StepTimes",
     "SyntheticRegressionData",
+    "SystemMetrics",
     "TabularData",
     "TransformerNet",
+    "ValidationFigures",
     "create_backbone",
     "list_backbones",
     "stages",

@@ -1,6 +1,7 @@
 """Callbacks: one file, one callback; each is a thin hook over a pure function."""
 
 from plt_nn.callbacks.best_loss_stopping import BestLossStopping
+from plt_nn.callbacks.dataset_inputs import DatasetInputs
 from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.fit_summary import FitSummary
 from plt_nn.callbacks.freezing_schedule import FreezingSchedule
@@ -8,11 +9,15 @@ from plt_nn.callbacks.load_weights import LoadWeights
 from plt_nn.callbacks.prediction_table import PredictionTable
 from plt_nn.callbacks.sigterm_together import SigtermTogether
 from plt_nn.callbacks.step_seeds import StepSeeds
+from plt_nn.callbacks.step_times import StepTimes
+from plt_nn.callbacks.system_metrics import SystemMetrics
+from plt_nn.callbacks.validation_figures import ValidationFigures
 from plt_nn.freezing import Adapt, Phase
 
 __all__ = [
     "Adapt",
     "BestLossStopping",
+    "DatasetInputs",
     "DueValidation",
     "FitSummary",
     "FreezingSchedule",
@@ -21,4 +26,7 @@ __all__ = [
     "PredictionTable",
     "SigtermTogether",
     "StepSeeds",
+    "StepTimes",
+    "SystemMetrics",
+    "ValidationFigures",
 ]

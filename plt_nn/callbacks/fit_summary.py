@@ -16,7 +16,7 @@ from plt_nn.callbacks.run_logger import run_loggers
 
 
 class FitSummary(Callback):
-    """Prints what a fit has reached when it ends, however it ends, and logs it as `summary.json`.
+    """Prints what a fit has reached when it ends, however it ends, and logs it as `summary.json` and description.
 
     It tells the best loss and where it was reached, the other metrics there, the phases of a freezing schedule, the
     numbers of parameters, the time, why training stopped, and the command that opens the run in the MLflow UI.
@@ -46,6 +46,7 @@ class FitSummary(Callback):
         facts["time"] = str(timedelta(seconds=round(time.monotonic() - began)))
         for logger in run_loggers(trainer):
             logger.log_text(json.dumps(facts, indent=2, default=str), "summary.json")
+            logger.log_note(_markdown(facts))
             facts["open it with"] = logger.ui_command()
         Console().print(_table(facts))
 
@@ -89,6 +90,11 @@ def _reason(trainer: Trainer, exception: BaseException | None) -> str:
 def _short(path: Path | None) -> str:
     here = Path.cwd()
     return str(path.relative_to(here) if path is not None and path.is_relative_to(here) else path)
+
+
+def _markdown(facts: dict[str, Any]) -> str:
+    rows = [f"| {name} | {str(value).replace('|', '&#124;')} |" for name, value in facts.items()]
+    return "\n".join(["| the fit | |", "| --- | --- |", *rows])
 
 
 def _table(facts: dict[str, Any]) -> Table:

@@ -17,7 +17,7 @@ from plt_nn.callbacks.net_plan import NetPlan, net_plan
 from plt_nn.callbacks.phase_adapters import PhaseAdapters
 from plt_nn.callbacks.phase_best import PhaseBest
 from plt_nn.callbacks.phase_listener import phase_listeners
-from plt_nn.callbacks.plan_log import log_plan
+from plt_nn.callbacks.plan_log import log_plan, log_transition
 from plt_nn.callbacks.plateau_watch import PlateauWatch
 from plt_nn.callbacks.schedule_warnings import warn_of_phases_not_reached
 from plt_nn.callbacks.strategies import require_whole_parameters, wrap_anew
@@ -52,7 +52,7 @@ class FreezingSchedule(Callback):
 
     Logs, when a phase begins and at each epoch: `phase` (its number, from 0) and `lr/<stage>` of each stage that is
     trained: the scheduler's learning rate times the phase's factor. A logger that keeps texts gets the table of
-    `plt-nn plan` as `freezing_plan.md`.
+    `plt-nn plan` as `freezing_plan.md`, and a tag `phase/<number>` that tells when the phase began and what it trains.
 
     Args:
         phases: The phases in order, as `Phase` objects or as mappings with their arguments.
@@ -201,6 +201,7 @@ class FreezingSchedule(Callback):
         for listener in [] if is_beginning else phase_listeners(trainer):
             listener.on_phase_start(trainer, pl_module, number, batch_idx)
         self._log(trainer)
+        log_transition(trainer, number, self.plan.describe(number) if self.plan is not None else "")
         return True
 
     def _end_phase(self, following: int, trainer: Trainer, pl_module: LightningModule) -> None:

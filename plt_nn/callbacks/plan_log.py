@@ -1,4 +1,4 @@
-"""The table of a schedule's phases, kept with the run."""
+"""The table of a schedule's phases and when each began, kept with the run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,3 +33,16 @@ def log_plan(trainer: Trainer, pl_module: LightningModule, plan: NetPlan, found:
     text = plan_markdown(phase_costs(plan.phases, plan.stages, pl_module, trained, trainer.optimizers, inputs))
     for logger in loggers:
         logger.log_text(text, "freezing_plan.md")
+
+
+def log_transition(trainer: Trainer, number: int, trains: str) -> None:
+    """Tags the run with when a phase began.
+
+    Args:
+        trainer: The trainer.
+        number: The phase, from 0.
+        trains: What it trains, in words.
+    """
+    for logger in run_loggers(trainer):
+        when = f"epoch {trainer.current_epoch}, step {trainer.global_step}"
+        logger.log_tags({f"phase/{number}": f"{when}: trains {trains}"})

@@ -32,7 +32,9 @@ VERBS = {
     "test": Verb("plt_nn.cli.train", "measure a net on the test data"),
     "predict": Verb("plt_nn.cli.train", "predict with a net"),
     "plan": Verb("plt_nn.cli.plan", "show what each phase of a freezing schedule trains and costs"),
+    "sync": Verb("plt_nn.cli.sync", "deliver to MLflow what runs have left behind"),
     "ui": Verb("plt_nn.cli.ui", "open the MLflow UI on the runs in mlruns/"),
+    "relocate": Verb("plt_nn.cli.relocate", "mend the artifacts' places after the folder has been moved"),
 }
 
 

@@ -18,7 +18,16 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
-from plt_nn.callbacks import FitSummary, LoadWeights, PredictionTable, StepSeeds
+from plt_nn.callbacks import (
+    DatasetInputs,
+    FitSummary,
+    LoadWeights,
+    PredictionTable,
+    StepSeeds,
+    StepTimes,
+    SystemMetrics,
+    ValidationFigures,
+)
 from plt_nn.cli.check import check_config_files
 from plt_nn.cli.parser_errors import plain_message
 from plt_nn.cli.resume import without_resume
@@ -27,7 +36,7 @@ from plt_nn.tracking import DurableMLFlowLogger, masked
 from plt_nn.tracking.resume import RUN_KEY, Resumable, run_of_checkpoint
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}
-_DEFAULTS = (FitSummary, StepSeeds)  # callbacks of every fit
+_DEFAULTS = (DatasetInputs, FitSummary, StepSeeds, StepTimes, SystemMetrics, ValidationFigures)  # of every fit
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
 
 

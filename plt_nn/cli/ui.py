@@ -1,88 +1,128 @@
 """`plt-nn ui`: the MLflow UI on the runs of a folder."""
 
 import argparse
-import errno
 import os
-import socket
-import sys
 from pathlib import Path
 
+from plt_nn.cli.ui_auth import Auth, auth_of
+from plt_nn.cli.ui_hosts import LOOPBACK, allowed, free_port, origin, shown_host
+from plt_nn.cli.ui_server import Server, serve
 from plt_nn.errors import ConfigError
-from plt_nn.tracking import Store, store_at
+from plt_nn.tracking import Store, masked, store_at
+from plt_nn.tracking.find_run import Found, find_run, find_run_on_server, names_of_runs
+from plt_nn.tracking.relocate import stale_roots
 
-_TRIED = 20  # ports
+_TRACKING_URI = "MLFLOW_TRACKING_URI"
+_EXPECTED = "Expected an MLflow run id, a `plt_nn.uid` or `last`"
 
 
 def run(argv: list[str]) -> int:
-    """Serves the MLflow UI until Ctrl-C; this process becomes the server.
+    """Serves the MLflow UI until Ctrl-C.
+
+    Args:
+        argv: The verb and its words.
 
     Raises:
-        ConfigError: If there is no store, no free port, or the address is open to others without a word.
+        ConfigError: If there is no store, no such run, no free port, or the address is open to others without a word.
+        TrackingError: If the server does not come up or ends by itself.
     """
     arguments = _parser().parse_args(argv[1:])
-    store = store_at(arguments.store)
+    elsewhere = os.environ.get(_TRACKING_URI, "")
+    if arguments.store is None and elsewhere.startswith(("http://", "https://")):
+        return _tell_where(elsewhere, arguments.run)
+    store = store_at(arguments.store or "mlruns")
     if not (store.root / "mlflow.db").is_file():
         raise ConfigError(f"there are no runs in {store.root}; `plt-nn fit` makes them, --store names another folder.")
-    if arguments.host not in ("127.0.0.1", "localhost", "::1") and not arguments.no_auth:
-        raise ConfigError(
-            f"--host {arguments.host} would show and give the runs to everyone who can reach this machine; "
-            "add --no-auth if that is meant, or stay with 127.0.0.1 and use an SSH tunnel."
-        )
+    _check_reach(arguments.host, arguments.auth, arguments.no_auth)
     port = free_port(arguments.host, arguments.port)
+    opened = address(store, arguments.host, port, arguments.run)
     if port != arguments.port:
-        print(f"Port {arguments.port} is taken; using {port}.")
-    print(
-        f"The runs of {store.root}: {address(store, arguments.host, port, arguments.run)}  (Ctrl-C ends it)", flush=True
-    )
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    os.execve(sys.executable, [sys.executable, *server_command(store, arguments.host, port)], environment)  # noqa: S606
+        print(f"Port {arguments.port} is taken; using {port}.", flush=True)
+    for folder in stale_roots(store):
+        print(f"Artifacts are looked for in {folder}, where the runs lay before; `plt-nn relocate` mends that.")
+    auth = auth_of(store) if arguments.auth else None
+    server = Server(store, arguments.host, port, allowed(arguments.host, port, os.environ), auth)
+    return serve(server, lambda: _announce(server, opened))
 
 
-def server_command(store: Store, host: str, port: int) -> list[str]:
-    """Python's arguments for the leanest MLflow server on a store: one worker, no job runner."""
-    root = store.root / "artifacts"
-    return [
-        *("-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port)),
-        *("--backend-store-uri", store.uri, "--default-artifact-root", str(root)),
-    ]
+def address(store: Store, host: str, port: int, run: str | None) -> str:
+    """The page to open: the run's own, or the list of experiments.
 
-
-def address(store: Store, host: str, port: int, run_id: str | None) -> str:
-    """The page to open: the run's own, or the list of experiments."""
-    page = f"http://{host}:{port}"
-    if run_id is None:
-        return page
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    try:
-        experiment = MlflowClient(store.uri).get_run(run_id).info.experiment_id
-    except MlflowException as error:
-        raise ConfigError(f"there is no run {run_id!r} in {store.root}.") from error
-    return f"{page}/#/experiments/{experiment}/runs/{run_id}"
-
-
-def free_port(host: str, wanted: int) -> int:
-    """The first port from `wanted` on that nobody listens on.
+    Args:
+        store: Where the run is.
+        host: The address that is listened on.
+        port: The port that is listened on.
+        run: An MLflow run id, a `plt_nn.uid`, `last`, or None for no run in particular.
 
     Raises:
-        ConfigError: If there is none, or the address is not this machine's.
+        ConfigError: If there is no such run.
     """
-    try:
-        family, *_, (address, *_) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise ConfigError(f"--host {host} is no address: {error.strerror}.") from error
-    for port in range(wanted, min(wanted + _TRIED, 65536)):
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OSError as error:
-                if error.errno == errno.EADDRNOTAVAIL:
-                    raise ConfigError(f"--host {host} is not an address of this machine.") from error
-                continue
-            return port
-    raise ConfigError(f"the ports {wanted} to {wanted + _TRIED - 1} of {host} are taken; --port names another.")
+    base = origin(shown_host(host), port)
+    return base if run is None else _page(base, _known(find_run(store, run), run, store))
+
+
+def _page(base: str, found: Found) -> str:
+    return f"{base}/#/experiments/{found.experiment}/runs/{found.run}"
+
+
+def _known(found: Found | None, run: str, store: Store) -> Found:
+    if found is not None:
+        return found
+    names = names_of_runs(store)
+    if not names:
+        raise ConfigError(f"there is no run {run!r} in {store.root}, nor any other; `plt-nn fit` makes them.")
+    listed = ", ".join(names)
+    raise ConfigError(f"there is no run {run!r} in {store.root}. {_EXPECTED}; the newest are {listed}.")
+
+
+def _check_reach(host: str, auth: bool, no_auth: bool) -> None:
+    if auth and no_auth:
+        raise ConfigError("--auth and --no-auth exclude each other; keep one of them.")
+    if host not in LOOPBACK and not auth and not no_auth:
+        raise ConfigError(
+            f"--host {host} would show and give the runs to everyone who can reach this machine; "
+            "add --auth to ask for a password, add --no-auth if that is meant, "
+            "or stay with 127.0.0.1 and use an SSH tunnel."
+        )
+
+
+def _tell_where(uri: str, run: str | None) -> int:
+    base = str(masked(uri)).rstrip("/")
+    if run is not None:
+        found = find_run_on_server(uri, run)
+        if found is None:
+            raise ConfigError(
+                f"there is no run {run!r} on {base}. Expected an MLflow run id, a `plt_nn.uid` or `last`."
+            )
+        base = _page(base, found)
+    print(f"{_TRACKING_URI} is set, so the runs go to a server that has its own UI: {base}")
+    print("`plt-nn ui --store mlruns` shows the runs of a folder instead.")
+    return 0
+
+
+def _announce(server: Server, opened: str) -> None:
+    print(f"The runs of {server.store.root}: {opened}  (Ctrl-C ends it)", flush=True)
+    if "/#/" not in opened:  # MLflow's page shows the traces of language models until the browser is told once
+        print(
+            "If the page shows traces, choose `Model training` at its top left; the browser remembers it.", flush=True
+        )
+    if server.host not in LOOPBACK:
+        names = ", ".join(server.allowed.names)
+        print(f"It answers to the names {names}; MLFLOW_SERVER_ALLOWED_HOSTS adds others.", flush=True)
+    if server.auth is not None:
+        _tell_login(server.auth, opened.partition("/#")[0])
+        if server.host not in LOOPBACK:
+            print("Passwords travel unencrypted over http: use a trusted network, an SSH tunnel or TLS.", flush=True)
+
+
+def _tell_login(auth: Auth, base: str) -> None:
+    if auth.password is not None:
+        print(f"The first user, shown this once:  name {auth.user}  password {auth.password}")
+    elif auth.from_environment:
+        print(f"The first user is {auth.user} with the password of MLFLOW_AUTH_ADMIN_PASSWORD.")
+    else:
+        print(f"Log in as {auth.user} or another user of {auth.folder}.")
+    print(f"Change it at {base}/#/account. If it is lost, delete {auth.users} and start again.", flush=True)
 
 
 def _port(text: str) -> int:
@@ -93,11 +133,12 @@ def _port(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="plt-nn ui", description="Open the MLflow UI on the runs of a folder.")
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
-    parser.add_argument("--run", help="id of a run to open")
+    parser.add_argument("--store", type=Path, help="folder of the runs (default: mlruns)")
+    parser.add_argument("--run", help="a run to open: its MLflow id, its plt_nn.uid, or `last`")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument(
         "--port", type=_port, default=5000, help="port to listen on, or the next free one (default: 5000)"
     )
-    parser.add_argument("--no-auth", action="store_true", help="allow an address that others can reach")
+    parser.add_argument("--auth", action="store_true", help="ask for a user name and a password (plt-nn[auth])")
+    parser.add_argument("--no-auth", action="store_true", help="allow an address that others can reach without that")
     return parser

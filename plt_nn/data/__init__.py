@@ -2,6 +2,7 @@
 
 from plt_nn.data.batch import Batch
 from plt_nn.data.digits import DigitsData
+from plt_nn.data.fingerprints import SplitFingerprint
 from plt_nn.data.image_folder import ImageFolderData
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.synthetic import SyntheticRegressionData
@@ -13,6 +14,7 @@ __all__ = [
     "DigitsData",
     "EpochBatches",
     "ImageFolderData",
+    "SplitFingerprint",
     "SyntheticRegressionData",
     "TabularData",
     "TensorBatches",

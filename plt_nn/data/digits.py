@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plt_nn.backbones import Preprocessing
+from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.net_preprocessing import net_preprocessing
 from plt_nn.data.splits import check_fractions, stratified_split
 from plt_nn.data.tensors import TensorBatches, TensorSplit, class_counts, tensor_loader
@@ -37,6 +38,7 @@ class DigitsData(LightningDataModule):
         DataError: At `setup`: scikit-learn is not installed.
     """
 
+    name = "digits"
     num_classes: ClassVar[int] = 10
     class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
 
@@ -89,6 +91,13 @@ class DigitsData(LightningDataModule):
         facts: dict[str, str | int | float] = {"classes": self.num_classes, "layout": self.layout}
         sizes = {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
         return facts | {"image_size": self.image_size, "channels": self.channels} | sizes
+
+    def fingerprints(self) -> dict[str, SplitFingerprint]:
+        """What each split holds, by the scans as they are: size, layout and normalisation make no difference."""
+        scans, labels = _load_digits()
+        chosen = stratified_split(labels, self.fractions, self.split_seed)
+        splits = {name: TensorSplit(scans[rows], labels[rows]) for name, rows in chosen.items()}
+        return tensor_fingerprints(splits, self.class_names, "sklearn.datasets.load_digits")
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training samples."""

@@ -1,5 +1,6 @@
 """Batches of images that are read from files as they are needed."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -90,7 +91,16 @@ def image_loader(files: ImageFiles, sampler: EpochBatches, num_workers: int) -> 
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(files.seed),  # else each epoch takes a number from the global one
+        worker_init_fn=_outlive_sigterm if num_workers else None,
     )
+
+
+def _outlive_sigterm(worker: int) -> None:
+    """Lets a worker end when its loader does: a scheduler sends SIGTERM to every process of a job.
+
+    Were the worker the first to go, the step would fail before training could end in good order.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def default_num_workers(trainer: Trainer | None) -> int:

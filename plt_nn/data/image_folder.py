@@ -12,8 +12,9 @@ from torch import nn
 from plt_nn.backbones import Preprocessing
 from plt_nn.data.class_folders import ClassFolders, Sample, scan_class_folders
 from plt_nn.data.faults import raise_faults, some_of
+from plt_nn.data.fingerprints import SplitContent, SplitFingerprint, as_array, file_hashes, fingerprints_of
 from plt_nn.data.image_batches import ImageBatches, ImageFiles, default_num_workers, image_loader
-from plt_nn.data.images import find_bad_images
+from plt_nn.data.images import check_images
 from plt_nn.data.net_preprocessing import net_preprocessing
 from plt_nn.data.sampling import run_seed, sampler_for
 from plt_nn.errors import ConfigError, DataError
@@ -68,6 +69,7 @@ class ImageFolderData(LightningDataModule):
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
+        self.name = self.root.absolute().name
         self.batch_size = batch_size
         self.image_size = image_size
         if crop_pct is not None and not 0 < crop_pct <= 1:
@@ -83,6 +85,7 @@ class ImageFolderData(LightningDataModule):
         self.samples: dict[str, list[Sample]] = {}
         self.bad_images = 0
         self._folders: ClassFolders | None = None
+        self._hashes: dict[Path, bytes] = {}  # of the files that this process has checked
 
     def setup(self, stage: str | None = None) -> None:
         """Find and check the images that the stage needs: `fit`, `validate`, `test` or `predict`; None: all."""
@@ -138,6 +141,17 @@ class ImageFolderData(LightningDataModule):
         }
         return facts | {f"{split}_samples": len(samples) for split, samples in self.samples.items()}
 
+    def fingerprints(self) -> dict[str, SplitFingerprint]:
+        """What each split holds, by the bytes of its files; also of splits that are not set up, whose files are read.
+
+        Several processes need it on one only.
+        """
+        splits = self._scanned.samples | self.samples
+        paths = [path for samples in splits.values() for path, _ in samples]
+        self._hashes |= file_hashes([path for path in paths if path not in self._hashes])
+        contents = {name: self._content(samples) for name, samples in splits.items()}
+        return fingerprints_of(contents, self.class_names, str(self.root.absolute()))
+
     def train_dataloader(self) -> ImageBatches:
         """Shuffled and augmented training images."""
         return self._loader("train")
@@ -160,6 +174,14 @@ class ImageFolderData(LightningDataModule):
             raise DataError("The image folder has not been read yet: call setup() first.")
         return self._folders
 
+    def _content(self, samples: list[Sample]) -> SplitContent:
+        found = [(path, code) for path, code in samples if path in self._hashes]
+        return SplitContent(
+            as_array([self._hashes[path] for path, _ in found]),
+            _labels(found).numpy(),
+            lambda at: str(found[at][0].relative_to(self.root)),
+        )
+
     def _predict_split(self) -> str:
         return "test" if "test" in self._scanned.samples else "val"
 
@@ -179,7 +201,10 @@ class ImageFolderData(LightningDataModule):
         paths = [path for split in samples.values() for path, _ in split]
         if len(paths) > MANY_IMAGES:
             rank_zero_info(f"Checking that the {len(paths)} images in {self.root} can be read ...")
-        bad = find_bad_images(paths) if self.trainer is None or self.trainer.is_global_zero else {}
+        bad: dict[Path, str] = {}
+        if self.trainer is None or self.trainer.is_global_zero:
+            bad, hashes = check_images(paths)
+            self._hashes |= hashes
         if self.trainer is not None:
             bad = self.trainer.strategy.broadcast(bad)
         listed = "".join(f"\n  - {reason}" for reason in bad.values())

@@ -3,6 +3,7 @@
 import torch
 from lightning.pytorch import LightningDataModule
 
+from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, tensor_loader
 from plt_nn.errors import ConfigError
 
@@ -21,6 +22,7 @@ class SyntheticRegressionData(LightningDataModule):
         ConfigError: There is no sample, or the noise is negative.
     """
 
+    name = "synthetic_regression"
     num_classes: None = None
     class_names: None = None
     num_features = 2
@@ -51,6 +53,10 @@ class SyntheticRegressionData(LightningDataModule):
         """Plain facts for the record of a run."""
         facts: dict[str, str | int | float] = {"noise": self.noise, "data_seed": self.data_seed}
         return facts | {f"{name}_samples": size for name, size in self.sizes.items()}
+
+    def fingerprints(self) -> dict[str, SplitFingerprint]:
+        """What each split holds, by the samples."""
+        return tensor_fingerprints(self.splits, None, "y = 2 x0^3 + 0.5 x1^2 + noise e")
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training samples."""

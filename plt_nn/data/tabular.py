@@ -8,6 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from plt_nn.data.faults import raise_faults
+from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, size_faults, stratified_split
 from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, class_counts, tensor_loader
 
@@ -58,6 +59,7 @@ class TabularData(LightningDataModule):
         self.fractions = {"val": val_fraction, "test": test_fraction}
         check_fractions(self.fractions)
         self.path = Path(path).expanduser()
+        self.name = self.path.stem
         self.target = target
         self.task = task
         self.numeric = numeric
@@ -114,6 +116,10 @@ class TabularData(LightningDataModule):
             facts["classes"] = len(self.class_names)
         sizes = {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
         return facts | {"features": self.num_features} | sizes
+
+    def fingerprints(self) -> dict[str, SplitFingerprint]:
+        """What each split holds, by the encoded rows; those of other columns or another split differ."""
+        return tensor_fingerprints(self.splits, self.class_names, str(self.path.absolute()))
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training rows."""

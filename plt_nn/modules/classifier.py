@@ -101,9 +101,15 @@ class Classifier(LightningModule):
         self.log("train_loss", self.train_loss.complete(), prog_bar=True)
         self.log("train_acc", self.train_acc.complete())
 
-    def validation_step(self, batch: object, batch_idx: int) -> None:
-        """Adds a batch to the validation metrics."""
-        self._evaluate(batch)
+    def validation_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
+        """Adds a batch to the validation metrics.
+
+        Returns:
+            `probabilities` `(N, num_classes)`, `y` `(N,)` and the samples' `index` `(N,)` for callbacks; Lightning
+            does not keep them.
+        """
+        probabilities, y = self._evaluate(batch)
+        return {"probabilities": probabilities, "y": y, "index": parts(batch)[2]}
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
@@ -149,10 +155,12 @@ class Classifier(LightningModule):
         # With class weights a batch's loss is a mean over weights: their sum is what it counts for in the epoch's mean.
         return logits, y, loss, float(len(y)) if weights is None else weights[y].sum()
 
-    def _evaluate(self, batch: object) -> None:
+    def _evaluate(self, batch: object) -> tuple[Tensor, Tensor]:
         assert self.scores is not None, "setup has not run"
         logits, y, loss, weight = self._losses(batch)
-        self.scores.update(logits.softmax(1), y, loss, weight)
+        probabilities = logits.softmax(1)
+        self.scores.update(probabilities, y, loss, weight)
+        return probabilities, y
 
 
 def _metrics(classes: int) -> dict[str, Metric | MetricCollection]:

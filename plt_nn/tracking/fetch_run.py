@@ -1,6 +1,10 @@
 """Brings what resuming needs from MLflow, for a run that was made on another machine."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from plt_nn.errors import ConfigError, TrackingError
+from plt_nn.tracking.flat import masked_text
 from plt_nn.tracking.resume import Resumable
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.environment import set_defaults
@@ -31,7 +35,7 @@ def fetch_run(uri: str, store: Store, word: str) -> Resumable | None:
     found = find_run_on_server(uri, word)
     if found is None:
         return None
-    client = MlflowClient(uri)
+    client, place = MlflowClient(uri), masked_text(uri)
     try:
         tags = client.get_run(found.run).data.tags
         experiment = client.get_experiment(found.experiment).name
@@ -39,12 +43,15 @@ def fetch_run(uri: str, store: Store, word: str) -> Resumable | None:
         names = [item.path for item in client.list_artifacts(found.run, "checkpoints")]
         if not run.uid or not any(name.endswith(".ckpt") for name in names):
             raise ConfigError(
-                f"--resume {word}: no checkpoint of this run is in MLflow at {uri}. Runs that are to be resumed on "
+                f"--resume {word}: no checkpoint of this run is in MLflow at {place}. Runs that are to be resumed on "
                 "another machine need `checkpoints: last` (or `all`) of DurableMLFlowLogger."
             )
         run.folder.mkdir(parents=True, exist_ok=True)
         for name in ["config.yaml", *names]:
-            client.download_artifacts(found.run, name, str(run.folder))
+            with TemporaryDirectory(dir=run.folder) as partial:  # where in it MLflow puts a file depends on the store
+                target = run.folder / name
+                target.parent.mkdir(exist_ok=True)
+                Path(client.download_artifacts(found.run, name, partial)).replace(target)
     except (MlflowException, OSError) as error:
-        raise TrackingError(f"{word} cannot be fetched from MLflow at {uri}: {in_words(error)}") from error
+        raise TrackingError(f"{word} cannot be fetched from MLflow at {place}: {in_words(error)}") from error
     return run

@@ -62,7 +62,8 @@ class DurableMLFlowLogger(Logger):
         checkpoints: Which of the files of `ModelCheckpoint` are kept in MLflow: the `best` by the monitored value, the
             `last` (what resuming on another machine needs), `all` that are on disk, or `none`. The best weights of
             `BestLossStopping` are the run's model whatever this says.
-        flush_seconds: How long the end of a fit waits for delivery at most; after Ctrl-C or SIGTERM 10 seconds.
+        flush_seconds: How long the end of a fit waits for delivery at most; after an exception, Ctrl-C or SIGTERM no
+            more than 10 seconds, and with several processes not at all.
         most_megabytes: How large the file may become; rows of metrics beyond that are lost, counted and told.
         resume: The uid of a run to go on with.
 
@@ -173,8 +174,7 @@ class DurableMLFlowLogger(Logger):
             self._spool.sync()
             return
         ended, reason = _ending(status, sys.exc_info()[1])
-        seconds = min(self._flush_seconds, _AFTER_INTERRUPT) if ended == "KILLED" else self._flush_seconds
-        left = self._spool.finish(ended, reason, seconds)
+        left = self._spool.finish(ended, reason, self._patience(ended))
         for sentence in _sentences(left, self._spool):
             rank_zero_warn(f"Run {self.uid}: {sentence}")
 
@@ -220,7 +220,9 @@ class DurableMLFlowLogger(Logger):
         The metrics are logged as `best/<name>`, at the step at which they were reached.
         """
         values = {name: float(value) for name, value in metrics.items()}
-        where = {"file": str(Path(path).absolute()), "step": int(step)}
+        file = Path(path).absolute()  # within the store relative to it, for that may be moved before it is delivered
+        inside = file.is_relative_to(self.store.root)
+        where = {"file": str(file.relative_to(self.store.root) if inside else file), "step": int(step)}
         self._open().append({"kind": "model", "time": now(), **where, "metrics": values})
 
     @rank_zero_only
@@ -236,6 +238,9 @@ class DurableMLFlowLogger(Logger):
 
     def ui_command(self) -> str:
         """The command that opens this run in the MLflow UI."""
+        uri = tracking_address(self._given_uri, self.store)
+        if uri is not None:
+            return f"the MLflow UI of {without_password(uri)[0]}"
         folder = os.path.relpath(self.store.root)
         place = [] if folder == "mlruns" else ["--store", folder]
         return shlex.join(["plt-nn", "ui", *place, "--run", self.uid])
@@ -256,6 +261,14 @@ class DurableMLFlowLogger(Logger):
         """Goes on with a run in place of beginning one. To be called before anything is logged."""
         assert self._spool is None, "a run has begun"
         self.uid, self._experiment_name, self._is_resumed = uid, experiment_name, True
+
+    def _patience(self, ended: str) -> float:
+        """How many seconds the end of a fit may wait for delivery."""
+        if ended == "FINISHED":
+            return self._flush_seconds
+        # Lightning kills the first process when another one has ended before it.
+        most = 0.0 if torch.distributed.is_available() and torch.distributed.is_initialized() else _AFTER_INTERRUPT
+        return min(self._flush_seconds, most)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to this process: the processes of `ddp_spawn` get the logger by pickle."""

@@ -84,17 +84,17 @@ def relocate(store: Store, named: Sequence[Path] = ()) -> Relocated:
     with _alone(store, database) as connection:
         found, left = old_roots(_experiments(connection), root)
         roots = tuple(dict.fromkeys([*named, *found]))
-        changes = [(column, _changes(connection, column, roots, root)) for column in _COLUMNS]
-        counts: Counter[str] = Counter()
-        for column, rows in changes:
-            counts[column.kind] += len(rows)
-        if not counts.total():
+        found_rows = {column: _changes(connection, column, roots, root) for column in _COLUMNS}
+        changes = {column: rows for column, rows in found_rows.items() if rows}
+        if not changes:
             return Relocated((), {}, left, None)
         backup = _backup(database)
-        for column, rows in changes:
+        counts: Counter[str] = Counter()
+        for column, rows in changes.items():
+            counts[column.kind] += len(rows)
             connection.executemany(f"UPDATE {column.table} SET {column.column} = ? WHERE rowid = ?", rows)  # noqa: S608
     still = tuple(place for place in left if moved(place, roots, root) == place)
-    return Relocated(roots, dict(+counts), still, backup)
+    return Relocated(roots, dict(counts), still, backup)
 
 
 def stale_roots(store: Store) -> tuple[Path, ...]:
@@ -154,6 +154,8 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _experiments(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    if not _has(connection, "experiments", "artifact_location"):  # MLflow has not filled the database yet
+        return []
     rows = connection.execute(
         "SELECT experiment_id, name, artifact_location FROM experiments "
         "WHERE artifact_location IS NOT NULL ORDER BY experiment_id"
@@ -163,12 +165,16 @@ def _experiments(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
 
 def _changes(connection: sqlite3.Connection, column: _Column, old: Sequence[Path], new: Path) -> list[tuple[str, int]]:
     """The new values and the rows they belong to; nothing where another version of MLflow has no such column."""
-    if column.column not in {row[1] for row in connection.execute(f"PRAGMA table_info({column.table})")}:
+    if not _has(connection, column.table, column.column):
         return []
     rewrite = moved_inside if column.json else moved
     query = f"SELECT rowid, {column.column} FROM {column.table} WHERE {column.column} LIKE '%/%'"  # noqa: S608
     rows = [(rewrite(value, old, new), value, row) for row, value in connection.execute(query)]
     return [(value, row) for value, before, row in rows if value != before]
+
+
+def _has(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    return column in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 @contextmanager
@@ -183,11 +189,22 @@ def _alone(store: Store, database: Path) -> Iterator[sqlite3.Connection]:
             store.lock().acquire(timeout=_PATIENCE),
             closing(sqlite3.connect(database, timeout=_PATIENCE, isolation_level=None)) as connection,
         ):
-            connection.execute("BEGIN IMMEDIATE")
+            _execute(connection, "BEGIN IMMEDIATE", database)
             yield connection  # closing without COMMIT takes everything back
-            connection.execute("COMMIT")
-    except (sqlite3.OperationalError, Timeout) as error:
-        raise TrackingError(f"{database} is in use: {error}. End `plt-nn ui` and all training, try again.") from error
+            _execute(connection, "COMMIT", database)
+    except Timeout as error:
+        raise TrackingError(_in_use(database, "its lock is held")) from error
+
+
+def _execute(connection: sqlite3.Connection, statement: str, database: Path) -> None:
+    try:
+        connection.execute(statement)
+    except sqlite3.OperationalError as error:
+        raise TrackingError(_in_use(database, str(error))) from error
+
+
+def _in_use(database: Path, reason: str) -> str:
+    return f"{database} is in use: {reason}. End `plt-nn ui` and all training, and try again."
 
 
 def processes_with(file: Path) -> dict[int, str]:

@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn import MLP, BestLossStopping, EmbeddedMLFlowLogger, Regressor, SyntheticRegressionData
+from plt_nn import MLP, BestLossStopping, DurableMLFlowLogger, Regressor, SyntheticRegressionData
 from plt_nn.data import Batch
 
 BATCH, RATE = 32, 0.01
@@ -127,7 +127,7 @@ def ours(seed: int, epochs: int, validate: bool, store: str | None = None) -> fl
     seed_everything(seed, verbose=False)
     stopping = BestLossStopping(patience=epochs, dirpath=FOLDER.name)
     module = Regressor(MLP(2, [20, 10], 1), optimizer=lambda p: torch.optim.SGD(p, lr=RATE))
-    logger = EmbeddedMLFlowLogger("lesson", store=store) if store else False
+    logger = DurableMLFlowLogger("lesson", store=store) if store else False
     callbacks = [stopping] if validate else []
     trainer = quiet_trainer(epochs, validate, logger=logger, callbacks=callbacks, log_every_n_steps=STEPS_AN_EPOCH)
     trainer.fit(module, SyntheticRegressionData(batch_size=BATCH))

@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
-from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
 from plt_nn import (
     MLP,
     BestLossStopping,
-    EmbeddedMLFlowLogger,
+    DurableMLFlowLogger,
     FreezingSchedule,
     Phase,
     Regressor,
@@ -62,7 +61,7 @@ def fit_and_report(end: str, devices: int, store: str, folder: Path) -> None:
     stopping = BestLossStopping(patience=2 if end == "patience" else 100)
     checkpoint = ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False)
     schedule = FreezingSchedule([Phase("head"), Phase("last 1 stage", start=1), Phase("all", start=2, norm="train")])
-    logger = EmbeddedMLFlowLogger("ends", store=store)
+    logger = DurableMLFlowLogger("ends", store=store)
     trainer = Trainer(
         accelerator="cpu",
         devices=devices,
@@ -95,10 +94,7 @@ def fit_and_report(end: str, devices: int, store: str, folder: Path) -> None:
         assert stopping.best_path is not None
         module.load_state_dict(load_file(stopping.best_path))
         report["on disk"] = loss_of(module, data)
-        logged = MlflowClient(logger.store.uri).download_artifacts(str(logger.run_id), "best/best.safetensors")
-        module.load_state_dict(load_file(logged))
-        report["in MLflow"] = loss_of(module, data)
-        report["status"] = MlflowClient(logger.store.uri).get_run(str(logger.run_id)).info.status
+        report["weights"], report["uid"] = str(stopping.best_path), logger.uid
         assert last is not None
         module.load_state_dict(last["state_dict"])
         report["last"] = loss_of(module, data)

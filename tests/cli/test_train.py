@@ -40,6 +40,12 @@ def best_file(folder: Path) -> Path:
     return file
 
 
+def model_file(folder: Path) -> Path:
+    """The file of the run's model in MLflow."""
+    (file,) = folder.glob("mlruns/artifacts/*/models/*/artifacts/best.safetensors")
+    return file
+
+
 def recorded(file: Path) -> dict[str, float]:
     with safe_open(file, "pt") as opened:
         metrics: dict[str, float] = json.loads(opened.metadata()["metrics"])
@@ -69,12 +75,12 @@ def test_a_fit_leaves_its_run(fitted: Fitted) -> None:
     assert run.data.tags["seed"] == "0"
     assert run.data.tags["command"].endswith("fit --config tiny.yaml")
     artifacts = folder / "mlruns" / "artifacts" / "tiny" / run.info.run_id / "artifacts"
-    assert {str(file.relative_to(artifacts)) for file in artifacts.rglob("*.*")} == {
-        "best/best.safetensors",
-        "config.yaml",
-        "summary.json",
-    }
-    assert (artifacts / "best" / "best.safetensors").read_bytes() == best_file(folder).read_bytes()
+    assert {str(file.relative_to(artifacts)) for file in artifacts.rglob("*.*")} >= {"config.yaml", "summary.json"}
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert run.outputs is not None
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert model_file(folder).read_bytes() == best_file(folder).read_bytes()
+    assert "| best val_loss |" in run.data.tags["mlflow.note.content"]
     assert yaml.safe_load((artifacts / "config.yaml").read_text())["trainer"]["max_epochs"] == 3
     assert best_file(folder).with_name("last.ckpt").is_file()
 
@@ -84,9 +90,10 @@ def test_a_fit_tells_what_it_reached(fitted: Fitted) -> None:
     run, best = only_run(folder), recorded(best_file(folder))
     for words in (f"{best['val_loss']:.6g}", f"{best['val_acc']:.4g}", "max_epochs=3 reached", "1,210"):
         assert words in done.stdout
-    assert f"plt-nn ui --run {run.info.run_id}" in done.stdout
+    uid = run.data.tags["plt_nn.uid"]
+    assert f"plt-nn ui --run {uid}" in done.stdout
     summary = json.loads(next(folder.rglob("summary.json")).read_text())
-    assert summary["run"] == run.info.run_id
+    assert summary["run"] == uid
     assert float(summary["best val_loss"].split()[0]) == pytest.approx(best["val_loss"], rel=1e-5)
     assert "Warning" not in done.stdout + done.stderr
 
@@ -153,7 +160,10 @@ def test_a_signal_ends_a_fit_and_the_best_is_kept(
     assert "Traceback" not in out
     best = recorded(best_file(here))
     assert f"{best['val_loss']:.6g}" in out, "the summary"
-    assert only_run(here).info.status == "FAILED"
+    run = only_run(here)
+    assert run.info.status == "KILLED"
+    assert run.data.tags["plt_nn.failure"]
+    assert model_file(here).read_bytes() == best_file(here).read_bytes()
     assert measured(call("validate", "--config", config, "--ckpt_path", best_file(here))) == pytest.approx(best)
 
 
@@ -174,7 +184,7 @@ def test_two_processes_from_the_command_line(tiny: Tiny, process: Call, here: Pa
 
 def test_validate_gives_the_recorded_best(fitted: Fitted, call: Call, here: Path) -> None:
     folder, _ = fitted
-    for file in (best_file(folder), next(folder.rglob("artifacts/best/best.safetensors"))):
+    for file in (best_file(folder), model_file(folder)):
         done = call("validate", "--config", folder / "tiny.yaml", "--ckpt_path", file)
         assert measured(done) == pytest.approx(recorded(file), rel=1e-6)
     assert not list(here.iterdir()), "measuring leaves no run"

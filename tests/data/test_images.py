@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from plt_nn.data.images import find_bad_images, read_image
+from plt_nn.data.images import check_images, read_image
 from plt_nn.errors import DataError
 
 RAMP = np.linspace(0, 255, 16 * 16).round().astype(np.uint8).reshape(16, 16)
@@ -83,7 +83,8 @@ def test_damaged_files_are_found_with_their_reasons(tmp_path: Path, picture: Cal
     png = picture(tmp_path / "whole.png", size=(300, 200)).read_bytes()
     (tmp_path / "half.png").write_bytes(png[: len(png) // 2])
     paths = [good, *(tmp_path / name for name in bad), tmp_path / "half.png", tmp_path / "gone.jpg"]
-    found = find_bad_images(paths)
+    found, hashes = check_images(paths)
+    assert list(hashes) == [good]
     assert list(found) == paths[1:]
     for name, (_, reason) in bad.items():
         assert found[tmp_path / name].startswith(f"{tmp_path / name}: ")
@@ -100,4 +101,4 @@ def test_truncated_images_are_never_padded_in_silence() -> None:
 def test_the_photographs_are_all_readable(photos: Path) -> None:
     paths = sorted(photos.rglob("*.jpg"))
     assert len(paths) == 398
-    assert find_bad_images(paths) == {}
+    assert check_images(paths).bad == {}

@@ -1,14 +1,16 @@
 """A store of its own for each test, and MLflow's client on it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from plt_nn import EmbeddedMLFlowLogger
+from plt_nn import DurableMLFlowLogger
 from plt_nn.tracking import store_at
+from tests.tracking.servers import Front, MLflowServer, end_uploaders
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +41,58 @@ def new_store(empty_database: Path) -> Callable[[Path], str]:
 
 
 @pytest.fixture
-def logger(tmp_path: Path, new_store: Callable[[Path], str]) -> EmbeddedMLFlowLogger:
+def logger(tmp_path: Path, new_store: Callable[[Path], str]) -> DurableMLFlowLogger:
     """A logger on a store without runs."""
-    return EmbeddedMLFlowLogger("an experiment", store=new_store(tmp_path / "store"))
+    return DurableMLFlowLogger("an experiment", store=new_store(tmp_path / "store"))
 
 
 @pytest.fixture
-def client() -> Callable[[EmbeddedMLFlowLogger], MlflowClient]:
+def client() -> Callable[[DurableMLFlowLogger], MlflowClient]:
     """MLflow's client on the store of a logger."""
     return lambda logger: MlflowClient(logger.store.uri)
+
+
+@pytest.fixture
+def delivered() -> Callable[..., Run]:
+    """Ends the run of a logger and waits until MLflow has it."""
+
+    def wait(logger: DurableMLFlowLogger, uri: str | None = None) -> Run:
+        logger.finalize("success")
+        assert logger.run_id is not None
+        return MlflowClient(uri or logger.store.uri).get_run(logger.run_id)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[MLflowServer]:
+    """An MLflow server that all tests share."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder)
+    server = MLflowServer(folder)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def front(server: MLflowServer) -> Iterator[Callable[..., Front]]:
+    """Makes fronts for the server, which misbehave as they are told."""
+    fronts: list[Front] = []
+
+    def make(behaviour: str = "forward", login: tuple[str, str] | None = None) -> Front:
+        fronts.append(Front(server.uri, behaviour, login))
+        return fronts[-1]
+
+    yield make
+    for each in fronts:
+        each.close()
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Iterator[None]:
+    """Ends the uploaders that a test leaves behind in its folder."""
+    yield
+    for store in {spool.parent for spool in tmp_path.rglob("spool")}:
+        end_uploaders(store)

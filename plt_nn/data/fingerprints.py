@@ -1,0 +1,160 @@
+"""Which data a split holds, told by its content, and what of it occurs more than once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plt_nn.data.content_hash import HASH_BYTES, content_hash
+from plt_nn.data.images import usable_cores
+from plt_nn.data.tensors import TensorSplit
+
+_MOST_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class SplitFingerprint:
+    """Facts about one split that depend on what its samples are, not on what they are called or where they lie.
+
+    Attributes:
+        digest: Hexadecimal, at most 36 characters; the same for the same samples of the same classes in any order.
+        samples: Number of samples.
+        class_counts: Class name -> number of samples; None where there are no classes.
+        duplicates: Name of another split -> number of samples here that also occur there.
+        duplicates_within: Number of samples that repeat another one of this split.
+        examples: Name of another split -> names of up to three samples that also occur there.
+        source: Where the data comes from: a path, an address or the name of a function.
+    """
+
+    digest: str
+    samples: int
+    class_counts: Mapping[str, int] | None = None
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+    duplicates_within: int = 0
+    examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    source: str = ""
+
+
+class SplitContent(NamedTuple):
+    """The samples of one split as fingerprints are made from them.
+
+    Attributes:
+        hashes: The hash of each sample's content, `(N,)`.
+        codes: The class code of each sample, `(N,)`; None where there are no classes.
+        name_of: From a sample's place in the split to what a person calls it.
+    """
+
+    hashes: NDArray[np.bytes_]
+    codes: NDArray[np.int64] | None
+    name_of: Callable[[int], str]
+
+
+def fingerprints_of(
+    contents: Mapping[str, SplitContent], class_names: Sequence[str] | None, source: str
+) -> dict[str, SplitFingerprint]:
+    """The fingerprint of each split.
+
+    Args:
+        contents: Split name -> its samples.
+        class_names: The name of each class code; None where there are no classes.
+        source: Where the data comes from.
+    """
+    found = {}
+    for split, content in contents.items():
+        others = {name: other.hashes for name, other in contents.items() if name != split}
+        shared = {name: np.flatnonzero(np.isin(content.hashes, other)) for name, other in others.items()}
+        examples = {
+            name: [content.name_of(int(at)) for at in places[:_MOST_EXAMPLES]]
+            for name, places in shared.items()
+            if len(places)
+        }
+        found[split] = SplitFingerprint(
+            digest=_digest(content, class_names),
+            samples=len(content.hashes),
+            class_counts=_class_counts(content, class_names),
+            duplicates={name: len(places) for name, places in shared.items()},
+            duplicates_within=len(content.hashes) - len(np.unique(content.hashes)),
+            examples=examples,
+            source=source,
+        )
+    return found
+
+
+def tensor_fingerprints(
+    splits: Mapping[str, TensorSplit], class_names: Sequence[str] | None, source: str
+) -> dict[str, SplitFingerprint]:
+    """The fingerprints of splits that lie in memory; the content of a sample is its input and its target.
+
+    Args:
+        splits: Split name -> its samples.
+        class_names: The name of each class code; None where the targets are not classes.
+        source: Where the data comes from.
+    """
+    contents = {
+        split: SplitContent(row_hashes(x, y), None if class_names is None else y.cpu().numpy(), "sample {}".format)
+        for split, (x, y) in splits.items()
+    }
+    return fingerprints_of(contents, class_names, source)
+
+
+def row_hashes(x: Tensor, y: Tensor) -> NDArray[np.bytes_]:
+    """The hash of each row's bytes in two tensors, `(N,)`.
+
+    Args:
+        x: The inputs `(N, ...)`.
+        y: The targets `(N, ...)`.
+    """
+    rows = np.concatenate([_row_bytes(x), _row_bytes(y)], axis=1)
+    whole, width = memoryview(rows.tobytes()), rows.shape[1]
+    return as_array([content_hash(whole[begin : begin + width]) for begin in range(0, len(whole), width)])
+
+
+def as_array(hashes: Sequence[bytes]) -> NDArray[np.bytes_]:
+    """Hashes as an array, `(N,)`, which is sorted and searched quickly."""
+    return np.array(hashes, dtype=f"S{HASH_BYTES}")
+
+
+def file_hashes(paths: Sequence[Path]) -> dict[Path, bytes]:
+    """The hash of each file's bytes, several at a time; files that cannot be read are left out.
+
+    Args:
+        paths: The files.
+    """
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:  # hashing does not hold Python's lock
+        hashes = zip(paths, pool.map(_file_hash, paths), strict=True)
+        return {path: found for path, found in hashes if found is not None}
+
+
+def _file_hash(path: Path) -> bytes | None:
+    try:
+        return content_hash(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _row_bytes(tensor: Tensor) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(len(tensor), -1).view(np.uint8)
+
+
+def _class_counts(content: SplitContent, class_names: Sequence[str] | None) -> dict[str, int] | None:
+    if content.codes is None or class_names is None:
+        return None
+    counts = np.bincount(content.codes, minlength=len(class_names)).tolist()
+    return dict(zip(class_names, counts, strict=True))
+
+
+def _digest(content: SplitContent, class_names: Sequence[str] | None) -> str:
+    whole = blake2b(digest_size=HASH_BYTES)
+    if content.codes is None or class_names is None:
+        whole.update(np.sort(content.hashes).tobytes())
+        return whole.hexdigest()
+    for name, code in sorted(zip(class_names, range(len(class_names)), strict=True)):
+        hashes = np.sort(content.hashes[content.codes == code])
+        whole.update(f"{name}\0{len(hashes)}\0".encode() + hashes.tobytes())
+    return whole.hexdigest()

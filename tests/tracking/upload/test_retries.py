@@ -1,0 +1,48 @@
+"""What is tried again, and when."""
+
+from itertools import islice
+
+import pytest
+import requests
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
+
+from plt_nn.tracking.upload.retries import LONGEST, in_words, is_refused, pauses
+
+
+def test_pauses_grow_and_stay_short_enough_to_notice_a_server_that_is_back() -> None:
+    found = list(islice(pauses(), 30))
+    assert 0.1 < found[0] <= 0.25
+    assert all(pause <= LONGEST for pause in found)
+    assert min(found[10:]) >= LONGEST / 2
+    assert len(set(found)) > 25, "with jitter"
+
+
+@pytest.mark.parametrize("code", [INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST])
+def test_what_mlflow_refuses(code: int) -> None:
+    assert is_refused(MlflowException("no", error_code=code), is_http=False)
+    assert not is_refused(MlflowException("no", error_code=code), is_http=True), "a proxy may have said so"
+    answer = {"error_code": MlflowException("", error_code=code).error_code, "message": "no"}
+    assert is_refused(RestException(answer), is_http=True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MlflowException("database is locked", error_code=INTERNAL_ERROR),
+        RestException({"error_code": "PERMISSION_DENIED", "message": "401"}),
+        RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "503"}),
+        requests.ConnectionError("refused"),
+        TimeoutError(),
+        KeyError("anything"),
+    ],
+)
+def test_what_may_pass(error: Exception) -> None:
+    assert not is_refused(error, is_http=True)
+    assert not is_refused(error, is_http=False)
+
+
+def test_a_reason_is_a_line() -> None:
+    assert in_words(ValueError("a\n  b")) == "a b"
+    assert in_words(TimeoutError()) == "TimeoutError"
+    assert len(in_words(ValueError("x" * 1000))) == 300
