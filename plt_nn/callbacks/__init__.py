@@ -7,7 +7,7 @@ from plt_nn.callbacks.fit_summary import FitSummary
 from plt_nn.callbacks.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.load_weights import LoadWeights
 from plt_nn.callbacks.prediction_table import PredictionTable
-from plt_nn.callbacks.sigterm_together import SigtermTogether
+from plt_nn.callbacks.signals_between_steps import SignalsBetweenSteps
 from plt_nn.callbacks.step_seeds import StepSeeds
 from plt_nn.callbacks.step_times import StepTimes
 from plt_nn.callbacks.system_metrics import SystemMetrics
@@ -24,7 +24,7 @@ __all__ = [
     "LoadWeights",
     "Phase",
     "PredictionTable",
-    "SigtermTogether",
+    "SignalsBetweenSteps",
     "StepSeeds",
     "StepTimes",
     "SystemMetrics",

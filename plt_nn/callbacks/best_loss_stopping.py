@@ -21,7 +21,7 @@ from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check,
 from plt_nn.callbacks.plain_state import plain_state
 from plt_nn.callbacks.run_folder import run_folder
 from plt_nn.callbacks.run_logger import run_loggers
-from plt_nn.callbacks.sigterm_together import SigtermTogether
+from plt_nn.callbacks.signals_between_steps import SignalsBetweenSteps
 from plt_nn.callbacks.strategies import require_whole_parameters
 from plt_nn.errors import ConfigError, TrainingError
 
@@ -108,7 +108,7 @@ class BestLossStopping(EarlyStopping):
             return
         require_whole_parameters(trainer.strategy, "BestLossStopping")
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        others = with_companions(typed_loosely.callbacks, SigtermTogether, DueValidation)
+        others = with_companions(typed_loosely.callbacks, SignalsBetweenSteps, DueValidation)
         typed_loosely.callbacks = with_closing(others, _PutBackLast(self))  # a new list: Lightning walks over the old
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
 from plt_nn.errors import ConfigError
 from plt_nn.tracking.fetch_run import fetch_run
 from plt_nn.tracking.find_run import LAST
 from plt_nn.tracking.resume import Resumable, find_resumable, last_checkpoint, require_whole_config, unknown_run
+from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store, store_at
 
 _OPTION = "--resume"
@@ -40,10 +42,17 @@ def without_resume(words: Sequence[str]) -> tuple[list[str], Resumable | None]:
     config = _value(rest, "--config")
     store = store_at(_store_of(config))
     run = find_resumable(store, word, Path(config).stem if config else None) or _fetched(store, word)
+    _require_at_rest(store, run)
     chosen = [] if config else ["--config", str(require_whole_config(run.config))]
     if _value(rest, "--ckpt_path") is None:
         chosen += ["--ckpt_path", str(last_checkpoint(run, _scheduler_folders(config or str(run.config))))]
     return [rest[0], *chosen[:2], *rest[1:], *chosen[2:]] if not config else [*rest, *chosen], run
+
+
+def _require_at_rest(store: Store, run: Resumable) -> None:
+    is_first = getattr(rank_zero_only, "rank", 0) == 0  # the others come as the first may have begun
+    if is_first and SpoolFolder(store.spool / run.uid).writer_is_alive():
+        raise ConfigError(f"--resume: the run {run.uid} is still training in another process; end that one first.")
 
 
 def _fetched(store: Store, word: str) -> Resumable:

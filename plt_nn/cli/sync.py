@@ -14,8 +14,9 @@ from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.store import store_at
 from plt_nn.tracking.upload.environment import set_defaults
-from plt_nn.tracking.upload.left import left_of, wait_for_delivery
+from plt_nn.tracking.upload.left import left_of
 from plt_nn.tracking.upload.loop import upload
+from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
 from plt_nn.tracking.upload.tidy import tidy
 
@@ -66,14 +67,14 @@ def _is_delivered(folder: SpoolFolder) -> bool:
 def _deliver(folder: SpoolFolder, stop: threading.Event, wait: float) -> bool:
     name = folder.root.name
     is_running = folder.writer_is_alive()
-    if folder.uploader_is_alive():
-        if is_running:
-            print(f"{name}: training goes on, and its uploader is at work.")
-            return True
-        left = wait_for_delivery(folder, wait)  # its uploader has stayed behind to try
-        is_done = left.is_nothing
-    else:
-        is_done = upload(folder, stop, follow=not is_running, patience=wait)
+    has_uploader = folder.uploader_is_alive()
+    if has_uploader and is_running:
+        print(f"{name}: training goes on, and its uploader is at work.")
+        return True
+    # One that has stayed behind may fail for a reason that is mended here, such as a password.
+    is_done = upload(folder, stop, follow=not is_running, patience=wait, takes_over=has_uploader)
+    if has_uploader and not is_done:
+        start_uploader(folder, {})
     state = load_state(folder.state)
     waits = f"waits: {state.error or 'it takes longer'}"
     print(f"{name}: {'delivered' if is_done else waits}; {state.rows} rows so far.")

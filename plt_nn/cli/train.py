@@ -23,6 +23,7 @@ from plt_nn.callbacks import (
     FitSummary,
     LoadWeights,
     PredictionTable,
+    SignalsBetweenSteps,
     StepSeeds,
     StepTimes,
     SystemMetrics,
@@ -36,7 +37,15 @@ from plt_nn.tracking import DurableMLFlowLogger, masked
 from plt_nn.tracking.resume import RUN_KEY, Resumable, run_of_checkpoint
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}
-_DEFAULTS = (DatasetInputs, FitSummary, StepSeeds, StepTimes, SystemMetrics, ValidationFigures)  # of every fit
+_OF_EVERY_FIT = (
+    DatasetInputs,
+    FitSummary,
+    SignalsBetweenSteps,
+    StepSeeds,
+    StepTimes,
+    SystemMetrics,
+    ValidationFigures,
+)
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
 
 
@@ -144,7 +153,7 @@ class TrainCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         extra: list[Callback] = [PredictionTable()] if self.subcommand == "predict" else []
         if self.subcommand == "fit":
-            extra += [kind() for kind in _DEFAULTS if not any(isinstance(c, kind) for c in given)]
+            extra += [kind() for kind in _OF_EVERY_FIT if not any(isinstance(c, kind) for c in given)]
             wants_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run
             if wants_checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
                 extra.append(ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False))

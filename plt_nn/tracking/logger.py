@@ -17,19 +17,18 @@ from lightning.fabric.loggers.logger import _DummyExperiment
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.address import tracking_address
 from plt_nn.tracking.checkpoint_files import POLICIES, Policy, wanted_checkpoints
 from plt_nn.tracking.environment import environment_tags, git_diff
 from plt_nn.tracking.flat import flat_params, masked_text
+from plt_nn.tracking.run_end import how_it_ended, sentences
 from plt_nn.tracking.run_spool import RunSpool, now
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import store_at
 from plt_nn.tracking.uid import UID_PATTERN, new_uid
 from plt_nn.tracking.upload.environment import without_password
-from plt_nn.tracking.upload.left import Left
 from plt_nn.tracking.upload.state import load_state
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class DurableMLFlowLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs metrics at a step."""
-        values = {name: float(value) for name, value in metrics.items()}
+        values = {str(name): float(value) for name, value in metrics.items()}
         self._open().append({"kind": "metrics", "time": now(), "step": int(step or 0), "metrics": values})
 
     @rank_zero_only
@@ -173,9 +172,9 @@ class DurableMLFlowLogger(Logger):
         if status == "finished":  # said in a signal handler as a scheduler is about to end the job: it goes on later
             self._spool.sync()
             return
-        ended, reason = _ending(status, sys.exc_info()[1])
+        ended, reason = how_it_ended(status, sys.exc_info()[1])
         left = self._spool.finish(ended, reason, self._patience(ended))
-        for sentence in _sentences(left, self._spool):
+        for sentence in sentences(left, self._spool):
             rank_zero_warn(f"Run {self.uid}: {sentence}")
 
     # -- what our callbacks ask beyond that ---------------------------------------------------------------------------
@@ -219,7 +218,7 @@ class DurableMLFlowLogger(Logger):
 
         The metrics are logged as `best/<name>`, at the step at which they were reached.
         """
-        values = {name: float(value) for name, value in metrics.items()}
+        values = {str(name): float(value) for name, value in metrics.items()}
         file = Path(path).absolute()  # within the store relative to it, for that may be moved before it is delivered
         inside = file.is_relative_to(self.store.root)
         where = {"file": str(file.relative_to(self.store.root) if inside else file), "step": int(step)}
@@ -316,36 +315,6 @@ def _check_arguments(checkpoints: str, flush_seconds: float, most_megabytes: int
         faults.append(f"resume is {resume!r}; expected the uid of a run, such as 20261124-133254-1f2e3d4c.")
     if faults:
         raise ConfigError(" ".join(faults))
-
-
-def _ending(status: str, error: BaseException | None) -> tuple[str, str | None]:
-    """How a run has ended, in MLflow's words, and why. Lightning finalizes while it handles what ended the fit."""
-    if isinstance(error, KeyboardInterrupt):
-        return "KILLED", "Interrupted from the keyboard."
-    if isinstance(error, SIGTERMException):
-        return "KILLED", "Ended by SIGTERM."
-    if status == "failed" or (error is not None and status != "success"):
-        reason = masked_text(f"{type(error).__name__}: {error}") if error is not None else None
-        return "FAILED", reason
-    return "FINISHED", None
-
-
-def _sentences(left: Left, spool: RunSpool) -> list[str]:
-    """What must be said when a run has ended."""
-    sentences: list[str] = []
-    if not left.is_nothing:
-        because = f" ({left.reason})" if left.reason else ""
-        sentences.append(
-            f"{max(left.size, 0) / 1000:,.0f} kB of the log and {left.files} files are not in MLflow yet{because}. "
-            "Nothing is lost: the uploader goes on trying, and `plt-nn sync` delivers them at any time."
-        )
-    if left.refused:
-        sentences.append(f"MLflow refused {left.refused} entries; they are in {spool.folder.quarantine}.")
-    if left.missing:
-        sentences.append(f"these files were gone before they could be delivered: {', '.join(left.missing)}.")
-    if spool.lost:
-        sentences.append(f"{spool.lost} rows could not be written to {spool.folder.root} and are lost.")
-    return sentences
 
 
 def _began(uid: str) -> int:

@@ -12,7 +12,6 @@ from typing import Any
 
 from plt_nn.tracking.spool.events import VERSION
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.upload.left import Left, wait_for_delivery
 from plt_nn.tracking.upload.start import start_uploader
@@ -37,9 +36,10 @@ class RunSpool:
         self._writer = SpoolWriter(folder, most_bytes)
         self._login = login
         self._uploader: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
         self._is_open = True  # whether something was logged since the run was last said to have ended
-        attempts = sum(read.line.startswith(b'{"kind":"begin"') for read in read_events(folder.events))
-        about = {"node": node, "attempt": attempts + 1, "host": socket.gethostname(), "pid": os.getpid()}
+        self._said: tuple[str | None, str | None] | None = None  # how the run was last said to have ended
+        about = {"node": node, "attempt": _attempts(folder) + 1, "host": socket.gethostname(), "pid": os.getpid()}
         self.append({"kind": "begin", "version": VERSION, "uid": folder.uid, "time": now(), **beginning, **about})
         self.see_to_delivery()
         atexit.register(self._at_exit)
@@ -77,7 +77,8 @@ class RunSpool:
     def see_to_delivery(self) -> None:
         """Starts an uploader unless ours is at work; one that finds another at work waits until that has ended."""
         is_gone = self._uploader is None or self._uploader.poll() is not None
-        if is_gone or load_state(self.folder.state).finished_at is not None:  # or it is about to leave
+        if is_gone or (load_state(self.folder.state).finished_at or 0.0) >= self._started_at:  # or is about to leave
+            self._started_at = time.time()
             self._uploader = start_uploader(self.folder, self._login)
 
     def finish(self, status: str | None, reason: str | None, seconds: float) -> Left:
@@ -91,11 +92,11 @@ class RunSpool:
         self._end(status, reason)
         self._writer.sync()
         self.see_to_delivery()
-        return wait_for_delivery(self.folder, seconds)
+        return wait_for_delivery(self.folder, seconds, self.see_to_delivery)
 
     def _end(self, status: str | None, reason: str | None) -> None:
         self._writer.append({"kind": "end", "time": now(), "status": status, "reason": reason})
-        self._is_open = False
+        self._is_open, self._said = False, (status, reason)
 
     def _add_staged(self, file: str | None, path: str) -> None:
         if file is not None:
@@ -106,7 +107,16 @@ class RunSpool:
         if self._is_open and self._writer.is_ours:
             self.see_to_delivery()
             error = getattr(sys, "last_value", None)
-            self._end("FAILED" if error else "FINISHED", f"{type(error).__name__}: {error}" if error else None)
+            if error is not None:
+                self._end("FAILED", f"{type(error).__name__}: {error}")
+            else:  # what was logged after an end does not change how it was
+                self._end(*(self._said or ("FINISHED", None)))
+
+
+def _attempts(folder: SpoolFolder) -> int:
+    """How often the run has begun."""
+    with folder.events.open("rb") as lines:
+        return sum(line.startswith(b'{"kind":"begin"') for line in lines)
 
 
 def now() -> int:

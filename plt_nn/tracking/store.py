@@ -19,7 +19,12 @@ class Store:
     @property
     def uri(self) -> str:
         """MLflow's address of the database."""
-        return f"sqlite:///{self.root / 'mlflow.db'}"
+        return f"sqlite:///{self.database}"
+
+    @property
+    def database(self) -> Path:
+        """The file of the database."""
+        return self.root / "mlflow.db"
 
     @property
     def checkpoints(self) -> Path:
@@ -36,7 +41,7 @@ class Store:
         return (self.root / "artifacts" / experiment).as_uri()
 
     def lock(self) -> FileLock:
-        """Held while the database is opened: two processes that create it at once break each other's migrations."""
+        """Held while the database is made or changed as a whole."""
         self.root.mkdir(parents=True, exist_ok=True)
         return FileLock(self.root / ".lock")
 

@@ -1,6 +1,6 @@
 """Fits on two gloo processes and writes what each knows of the run. Started by test_two_processes.py.
 
-Arguments: the strategy, a folder for the store and the reports.
+Arguments: the strategy, a folder for the store and the reports, the number of machines that share the two processes.
 """
 
 import json
@@ -31,11 +31,12 @@ class Report(Callback):
         (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(report))
 
 
-def main(strategy: str, folder: Path) -> None:
+def main(strategy: str, folder: Path, nodes: int) -> None:
     logger = DurableMLFlowLogger("two", store=str(folder / "mlruns"))
     trainer = Trainer(
         accelerator="cpu",
-        devices=2,
+        devices=2 // nodes,
+        num_nodes=nodes,
         strategy=strategy,
         max_epochs=2,
         logger=logger,
@@ -52,4 +53,4 @@ def main(strategy: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
