@@ -20,6 +20,8 @@ from safetensors import safe_open
 
 from plt_nn import DigitsData
 from plt_nn.tracking import store_at
+from plt_nn.tracking.spool.folder import spool_folders
+from plt_nn.tracking.upload.left import wait_for_delivery
 
 Completed = subprocess.CompletedProcess[str]
 Call = Callable[..., Completed]
@@ -160,6 +162,8 @@ def test_a_signal_ends_a_fit_and_the_best_is_kept(
     assert "Traceback" not in out
     best = recorded(best_file(here))
     assert f"{best['val_loss']:.6g}" in out, "the summary"
+    (spool,) = spool_folders(here / "mlruns")
+    assert wait_for_delivery(spool, 60).is_nothing, "after a signal a fit waits for ten seconds only"
     run = only_run(here)
     assert run.info.status == "KILLED"
     assert run.data.tags["plt_nn.failure"]

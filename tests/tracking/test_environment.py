@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plt_nn.tracking.environment import environment_tags, git_tags
+from plt_nn.tracking.environment import environment_tags, git_diff, git_tags
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -62,12 +62,27 @@ def test_the_commit_and_whether_there_were_changes(repository: Path) -> None:
     assert git_tags()["git/dirty"] == "true"
 
 
+def test_what_was_changed_since_the_commit_without_its_secrets(repository: Path) -> None:
+    assert git_diff() is None
+    (repository / "code.py").write_text("2\napi_key = 'hunter2'\n")
+    diff = git_diff()
+    assert diff is not None
+    assert "+2\n+api_key = '***'" in diff
+    assert "hunter2" not in diff
+    (repository / "code.py").write_text("x" * 2_000_000)
+    diff = git_diff()
+    assert diff is not None
+    assert len(diff) < 1_100_000
+    assert diff.endswith("... cut at 1 MB\n")
+
+
 def test_outside_a_repository_there_is_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_tags() == {}
     git(tmp_path, "init", "--quiet")
     assert git_tags() == {}, "there is no commit yet"
+    assert git_diff() is None
 
 
 def test_without_git_there_is_nothing_to_say(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What MLflow refuses, what does not fit on the disk, and what was deleted: nothing is lost in silence."""
 
+import json
 import re
 import subprocess
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from lightning.pytorch import Trainer
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from plt_nn import MLP, Classifier, DigitsData, DurableMLFlowLogger
@@ -301,30 +303,53 @@ def test_scripts_without_a_trainer(server: MLflowServer, tmp_path: Path) -> None
 # -- logging in -------------------------------------------------------------------------------------------------------
 
 
+USER, PASSWORD = "ann", "p@ss/wörd"
+QUOTED = "p%40ss%2Fw%C3%B6rd"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["environment", "address"])
-def test_a_server_that_asks_for_a_password(
-    where: str, server: MLflowServer, front: Callable[..., Front], tmp_path: Path
-) -> None:
-    guarded = front(login=("ann", "p@ss/wörd"))
-    store, variables, uri = tmp_path / "mlruns", {}, guarded.uri
-    if where == "environment":
-        variables = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "p@ss/wörd"}
-    else:
-        uri = f"http://ann:p%40ss%2Fw%C3%B6rd@{guarded.host}"
-    job = start(JOB, "--store", store, "--steps", 100, variables={**variables, "MLFLOW_TRACKING_URI": uri})
-    until(lambda: (store / "spool").is_dir(), PATIENCE, "the job has not begun")
+def test_a_password_in_the_environment(server: MLflowServer, front: Callable[..., Front], tmp_path: Path) -> None:
+    guarded, store = front(login=(USER, PASSWORD)), tmp_path / "mlruns"
+    login = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    job = start(JOB, "--store", store, "--steps", 100, variables={**login, "MLFLOW_TRACKING_URI": guarded.uri})
+    until(lambda: list(store.glob("spool/*/events.jsonl")), PATIENCE, "the job has not begun")
     until(lambda: load_state(the_spool(store).state).rows > 0, PATIENCE, "nothing is delivered")
-    shown = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
-    assert "plt_nn.tracking.upload" in shown
+    shown = command_lines()
     output, _ = job.communicate(timeout=PATIENCE)
     assert job.returncode == 0, output
+    assert_delivered_without_telling(server, store, shown + output)
+
+
+def test_a_password_in_the_address(server: MLflowServer, front: Callable[..., Front], tmp_path: Path) -> None:
+    guarded, store = front(login=(USER, PASSWORD)), tmp_path / "mlruns"
+    uri = f"http://{USER}:{QUOTED}@{guarded.host}"
+    logger = DurableMLFlowLogger("guarded", store=str(store), tracking_uri=uri, flush_seconds=PATIENCE)
+    logger.log_hyperparams({"tracking_uri": uri})
+    logger.log_metrics({"loss": 1.0}, step=1)
+    until(lambda: load_state(the_spool(store).state).rows > 0, PATIENCE, "nothing is delivered")
+    shown = command_lines()
+    logger.finalize("success")
+    assert_delivered_without_telling(server, store, shown)
+
+
+def command_lines() -> str:
+    shown = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    assert "plt_nn.tracking.upload" in shown
+    return shown
+
+
+def assert_delivered_without_telling(server: MLflowServer, store: Path, shown: str) -> None:
     folder = the_spool(store)
     until_delivered(folder)
     assert delivered(server.client, folder.uid) == written(folder)
-    for secret in ("p@ss/wörd", "p%40ss", "w%C3%B6rd", "p@ss"):
-        assert secret not in shown + output
+    assert all(PASSWORD not in value and QUOTED not in value for value in texts(run_of(server.client, folder.uid)))
+    for secret in (PASSWORD, QUOTED, json.dumps(PASSWORD)[1:-1]):
+        assert secret not in shown
         assert not [path for path in store.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def texts(run: Run) -> list[str]:
+    return [*run.data.params.values(), *run.data.tags.values()]
 
 
 @pytest.mark.slow

@@ -11,22 +11,29 @@ Version 1. Every event has `kind`; times are milliseconds since 1970, fixed when
 | `artifact` | `file` (in the spool's folder) `path` (among the run's artifacts) |
 | `remove` | `path` |
 | `dataset` | `name` `context` `digest` `source` `profile` |
-| `model` | `time` `file` (absolute) `metrics` `step` |
+| `model` | `time` `file` (in the store's folder, or absolute) `metrics` `step` |
 | `lost` | `rows` `reason` |
 | `end` | `time` `status` (`FINISHED`, `FAILED` or `KILLED`) `reason` |
 """
 
 import json
+import math
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode  # json.dumps would make one for each event
 VERSION = 1
 Event = dict[str, Any]
 
 
 def encoded(event: Mapping[str, Any]) -> bytes:
     """An event as a line. Values that JSON does not know become texts; NaN and infinities stay (Python reads them)."""
-    return json.dumps(event, separators=(",", ":"), default=str).encode() + b"\n"
+    if event["kind"] == "metrics" and math.isfinite(sum(event["metrics"].values())):
+        # The same by hand: it happens at every step, and takes a third of the time.
+        rows = ",".join([f"{_quoted(name)}:{value!r}" for name, value in event["metrics"].items()])
+        return f'{{"kind":"metrics","time":{event["time"]},"step":{event["step"]},"metrics":{{{rows}}}}}\n'.encode()
+    return _encode(event).encode() + b"\n"
 
 
 def decoded(line: bytes) -> Event | None:

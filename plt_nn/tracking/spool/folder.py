@@ -33,6 +33,11 @@ class SpoolFolder:
         return self.root / "state.json"
 
     @property
+    def reserve(self) -> Path:
+        """A piece of the disk that is kept for the run's end."""
+        return self.root / "reserve"
+
+    @property
     def quarantine(self) -> Path:
         """Events that MLflow refuses for good, each with the reason."""
         return self.root / "quarantine.jsonl"
@@ -51,6 +56,11 @@ class SpoolFolder:
     def uploader_lock(self) -> Path:
         """Held by the process that delivers."""
         return self.root / "uploader.lock"
+
+    @property
+    def handover(self) -> Path:
+        """There while a process wants to deliver in place of one that fails."""
+        return self.root / "handover"
 
     @property
     def store(self) -> Path:

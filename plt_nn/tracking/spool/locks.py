@@ -3,7 +3,10 @@
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
+
+_TRIES = 20  # a few milliseconds apart: whoever looks whether a lock is held has it for a moment
 
 _held: set[str] = set()  # a lock does not exclude its own process, and closing any descriptor of its file frees it
 
@@ -33,7 +36,7 @@ class ProcessLock:
         if key in _held:
             return False
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not _lock(descriptor):
+        if not _lock_soon(descriptor):
             os.close(descriptor)
             return False
         self._descriptor, self._owner = descriptor, os.getpid()
@@ -64,6 +67,14 @@ def is_held(path: Path) -> bool:
 def forget_after_fork() -> None:
     """In a forked child: what the parent holds is not held by the child."""
     _held.clear()
+
+
+def _lock_soon(descriptor: int) -> bool:
+    for _ in range(_TRIES):
+        if _lock(descriptor):
+            return True
+        time.sleep(0.003)
+    return False
 
 
 def _lock(descriptor: int) -> bool:

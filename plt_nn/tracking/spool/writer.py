@@ -1,5 +1,6 @@
 """The writing end of a spool: appends events, survives a full disk, never waits for anyone."""
 
+import contextlib
 import os
 import shutil
 import threading
@@ -14,13 +15,15 @@ from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.locks import ProcessLock
 
 _MODEST = 64 << 20  # bytes; what a full spool still takes of what is not metrics, so that the end arrives
+_RESERVE = 1 << 16  # bytes of the disk that are given back for the end
 
 
 class SpoolWriter:
     """Appends events to a spool. Each is written by one call, so that a killed process tears at most the last line.
 
     A disk that is full, or a spool that has reached its limit, loses rows of metrics: they are counted, a warning is
-    given once, and the count is written as soon as that can be done. Training goes on.
+    given once, and the count is written as soon as that can be done. Training goes on. A beginning is never lost: it is
+    written as soon as there is room.
 
     Args:
         folder: The spool's folder, which need not exist yet.
@@ -34,11 +37,12 @@ class SpoolWriter:
         self.folder = folder
         self.lost = 0
         self._most_bytes = most_bytes
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may log while this very thread does
         self._process_lock = ProcessLock(folder.writer_lock)
         self._torn = False
         self._untold = 0
-        self._warned = False
+        self._beginning: bytes | None = None  # one that could not be written yet
+        self._warned: set[str] = set()
         self._file_number = 0
         self._staged: dict[str, Path] = {}
         self._owner = os.getpid()
@@ -57,14 +61,15 @@ class SpoolWriter:
             Whether it was written; otherwise it is lost and counted.
         """
         with self._lock:
-            if self._untold and not self._write(encoded({"kind": "lost", "rows": self._untold, "reason": self._why})):
-                return self._lose(event, self._why)
-            self._untold = 0
             line = encoded(event)
             limit = self._most_bytes + (0 if event["kind"] == "metrics" else _MODEST)
             if self._size + len(line) > limit:
                 return self._lose(event, f"the spool has reached its limit of {self._most_bytes >> 20} MB")
-            return self._write(line) or self._lose(event, self._why)
+            if event["kind"] == "end":
+                with contextlib.suppress(OSError):
+                    self.folder.reserve.unlink()
+            is_written = self._catch_up() and self._write(line)
+            return is_written or self._lose(event, self._why)
 
     def stage(self, source: Path, path: str, is_replaced: bool = False) -> str | None:
         """Sets a file aside for delivery, as it is now, and drops an earlier one for the same path.
@@ -116,6 +121,8 @@ class SpoolWriter:
                 f"The run cannot be logged: {self.folder.root} cannot be written ({error.strerror}). Let `store` name "
                 "a folder on a disk that has room and that you may write to."
             ) from error
+        with contextlib.suppress(OSError):
+            self.folder.reserve.write_bytes(os.urandom(_RESERVE))  # what can be compressed would reserve nothing
         self._torn = _ends_torn(events)
         self._file_number = max((int(f.name) for f in self.folder.files.iterdir() if f.name.isdecimal()), default=0)
         return file
@@ -133,17 +140,31 @@ class SpoolWriter:
             self._why = "the disk is full"
         return not self._torn
 
+    def _catch_up(self) -> bool:
+        """Writes what is owed: a beginning, and how much was lost."""
+        if self._beginning is not None:
+            if not self._write(self._beginning):
+                return False
+            self._beginning = None
+        if self._untold and not self._write(encoded({"kind": "lost", "rows": self._untold, "reason": self._why})):
+            return False
+        self._untold = 0
+        return True
+
     def _lose(self, event: Mapping[str, Any], reason: str) -> bool:
-        rows = max(1, rows_in(event))
         self._why = reason
+        if event["kind"] == "begin":
+            self._beginning = encoded(event)
+            return False
+        rows = max(1, rows_in(event))
         self.lost += rows
         self._untold += rows
-        self._warn(f"{reason}: what is logged is being lost. Training goes on, and what is lost is counted")
+        self._warn("rows", f"{reason}: what is logged is being lost. Training goes on, and what is lost is counted")
         return False
 
-    def _warn(self, text: str) -> None:
-        if not self._warned:
-            self._warned = True
+    def _warn(self, about: str, text: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
             warnings.warn(f"{self.folder.root}: {text}.", stacklevel=4)
 
     def _next_file(self, path: str) -> Path:
@@ -161,7 +182,7 @@ class SpoolWriter:
             put(target)
         except OSError as error:
             _drop(target)
-            self._warn(f"{path} could not be set aside for MLflow: {error}")
+            self._warn("files", f"{path} could not be set aside for MLflow: {error}")
             return None
         self.unstage(path)
         self._staged[path] = target

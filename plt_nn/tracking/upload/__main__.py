@@ -20,6 +20,8 @@ def main() -> None:
         signal.signal(told, lambda *_: stop.set())
     with contextlib.suppress(OSError):
         os.nice(10)  # training comes first
+    with contextlib.suppress(OSError):  # Linux gives every session the same share, whatever its processes' niceness
+        Path("/proc/self/autogroup").write_text("10")
     if upload(folder, stop):
         tidy(folder.store)
 

@@ -1,5 +1,7 @@
 """The store's database: there as a whole, or not at all."""
 
+import os
+
 from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking.store import Store
@@ -26,4 +28,10 @@ def ensure_database(store: Store) -> None:
         for left in store.root.glob(f"{_PARTIAL}*"):  # by a process that was killed
             left.unlink()
         MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
-        partial.replace(store.database)
+        try:
+            os.link(partial, store.database)
+        except FileExistsError:  # MLflow itself has made one meanwhile, which is not to be lost
+            pass
+        except OSError:  # a file system without second names
+            partial.replace(store.database)
+        partial.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Applies the events of a spool to a run in MLflow, in their order."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -11,12 +12,13 @@ from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.reader import Read, read_events
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.files import FileDelivery
-from plt_nn.tracking.upload.legal import LONGEST_PARAM, LONGEST_TAG, legal_name, legal_value, shortened
+from plt_nn.tracking.upload.legal import LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, legal_name, legal_value, shortened
 from plt_nn.tracking.upload.remote import PARENT, NotReady, Remote, Row
-from plt_nn.tracking.upload.retries import in_words, is_refused
+from plt_nn.tracking.upload.retries import in_words, is_about_one_file, is_refused
 from plt_nn.tracking.upload.state import UploadState
 
 ROWS_AT_ONCE = 1000  # MLflow's limit for a batch
+_LONGEST_FILE_NAME = 200  # bytes
 
 VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."
 
@@ -37,6 +39,7 @@ class Delivery:
         self._refusals: list[dict[str, Any]] = []
         self._rows: list[tuple[Row, Event]] = []
         self._known_steps: dict[str, set[int]] | None = None  # of a run that was resumed; None: no row can be repeated
+        self._resumed_before: dict[int, int] = {}  # how often, when a machine first heard of the run; a try may repeat
         self._connect(self._begin)
 
     def save(self) -> None:
@@ -58,15 +61,30 @@ class Delivery:
         self._write_refusals()
 
     def deliver_files(self) -> None:
-        """Delivers the files that wait, and, if the run has ended, its model; saves the state after each."""
+        """Delivers the files that wait, and, if the run has ended, its model; saves the state after each.
+
+        A file that the server does not want, such as one that is too large for it, waits without holding up the others.
+        """
         files = FileDelivery(self.folder, self.state, self._remote, self._run)
-        while self.state.files:
-            files.deliver(self.state.files[0])
-            self.state.files.pop(0)
+        unwanted: Exception | None = None
+        passed = 0
+        while passed < len(self.state.files):
+            event = self.state.files[passed]
+            try:
+                self._guarded(lambda event=event: files.deliver(event), event)
+            except Exception as error:
+                if not is_about_one_file(error):
+                    raise
+                unwanted, passed = error, passed + 1
+                continue
+            self.state.files.pop(passed)
             self.save()
+            self._write_refusals()
         if self.state.status is not None and self.node == 0:
             files.deliver_model()
             self.save()
+        if unwanted is not None:
+            raise unwanted
 
     @property
     def waits_for_files(self) -> bool:
@@ -87,6 +105,8 @@ class Delivery:
             return
         kind = event["kind"]
         if kind == "metrics":
+            if self.state.status is not None and self.node == 0 and not all(map(_is_of_system, event["metrics"])):
+                self._go_on()
             self._add_rows(event["metrics"], event)
             self.state.ended = False
             return
@@ -118,18 +138,24 @@ class Delivery:
             raise NotReady(f"The spool has version {event['version']}; this plt_nn reads {VERSION}. Update plt_nn.")
         self.state.status = None
         is_first = event["attempt"] == 1
-        if is_first and not event["resumed"]:
-            self._known_steps = None
-        else:
+        if not is_first or event["resumed"]:
             self._connect(event)
-            before = int(self._run.data.tags.get("plt_nn.resumes", 0)) if is_first else self.state.resumes
-            self.state.resumes = before + 1
+            self._go_on()
+        if event["resumed"]:
+            told = int(self._run.data.tags.get("plt_nn.resumes", 0)) if is_first else self.state.resumes
+            self.state.resumes = self._resumed_before.setdefault(event["time"], told) + 1
             self._known_steps = {}
             if self.node == 0:
-                self._remote.set_status(self._run_id, "RUNNING")
                 self._send_tags({**event["tags"], "plt_nn.resumes": str(self.state.resumes)}, event)
+        elif is_first:
+            self._known_steps = None
         self.state.repeats = self._known_steps is not None
         self._set_parent(event["parent"])
+
+    def _go_on(self) -> None:
+        self.state.status = None
+        if self.node == 0:
+            self._remote.set_status(self._run_id, "RUNNING")
 
     def _end(self, event: Mapping[str, Any]) -> None:
         self.state.status = event["status"]
@@ -175,7 +201,7 @@ class Delivery:
 
     def _is_repeated(self, key: str, step: int) -> bool:
         """Whether the run had a row of this step before it was resumed from a checkpoint of an earlier step."""
-        if self._known_steps is None or key.startswith("system/"):
+        if self._known_steps is None or _is_of_system(key):
             return False
         if key not in self._known_steps:
             self._known_steps[key] = self._remote.steps_from(self._run, key, step)
@@ -193,9 +219,8 @@ class Delivery:
         try:
             self._remote.log(self._run_id, [row for row, _ in rows])
         except Exception as error:
-            if not is_refused(error, self._remote.is_http):
+            if not self._is_refused(error):
                 raise
-            self._remote.run(self._run_id)
             if len(rows) == 1:
                 self._refuse({**rows[0][1], "metrics": {rows[0][0].key: rows[0][0].value}}, in_words(error))
                 return
@@ -216,9 +241,8 @@ class Delivery:
                 changed[f"changed/{key}"] = value
             elif key not in self._params:
                 new[key] = value
-        if new:
-            self._guarded(lambda: self._remote.log(self._run_id, params=new), event)
-            self._params |= new
+        self._send_texts("params", new, event)
+        self._params |= new
         self._send_tags(changed, event)
 
     def _send_tags(self, tags: Mapping[str, str], event: Event) -> None:
@@ -228,23 +252,43 @@ class Delivery:
             legal[key] = shortened(str(text), LONGEST_TAG)
             if legal[key] != str(text):
                 self._keep_whole("tags", key, str(text))
-        if legal:
-            self._guarded(lambda: self._remote.log(self._run_id, tags=legal), event)
+        self._send_texts("tags", legal, event)
+
+    def _send_texts(self, kind: str, texts: dict[str, str], event: Event) -> None:
+        """Sends texts together; if MLflow refuses them, by halves, until what it refuses stands alone."""
+        if not texts:
+            return
+        try:
+            self._remote.log(
+                self._run_id, params=texts if kind == "params" else {}, tags=texts if kind == "tags" else {}
+            )
+        except Exception as error:
+            if not self._is_refused(error):
+                raise
+            if len(texts) == 1:
+                self._refuse({**event, kind: texts}, in_words(error))
+                return
+            items = list(texts.items())
+            self._send_texts(kind, dict(items[: len(items) // 2]), event)
+            self._send_texts(kind, dict(items[len(items) // 2 :]), event)
 
     def _keep_whole(self, kind: str, key: str, text: str) -> None:
         """Keeps a text that is too long for MLflow as an artifact."""
-        path = f"{kind}/{key.replace('/', '.')}.txt"
-        file = self.folder.files / f"{kind}-{key.replace('/', '.')}" / path.rpartition("/")[2]
+        name = _file_name(key)
+        file = self.folder.files / kind / name / f"{name}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        self.state.files.append({"kind": "artifact", "file": str(file.relative_to(self.folder.root)), "path": path})
+        file.write_text(text, "utf-8", "replace")
+        event = {"kind": "artifact", "file": str(file.relative_to(self.folder.root)), "path": f"{kind}/{name}.txt"}
+        self.state.files = [e for e in self.state.files if e["path"] != event["path"]] + [event]
 
     def _name(self, name: str) -> str:
         known = self.state.names.get(name)
         if known is None:
             known = legal_name(name, self.state.names)
             if known != name:
-                self._guarded(lambda: self._remote.log(self._run_id, tags={f"renamed/{known}"[:250]: name[:5000]}), {})
+                tag = f"renamed/{known}" if len(known) < LONGEST_KEY - 8 else f"renamed/{_file_name(known)}"
+                told = {tag: shortened(name, LONGEST_TAG)}
+                self._guarded(lambda: self._remote.log(self._run_id, tags=told), {"kind": "tags", "tags": told})
         return known
 
     # -- what MLflow refuses ------------------------------------------------------------------------------------------
@@ -253,10 +297,20 @@ class Delivery:
         try:
             send()
         except Exception as error:
-            if not is_refused(error, self._remote.is_http):
+            if not self._is_refused(error):
                 raise
-            self._remote.run(self._run_id)
             self._refuse(event, in_words(error))
+
+    def _is_refused(self, error: Exception) -> bool:
+        """Whether another try is of no use.
+
+        Raises:
+            NotReady: If the reason is that the run was deleted.
+        """
+        refused = is_refused(error, self._remote.is_http)
+        if refused:
+            self._remote.run(self._run_id)
+        return refused
 
     def _refuse(self, event: Mapping[str, Any], reason: str) -> None:
         self.state.refused += 1
@@ -266,13 +320,24 @@ class Delivery:
         if self._refusals:
             with self.folder.quarantine.open("a") as file:
                 file.writelines(json.dumps(refusal) + "\n" for refusal in self._refusals)
+            self._refusals = []
 
 
 def _beginning(folder: SpoolFolder) -> Event:
-    first = next(read_events(folder.events), None)
-    if first is None or first.event is None or first.event["kind"] != "begin":
+    first = next((read.event for read in read_events(folder.events) if read.event is not None), None)
+    if first is None or first["kind"] != "begin":
         raise NotReady(f"{folder.events} does not begin with a run.")
-    return first.event
+    return first
+
+
+def _is_of_system(key: str) -> bool:
+    return key.startswith("system/")
+
+
+def _file_name(key: str) -> str:
+    """A key as the name of a file; what cannot be kept of it is told apart by a digest."""
+    name = key.replace("/", ".").encode()[:_LONGEST_FILE_NAME].decode(errors="ignore")
+    return name if name == key else f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def _is_uid(text: str) -> bool:

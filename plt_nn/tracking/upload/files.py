@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.upload.legal import legal_path
 from plt_nn.tracking.upload.remote import Remote, Row
 from plt_nn.tracking.upload.state import UploadState
 
@@ -32,16 +33,16 @@ class FileDelivery:
     def deliver(self, event: Event) -> None:
         """Puts an artifact into the run, or removes one."""
         if event["kind"] == "remove":
-            self._remove(event["path"])
+            self._remove(legal_path(event["path"]))
         else:
-            self._put(self._folder.root / event["file"], event["path"])
+            self._put(*self._legal(self._folder.root / event["file"], event["path"]))
 
     def deliver_model(self) -> None:
         """Makes the file of the best weights the run's model."""
         event = self._state.model
         if event is None:
             return
-        source = Path(event["file"])
+        source = self._folder.store / event["file"]
         if not source.is_file():
             self._note_missing(event["file"])
             self._state.model = None
@@ -62,7 +63,10 @@ class FileDelivery:
 
     def _put(self, file: Path, path: str) -> None:
         if not file.is_file():  # replaced by a later one before it was delivered, or taken away by somebody
-            self._note_missing(path)
+            if path not in self._state.artifacts and self._remote.has_artifact(self._run.info.run_id, path):
+                self._state.artifacts[path] = ""  # the state has been lost since it was delivered
+            else:
+                self._note_missing(path)
             return
         digest = file_digest(file)
         if path in self._state.missing:
@@ -96,7 +100,15 @@ class FileDelivery:
         for other, (twin, file) in list(self._state.aliases.items()):
             if twin == path:  # what was the same as this has to be delivered now
                 del self._state.aliases[other]
-                self._state.files.insert(1, {"kind": "artifact", "file": file, "path": other})
+                self._state.files.append({"kind": "artifact", "file": file, "path": other})
+
+    def _legal(self, file: Path, path: str) -> tuple[Path, str]:
+        """A file with the path and the name that MLflow takes."""
+        legal = legal_path(path)
+        named = file.with_name(legal.rpartition("/")[2])
+        if named != file and file.is_file():
+            file.replace(named)
+        return named, legal
 
     def _held(self, source: Path) -> Path:
         """A second name for a file that may be replaced at any time."""

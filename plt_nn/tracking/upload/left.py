@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -48,12 +49,13 @@ def left_of(folder: SpoolFolder) -> Left:
     return Left(size, files, state.error, state.refused, tuple(state.missing))
 
 
-def wait_for_delivery(folder: SpoolFolder, seconds: float) -> Left:
+def wait_for_delivery(folder: SpoolFolder, seconds: float, tend: Callable[[], None] = lambda: None) -> Left:
     """Waits until a spool is delivered, showing how far that is.
 
     Args:
         folder: The spool.
         seconds: How long to wait at most.
+        tend: Called now and then, to see to it that somebody delivers.
     """
     began = time.monotonic()
     columns = (TextColumn("Delivering to MLflow"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
@@ -64,4 +66,5 @@ def wait_for_delivery(folder: SpoolFolder, seconds: float) -> Left:
             bar.update(task, completed=max(0, (bar.tasks[0].total or 0) - left.size), visible=passed > _QUIET)
             if left.is_nothing or passed >= seconds:
                 return left
+            tend()
             time.sleep(_POLL)

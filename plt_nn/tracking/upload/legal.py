@@ -21,7 +21,10 @@ def legal_name(name: str, known: MutableMapping[str, str], most: int = LONGEST_K
     if name in known:
         return known[name]
     parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
-    legal = "/".join("_" if part.strip() in ("", ".", "..") else part for part in parts)[:most].rstrip("/")
+    legal = "/".join("_" if part.strip() in ("", ".", "..") else part for part in parts)[:most]
+    while legal.rpartition("/")[2].strip() in ("", ".", ".."):  # by the cut
+        legal = legal.rpartition("/")[0]
+    legal = f"_{legal[1:]}" if legal.startswith("..") else legal
     taken = set(known.values())
     number, candidate = 1, legal
     while candidate in taken:
@@ -31,8 +34,15 @@ def legal_name(name: str, known: MutableMapping[str, str], most: int = LONGEST_K
     return candidate
 
 
+def legal_path(path: str) -> str:
+    """The path under which MLflow takes an artifact: relative, and without what means something in an address."""
+    parts = re.sub(r"[#?%\\\x00-\x1f\x7f]", "_", path).split("/")
+    return "/".join(part for part in parts if part not in ("", ".", "..")) or "_"
+
+
 def shortened(text: str, most: int) -> str:
-    """A text, with its end replaced by an ellipsis if it is too long."""
+    """A text that can be stored, with its end replaced by an ellipsis if it is too long."""
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

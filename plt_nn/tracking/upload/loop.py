@@ -1,5 +1,6 @@
 """The uploader's loop: delivers what is there, waits for more, tries again what fails, and ends when the run has."""
 
+import contextlib
 import os
 import threading
 import time
@@ -21,7 +22,13 @@ ROWS_AT_ONCE = 10_000  # rows between two saves of the state
 _TAIL = 1 << 13  # bytes, more than an `end` takes
 
 
-def upload(folder: SpoolFolder, stop: threading.Event, follow: bool = True, patience: float | None = None) -> bool:
+def upload(
+    folder: SpoolFolder,
+    stop: threading.Event,
+    follow: bool = True,
+    patience: float | None = None,
+    takes_over: bool = False,
+) -> bool:
     """Delivers a spool, once no other process is at it.
 
     Args:
@@ -29,15 +36,21 @@ def upload(folder: SpoolFolder, stop: threading.Event, follow: bool = True, pati
         stop: Set to end at the next opportunity.
         follow: Whether to stay until the run has ended, rather than until all that is there now is delivered.
         patience: Seconds for which a delivery that fails is tried again. Default: forever.
+        takes_over: Whether a process that is at it is asked to leave when it fails: it may know a wrong password.
 
     Returns:
         Whether everything that was there is delivered.
     """
     lock = ProcessLock(folder.uploader_lock)
     while not lock.take():
+        if takes_over:
+            folder.handover.touch()
         if stop.wait(POLL):
+            if takes_over:
+                folder.handover.unlink(missing_ok=True)
             return False
     try:
+        folder.handover.unlink(missing_ok=True)
         return _Upload(folder, stop, follow, patience).run()
     finally:
         lock.release()
@@ -51,6 +64,7 @@ class _Upload:
         self._pauses = pauses()
         self._failing_since: float | None = None
         self._waiting_since: float | None = None
+        self._seen = 0  # bytes of events when they were last looked for
 
     @property
     def _state(self) -> UploadState:
@@ -68,8 +82,11 @@ class _Upload:
 
     def _step(self) -> bool | None:
         """Does the next thing; comes back with whether everything is delivered when there is nothing left to do."""
+        if not self._folder.events.exists():
+            return True  # somebody has taken the run's spool away
         writer_is_alive = self._folder.writer_is_alive()  # before its last events are looked for
-        pending = self._folder.size() - self._state.offset
+        self._seen = self._folder.size()
+        pending = self._seen - self._state.offset
         if pending > 0 and self._is_time(pending, writer_is_alive):
             batch = read_batch(self._folder.events, self._state.offset, ROWS_AT_ONCE)
             if batch:
@@ -83,6 +100,8 @@ class _Upload:
 
     def _rest(self, writer_is_alive: bool) -> bool | None:
         """What is to do when all events are delivered, but for a line that was torn or is being written."""
+        if not writer_is_alive and self._state.offset == 0:
+            return self._finished()  # the disk was full from the first line on
         if not writer_is_alive and self._state.status is None:
             self._connected().end_vanished(int(self._folder.events.stat().st_mtime * 1000))
             self._succeeded()
@@ -92,13 +111,17 @@ class _Upload:
                 delivery.deliver_files()
                 self._succeeded()
         if self._state.status is not None and (self._state.ended or not writer_is_alive):
-            self._state.finish()
-            self._state.save(self._folder.state)
-            return True
+            return self._finished()
         if not self._follow:
             return True
         self._stop.wait(POLL)
         return None
+
+    def _finished(self) -> bool | None:
+        """Says that all is delivered, and looks once more: whoever logs looks whether that is said after writing."""
+        self._state.finish()
+        self._state.save(self._folder.state)
+        return True if self._folder.size() == self._seen else None
 
     def _is_time(self, pending: int, writer_is_alive: bool) -> bool:
         now = time.monotonic()
@@ -128,10 +151,14 @@ class _Upload:
         now = time.monotonic()
         self._failing_since = self._failing_since or now
         text = in_words(error)
-        if text != self._state.error:
-            print(f"{time.strftime('%F %T')} {type(error).__name__}: {text}", flush=True)
-        self._state.error = text
-        self._state.save(self._folder.state)
+        is_news = text != self._state.error
+        self._state.error, self._state.finished_at = text, None
+        with contextlib.suppress(OSError):  # a full disk must not end the uploader
+            if is_news:
+                print(f"{time.strftime('%F %T')} {type(error).__name__}: {text}", flush=True)
+            self._state.save(self._folder.state)
+        if self._folder.handover.exists():
+            return False
         if self._patience is not None and now - self._failing_since >= self._patience:
             return False
         self._stop.wait(next(self._pauses))

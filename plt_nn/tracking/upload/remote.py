@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from requests import HTTPError
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.upload.database import ensure_database
 
 UID = "plt_nn.uid"
 PARENT = "mlflow.parentRunId"
@@ -59,16 +59,19 @@ class Remote:
         self.is_http = self.uri.startswith(("http://", "https://"))
         self._uid = uid
         self._store = store
+        if uri is None:
+            ensure_database(store)
         self._client = MlflowClient(self.uri)
 
     def run(self, run_id: str) -> Run:
         """The run as it stands.
 
         Raises:
-            NotReady: If it has been deleted.
+            NotReady: If it or its experiment has been deleted, or if what answers knows nothing of runs.
         """
-        found = self._client.get_run(run_id)
+        found = self._known(self._client.get_run(run_id))
         if found.info.lifecycle_stage == "deleted":
+            _require_active(self._client.get_experiment(found.info.experiment_id))
             raise NotReady(f"The run was deleted in MLflow; `mlflow runs restore --run-id {run_id}` brings it back.")
         return found
 
@@ -79,20 +82,20 @@ class Remote:
             begin: The event with which the spool begins.
 
         Raises:
-            NotReady: If its experiment has been deleted, or if another machine has to create it first.
+            NotReady: If its experiment has been deleted, if another machine has to create it first, or if what answers
+                knows nothing of runs.
         """
-        # Several processes that meet a fresh database at once would break each other's migrations.
-        with nullcontext() if self.is_http else self._store.lock():
-            experiment = self._experiment(begin["experiment"])
+        experiment = self._experiment(begin["experiment"])
         found = self._run_with(UID, self._uid, [experiment.experiment_id])
         if found is not None:
             return self.run(found.info.run_id)
         if begin["node"] > 0:
             raise NotReady("The run's first machine has not reached MLflow yet.")
         tags = {UID: self._uid, **begin["tags"]}
-        return self._client.create_run(
+        run = self._client.create_run(
             experiment.experiment_id, start_time=begin["time"], tags=tags, run_name=begin["run_name"]
         )
+        return self._known(run)
 
     def find_run_id(self, uid: str) -> str | None:
         """MLflow's id of the run with a uid, in any experiment; the word itself if it is such an id."""
@@ -146,6 +149,11 @@ class Remote:
         assert file.name == Path(path).name, "MLflow names artifacts by their file"
         self._client.log_artifact(run_id, str(file), os.path.dirname(path) or None)  # noqa: PTH120  # not a local path
 
+    def has_artifact(self, run_id: str, path: str) -> bool:
+        """Whether there is an artifact of this path."""
+        listed = self._client.list_artifacts(run_id, os.path.dirname(path) or None)  # noqa: PTH120  # not a local path
+        return any(item.path == path for item in listed)
+
     def remove_artifact(self, run: Run, path: str) -> None:
         """Removes an artifact, if it is there."""
         try:
@@ -197,12 +205,13 @@ class Remote:
             # Said explicitly, for MLflow's default depends on the working directory. A server has its own place.
             location = None if self.is_http else self._store.artifacts(name)
             found = self._client.get_experiment(self._client.create_experiment(name, artifact_location=location))
-        if found.lifecycle_stage == "deleted":
-            raise NotReady(
-                f"The experiment {name!r} was deleted in MLflow; `mlflow experiments restore --experiment-id "
-                f"{found.experiment_id}` brings it back."
-            )
+        _require_active(found)
         return found
+
+    def _known(self, run: Run) -> Run:
+        if run.data.tags.get(UID) != self._uid:  # a proxy or a page for logging in may answer anything with success
+            raise NotReady(f"What answers at {self.uri} does not know the run {self._uid}: is it an MLflow server?")
+        return run
 
     def _run_with(self, tag: str, value: str, experiments: list[str]) -> Run | None:
         found: Iterable[Run] = self._client.search_runs(
@@ -212,3 +221,11 @@ class Remote:
 
     def _models(self, experiment: str) -> list[LoggedModel]:
         return list(self._client.search_logged_models([experiment], f"tags.`{UID}` = '{self._uid}'"))
+
+
+def _require_active(experiment: Experiment) -> None:
+    if experiment.lifecycle_stage == "deleted":
+        raise NotReady(
+            f"The experiment {experiment.name!r} was deleted in MLflow; `mlflow experiments restore --experiment-id "
+            f"{experiment.experiment_id}` brings it back."
+        )

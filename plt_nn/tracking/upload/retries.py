@@ -2,6 +2,11 @@
 
 import random
 from collections.abc import Iterator
+from json import JSONDecodeError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from requests import HTTPError
 
 FIRST, LONGEST = 0.25, 5.0  # seconds; a server that is back is noticed within the longest
 
@@ -25,13 +30,35 @@ def is_refused(error: BaseException, is_http: bool) -> bool:
             server that is starting, answers anything.
     """
     from mlflow.exceptions import MlflowException, RestException
+    from requests import HTTPError, RequestException
 
+    if isinstance(error, HTTPError):  # what artifacts are answered with
+        return _code_in(error) in _REFUSED
+    if isinstance(error, TypeError | ValueError | OverflowError):  # before it was sent; or the answer meant nothing
+        return not isinstance(error, RequestException | JSONDecodeError | UnicodeDecodeError)
     if not isinstance(error, RestException if is_http else MlflowException):
         return False
     return getattr(error, "error_code", None) in _REFUSED
+
+
+def is_about_one_file(error: BaseException) -> bool:
+    """Whether a server has answered that it does not want this very file, such as one that is too large for it."""
+    from requests import HTTPError
+
+    status = error.response.status_code if isinstance(error, HTTPError) and error.response is not None else None
+    return status in (400, 411, 413, 414, 415, 422)
 
 
 def in_words(error: BaseException) -> str:
     """What went wrong, in a line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:299] + "…"
+
+
+def _code_in(error: "HTTPError") -> str | None:
+    """The code of an answer in MLflow's own form."""
+    try:
+        answer = error.response.json() if error.response is not None else None
+    except ValueError:
+        return None
+    return answer.get("error_code") if isinstance(answer, dict) else None

@@ -1,0 +1,77 @@
+"""A fit that logs its loss at every step, and how long the longest gap between two steps was. Started by tests here.
+
+Its loss and its rows are the same in every call. `SlowSteps` also serves `plt-nn fit` as a callback.
+"""
+
+import argparse
+import resource
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader, TensorDataset
+
+from plt_nn import DurableMLFlowLogger
+
+
+class SlowSteps(Callback):
+    """Logs the loss of every step as `step_loss`, takes its time for each, and measures the gaps between them."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds, self.longest = seconds, 0.0
+        self._last: float | None = None
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
+        now = time.monotonic()
+        if self._last is not None:
+            self.longest = max(self.longest, now - self._last - self.seconds)
+        self._last = now
+        for logger in trainer.loggers:
+            logger.log_metrics({"step_loss": float(outputs["loss"])}, step=trainer.global_step)
+        time.sleep(self.seconds)
+
+
+class Line(LightningModule):
+    """A straight line; its loss falls at every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
+        return torch.nn.functional.mse_loss(self.net(batch[0]), batch[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--store", nargs="+", help="one fit for each, with the address of the same place")
+    parser.add_argument("--uri", nargs="+", default=[None])
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=0.02, help="for each step")
+    parser.add_argument("--flush", type=float, default=30.0)
+    parser.add_argument("--room", type=int, help="bytes of the largest file that this process may write")
+    given = parser.parse_args()
+    if given.room is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (given.room, given.room))
+    for store, uri in zip(given.store, given.uri, strict=True):
+        torch.manual_seed(0)
+        slow = SlowSteps(given.seconds)
+        logger = DurableMLFlowLogger("durable", store=store, tracking_uri=uri, flush_seconds=given.flush)
+        Trainer(
+            accelerator="cpu",
+            max_steps=given.steps,
+            logger=logger,
+            callbacks=[slow],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        ).fit(Line(), DataLoader(TensorDataset(torch.linspace(0, 1, 10)[:, None])))
+        print(f"longest gap {slow.longest:.3f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

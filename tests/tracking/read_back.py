@@ -1,0 +1,125 @@
+"""What a spool holds and what MLflow has, in the same form."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from mlflow.entities import Run, ViewType
+from mlflow.tracking import MlflowClient
+
+from plt_nn.tracking.find_run import UID
+from plt_nn.tracking.run_spool import now
+from plt_nn.tracking.spool.events import VERSION, Event
+from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.spool.reader import read_events
+from plt_nn.tracking.spool.writer import SpoolWriter
+from plt_nn.tracking.uid import new_uid
+from plt_nn.tracking.upload.left import left_of
+from plt_nn.tracking.upload.state import load_state
+from tests.tracking.servers import until
+
+HERE = Path(__file__).parent
+JOB = HERE / "durability_job.py"
+PATIENCE = 120.0  # seconds; a busy machine is no fault of the code
+
+
+def new_spool(store: Path, uri: str) -> SpoolWriter:
+    """A spool with the beginning of a run, and nobody at work on it once it is closed."""
+    folder = SpoolFolder(store / "spool" / new_uid())
+    writer = SpoolWriter(folder, most_bytes=1 << 30)
+    about: Event = {"experiment": "spools", "run_name": None, "uri": uri, "tags": {}, "parent": None}
+    place = {"resumed": False, "attempt": 1, "node": 0}
+    writer.append({"kind": "begin", "version": VERSION, "uid": folder.uid, "time": now(), **about, **place})
+    return writer
+
+
+def metrics(step: int, **values: float) -> Event:
+    """The event of a step's metrics."""
+    return {"kind": "metrics", "time": now(), "step": step, "metrics": values}
+
+
+def end() -> Event:
+    """The event of a run's end."""
+    return {"kind": "end", "time": now(), "status": "FINISHED", "reason": None}
+
+
+class Point(NamedTuple):
+    """A row of a metric."""
+
+    key: str
+    step: int
+    value: str  # so that NaN equals NaN
+
+
+def environment() -> dict[str, str]:
+    """That of a fresh shell; SlowSteps can be imported."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
+    settings = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(HERE), "COLUMNS": "200"}
+    return plain | settings
+
+
+def start(
+    *words: object, folder: Path | None = None, variables: dict[str, str] | None = None
+) -> "subprocess.Popen[str]":
+    """Starts Python with these words in a session of its own; output and errors go the same way."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        cwd=folder,
+        env=environment() | (variables or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def call(*words: object, folder: Path | None = None, variables: dict[str, str] | None = None) -> tuple[int, str]:
+    """The exit status of Python with these words, and what it printed."""
+    process = start(*words, folder=folder, variables=variables)
+    try:
+        output, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    return process.returncode, output
+
+
+def until_delivered(folder: SpoolFolder) -> None:
+    """Waits until the uploader has done everything and left."""
+
+    def is_done() -> bool:
+        finished = load_state(folder.state).finished_at is not None
+        return finished and left_of(folder).is_nothing and not folder.uploader_is_alive()
+
+    until(is_done, PATIENCE, f"not delivered: {load_state(folder.state)}")
+
+
+def run_of(client: MlflowClient, uid: str) -> Run:
+    """The only run with this uid."""
+    everything = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
+    (run,) = client.search_runs(everything, f"tags.`{UID}` = '{uid}'", run_view_type=ViewType.ALL)
+    return run
+
+
+def delivered(client: MlflowClient, uid: str, key: str | None = None) -> Counter[Point]:
+    """The rows of a run in MLflow."""
+    run = run_of(client, uid)
+    keys = [key] if key is not None else list(run.data.metrics)
+    histories = [client.get_metric_history(run.info.run_id, each) for each in keys]
+    return Counter(Point(row.key, row.step, str(row.value)) for history in histories for row in history)
+
+
+def written(folder: SpoolFolder, key: str | None = None) -> Counter[Point]:
+    """The rows that the complete lines of a spool hold. Keys are as MLflow takes them in these tests."""
+    events: list[Event] = [read.event for read in read_events(folder.events) if read.event is not None]
+    rows = [(event, name, value) for event in events if event["kind"] == "metrics" for name, value in _items(event)]
+    for event in events:
+        if event["kind"] == "model":
+            rows += [(event, f"best/{name}", value) for name, value in _items(event)]
+    return Counter(Point(name, event["step"], str(value)) for event, name, value in rows if key in (None, name))
+
+
+def _items(event: Event) -> list[tuple[str, float]]:
+    return list(event["metrics"].items())

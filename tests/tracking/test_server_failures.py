@@ -1,0 +1,90 @@
+"""Servers that are killed, hang, refuse or answer nonsense: no step waits, no fit fails, every row arrives once."""
+
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from plt_nn.tracking.upload.state import load_state
+from tests.tracking.read_back import JOB, PATIENCE, call, delivered, run_of, start, until_delivered, written
+from tests.tracking.servers import Front, MLflowServer, end_uploaders, the_spool, until, uploaders
+
+pytestmark = [pytest.mark.slow, pytest.mark.multiprocess, pytest.mark.usefixtures("clean")]
+
+AWAY = 4.0  # seconds
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, empty_database: Path) -> Iterator[MLflowServer]:
+    """A server that a test may kill."""
+    shutil.copy(empty_database, tmp_path)
+    server = MLflowServer(tmp_path)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
+def test_a_server_that_is_killed_and_comes_back(own_server: MLflowServer, tmp_path: Path) -> None:
+    store = tmp_path / "mlruns"
+    words = ("--store", store, "--uri", own_server.uri, "--steps", 300, "--seconds", 0.03, "--flush", PATIENCE)
+    job = start(JOB, *words)
+    until(lambda: list(store.glob("spool/*/events.jsonl")), PATIENCE, "the job has not begun")
+    until(lambda: load_state(the_spool(store).state).rows > 10, PATIENCE, "no row has arrived")
+    own_server.kill()
+    time.sleep(AWAY)
+    assert load_state(the_spool(store).state).error is not None, "it is said why delivery waits"
+    own_server.start()
+    output, _ = job.communicate(timeout=PATIENCE)
+    assert job.returncode == 0, output
+    assert "not in MLflow yet" not in output
+    assert longest_gap(output) < 1.0
+    uid = the_spool(store).uid
+    steps = Counter(point.step for point in delivered(own_server.client, uid, "step_loss").elements())
+    assert steps == Counter(range(1, 301))
+    assert delivered(own_server.client, uid) == written(the_spool(store))
+    assert run_of(own_server.client, uid).info.status == "FINISHED"
+
+
+BEHAVIOURS = ["refuse", "hang", "500", "429", "401", "garbage", "empty", "page"]
+
+
+def test_servers_that_do_not_work_until_the_fit_has_ended(
+    server: MLflowServer, front: Callable[..., Front], tmp_path: Path
+) -> None:
+    fronts = [front(behaviour) for behaviour in BEHAVIOURS]
+    stores = [tmp_path / behaviour for behaviour in BEHAVIOURS]
+    words = ("--uri", *(each.uri for each in fronts), "--steps", 30, "--seconds", 0.001, "--flush", 1)
+    status, output = call(JOB, "--store", *stores, *words)
+    assert status == 0, output
+    assert output.count("not in MLflow yet") == len(BEHAVIOURS), output
+    assert output.count("`plt-nn sync` delivers them") == len(BEHAVIOURS)
+    assert longest_gap(output) < 1.0
+    for store, each in zip(stores, fronts, strict=True):
+        until(lambda each=each: each.asked > 0, PATIENCE, "nobody has asked the server")
+        assert load_state(the_spool(store).state).offset == 0, f"{store.name}: no such answer is taken for delivery"
+    for store in stores[:2]:
+        end_uploaders(store)
+    for each in fronts:
+        each.behaviour = "forward"
+        each.freed.set()
+    for store in stores[:2]:
+        status, output = call("-m", "plt_nn", "sync", "--store", store, "--wait", PATIENCE)
+        assert (status, "Everything is in MLflow." in output) == (0, True), output
+    for store in stores:
+        folder = the_spool(store)
+        until_delivered(folder)
+        assert delivered(server.client, folder.uid) == written(folder), store.name
+        assert len(delivered(server.client, folder.uid, "step_loss")) == 30
+        assert run_of(server.client, folder.uid).info.status == "FINISHED"
+        assert load_state(folder.state).refused == 0
+        until(lambda store=store: not uploaders(store), PATIENCE, "the uploader stays")
+
+
+def longest_gap(output: str) -> float:
+    """The longest gap between two steps that a job has printed, in seconds beyond those of a step itself."""
+    return max(map(float, re.findall(r"longest gap (\S+) s", output)))
