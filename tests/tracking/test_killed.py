@@ -73,21 +73,21 @@ def test_a_fit_that_is_killed_twice(
     finish(folder, spool, whole, resumes=2)
 
 
-@pytest.mark.parametrize(
-    ("told", "status", "reason"),
-    [(signal.SIGINT, 130, "Interrupted from the keyboard."), (signal.SIGTERM, 143, "Ended by SIGTERM.")],
-)
-def test_a_fit_that_is_told_to_end(
-    told: signal.Signals, status: int, reason: str, tmp_path: Path, empty_database: Path, whole: set[Point]
+def test_a_fit_that_is_interrupted_and_then_told_to_end(
+    tmp_path: Path, empty_database: Path, whole: set[Point]
 ) -> None:
     folder, client = in_folder(tmp_path, empty_database), client_of(tmp_path)
-    assert kill_at(EPOCH + 5, told, folder, *FIT, "--config", "slow.yaml") == status
+    assert kill_at(EPOCH + 5, signal.SIGINT, folder, *FIT, "--config", "slow.yaml") == 130
     spool = the_spool(folder / "mlruns")
     until_delivered(spool)
     assert delivered(client, spool.uid) == written(spool)
     run = run_of(client, spool.uid)
-    assert (run.info.status, run.data.tags["plt_nn.failure"]) == ("KILLED", reason)
-    finish(folder, spool, whole, resumes=1)
+    assert (run.info.status, run.data.tags["plt_nn.failure"]) == ("KILLED", "Interrupted from the keyboard.")
+    assert kill_at(2 * EPOCH + 5, signal.SIGTERM, folder, *FIT, "--resume", "last") == 143
+    until_delivered(spool)
+    run = run_of(client, spool.uid)
+    assert (run.info.status, run.data.tags["plt_nn.failure"]) == ("KILLED", "Ended by SIGTERM.")
+    finish(folder, spool, whole, resumes=2)
 
 
 def test_sigterm_to_the_whole_group_with_loaders_workers(tmp_path: Path, empty_database: Path) -> None:
@@ -147,6 +147,8 @@ def finish(folder: Path, spool: SpoolFolder, whole: set[Point], resumes: int) ->
     run = run_of(client, spool.uid)
     assert run.info.status == "FINISHED"
     assert run.data.tags["plt_nn.resumes"] == str(resumes)
+    assert "plt_nn.failure" not in run.data.tags, "it has not failed in the end"
+    assert {f"plt_nn.failure/{number}" for number in range(1, resumes + 1)} <= set(run.data.tags)
     assert run.data.tags["changed/trainer.log_every_n_steps"] == "5"
     assert run.data.params["trainer.log_every_n_steps"] == "1", "MLflow's parameters never change"
     rows = curves(delivered(client, spool.uid))

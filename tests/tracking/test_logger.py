@@ -26,6 +26,8 @@ from plt_nn import MLP, DurableMLFlowLogger, Regressor, SyntheticRegressionData
 from plt_nn.errors import ConfigError, TrackingError
 from plt_nn.tracking import store_at
 from plt_nn.tracking.checkpoint_files import Policy
+from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.upload.left import wait_for_delivery
 
 Client = Callable[[DurableMLFlowLogger], MlflowClient]
 Delivered = Callable[..., Run]
@@ -246,6 +248,7 @@ def test_the_status_says_how_a_fit_ended(tmp_path: Path, client: Client, new_sto
     bad = DurableMLFlowLogger("e", store=store)
     with pytest.raises(RuntimeError, match="told to fail"):
         fit(bad, callbacks=[Fails(RuntimeError)])
+    assert wait_for_delivery(SpoolFolder(bad.store.spool / bad.uid), 60).is_nothing, "it waits for 10 s only"
     ended = client(bad).get_run(run_of(bad))
     assert ended.info.status == "FAILED"
     assert ended.data.tags["plt_nn.failure"] == "RuntimeError: told to fail"
@@ -255,6 +258,7 @@ def test_the_status_says_how_a_fit_ended(tmp_path: Path, client: Client, new_sto
     with pytest.raises(SystemExit):
         fit(stopped, callbacks=[Fails(KeyboardInterrupt)])
     signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C after the first
+    assert wait_for_delivery(SpoolFolder(stopped.store.spool / stopped.uid), 60).is_nothing, "it waits for 10 s only"
     assert client(stopped).get_run(run_of(stopped)).info.status == "KILLED"
 
 

@@ -171,7 +171,7 @@ def test_looking_whether_a_lock_is_held_does_not_keep_it_from_others(tmp_path: P
     looking.start()
     until(path.exists, PATIENCE, "nobody looks")
     lock = ProcessLock(path)
-    for _ in range(300):
+    for _ in range(100):
         assert lock.take()
         lock.release()
     os.kill(looking.pid or 0, signal.SIGKILL)

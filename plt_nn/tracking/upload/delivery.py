@@ -20,6 +20,7 @@ from plt_nn.tracking.upload.state import UploadState
 ROWS_AT_ONCE = 1000  # MLflow's limit for a batch
 _LONGEST_FILE_NAME = 200  # bytes
 
+FAILURE = "plt_nn.failure"
 VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."
 
 
@@ -147,10 +148,18 @@ class Delivery:
             self._known_steps = {}
             if self.node == 0:
                 self._send_tags({**event["tags"], "plt_nn.resumes": str(self.state.resumes)}, event)
+                self._move_failure()
         elif is_first:
             self._known_steps = None
         self.state.repeats = self._known_steps is not None
         self._set_parent(event["parent"])
+
+    def _move_failure(self) -> None:
+        """Keeps why the run had ended before under a name of its own: it goes on now."""
+        reason = self._run.data.tags.get(FAILURE)
+        if reason is not None:
+            self._send_tags({f"{FAILURE}/{self.state.resumes}": reason}, self._begin)
+            self._remote.remove_tag(self._run_id, FAILURE)
 
     def _go_on(self) -> None:
         self.state.status = None
@@ -164,7 +173,7 @@ class Delivery:
             return
         self._set_parent(self._begin["parent"])
         if event["reason"]:
-            self._send_tags({"plt_nn.failure": event["reason"]}, dict(event))
+            self._send_tags({FAILURE: event["reason"]}, dict(event))
         self._remote.set_status(self._run_id, event["status"], event["time"])
 
     def _connect(self, begin: Event) -> None:

@@ -119,6 +119,10 @@ class Remote:
             tags=[RunTag(key, value) for key, value in (tags or {}).items()],
         )
 
+    def remove_tag(self, run_id: str, key: str) -> None:
+        """Removes a tag that the run has."""
+        self._client.delete_tag(run_id, key)
+
     def steps_from(self, run: Run, key: str, step: int) -> set[int]:
         """The steps of a metric's rows that are not before `step`."""
         last = {metric.key: metric.step for metric in run.data._metric_objs}  # rows of the highest step; no public name
