@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A busy machine is no fault of the code.
 settings.register_profile("plt_nn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("plt_nn")
+
+
+@pytest.fixture(autouse=True)
+def environment_as_found() -> Iterator[None]:
+    """Takes back what a test, or MLflow's client in it, has set in the environment: the next one's processes get it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,8 @@ STATUS = {
 def run_job(ends: str, devices: int, folder: Path) -> None:
     job = Path(__file__).with_name("ends_job.py")
     command = [sys.executable, str(job), ends, str(devices), str(folder / "mlruns"), str(folder)]
-    environment = {name: value for name, value in os.environ.items() if name != "PL_GLOBAL_SEED"}
+    ours = ("PL_GLOBAL_SEED", "MLFLOW_TRACKING_URI")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run(
         command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False
     )

@@ -192,13 +192,13 @@ class Stream(IterableDataset[list[Tensor]]):
 
 
 class SlowStep(Callback):
-    """Takes 50 ms where it is told to."""
+    """Takes 300 ms where it is told to, which no busy machine takes for a step."""
 
     def __init__(self, where: str) -> None:
         setattr(self, where, self._wait)
 
     def _wait(self, *args: Any) -> None:
-        time.sleep(0.05)
+        time.sleep(0.3)
 
 
 def rows(kind: type[TensorDataset]) -> TensorDataset:
@@ -237,8 +237,8 @@ def test_a_slow_loader_is_waited_for(stranger: Make, dataset: Any) -> None:
 )
 def test_what_else_takes_time_is_no_data_wait(stranger: Make, where: str, is_training: bool) -> None:
     logger = trained(stranger(), DataLoader(rows(TensorDataset), 16), SlowStep(where), val_check_interval=1)
-    assert logger.mean("data_wait_ms_max") < 20
-    assert (logger.mean("step_ms_mean") > 30) == is_training
+    assert logger.mean("data_wait_ms_max") < 150
+    assert (logger.mean("step_ms_mean") > 200) == is_training
 
 
 def test_it_warns_once_of_a_slow_loader(stranger: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ def test_an_address_and_its_login(uri: str, plain: str, login: dict[str, str]) -
 def test_settings_of_the_user_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     found = uploader_environment({"MLFLOW_TRACKING_USERNAME": "me"})
     assert found["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
     assert found["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
