@@ -5,6 +5,7 @@ from plt_nn.callbacks.dataset_inputs import DatasetInputs
 from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.fit_summary import FitSummary
 from plt_nn.callbacks.freezing_schedule import FreezingSchedule
+from plt_nn.callbacks.frozen_feature_cache import FrozenFeatureCache
 from plt_nn.callbacks.load_weights import LoadWeights
 from plt_nn.callbacks.prediction_table import PredictionTable
 from plt_nn.callbacks.signals_between_steps import SignalsBetweenSteps
@@ -21,6 +22,7 @@ __all__ = [
     "DueValidation",
     "FitSummary",
     "FreezingSchedule",
+    "FrozenFeatureCache",
     "LoadWeights",
     "Phase",
     "PredictionTable",

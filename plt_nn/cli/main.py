@@ -34,6 +34,7 @@ VERBS = {
     "plan": Verb("plt_nn.cli.plan", "show what each phase of a freezing schedule trains and costs"),
     "sync": Verb("plt_nn.cli.sync", "deliver to MLflow what runs have left behind"),
     "ui": Verb("plt_nn.cli.ui", "open the MLflow UI on the runs in mlruns/"),
+    "features": Verb("plt_nn.cli.features", "list or remove what the frozen parts of nets have computed"),
     "relocate": Verb("plt_nn.cli.relocate", "mend the artifacts' places after the folder has been moved"),
 }
 

@@ -21,6 +21,7 @@ from torch import distributed
 from plt_nn.callbacks import (
     DatasetInputs,
     FitSummary,
+    FrozenFeatureCache,
     LoadWeights,
     PredictionTable,
     SignalsBetweenSteps,
@@ -40,6 +41,7 @@ STRICT = {"exit_on_error": False, "allow_abbrev": False}
 _OF_EVERY_FIT = (
     DatasetInputs,
     FitSummary,
+    FrozenFeatureCache,
     SignalsBetweenSteps,
     StepSeeds,
     StepTimes,

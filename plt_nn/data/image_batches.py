@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from plt_nn.data.batch import Batch
+from plt_nn.data.feature_sources import ImageSource
 from plt_nn.data.images import read_image, usable_cores
 from plt_nn.data.sampling import Draw, EpochBatches
 
@@ -28,18 +29,31 @@ class ImageBatches(DataLoader[Batch]):
     """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names its private iterator class
-        sampler = cast("EpochBatches", self.sampler)
         for batch in super().__iter__():
-            sampler.done += 1
+            self.epoch_batches.done += 1
             yield batch
+
+    @property
+    def files(self) -> "ImageFiles":
+        """What is read."""
+        return cast("ImageFiles", self.dataset)
+
+    @property
+    def epoch_batches(self) -> EpochBatches:
+        """The order in which it is read."""
+        return cast("EpochBatches", self.sampler)
+
+    def feature_source(self, views: int = 0) -> ImageSource:
+        """The images by number, for what is computed of them once."""
+        return ImageSource(self, views)
 
     def state_dict(self) -> dict[str, int]:
         """How far training has come in this epoch."""
-        return cast("EpochBatches", self.sampler).state_dict()
+        return self.epoch_batches.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Begin the epoch of `state` where `state` was taken."""
-        cast("EpochBatches", self.sampler).load_state_dict(state)
+        self.epoch_batches.load_state_dict(state)
 
 
 class ImageFiles(Dataset[Batch]):
@@ -72,6 +86,10 @@ class ImageFiles(Dataset[Batch]):
 
     def _image(self, index: int, epoch: int) -> Tensor:
         torch.default_generator.manual_seed(hash((self.seed, epoch, index)))
+        return self.transformed(index)
+
+    def transformed(self, index: int) -> Tensor:
+        """An image, transformed with the random numbers that come next."""
         return self.transform(read_image(self.paths[index]))
 
 

@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from plt_nn.data.batch import Batch
+from plt_nn.data.feature_sources import TensorSource
 from plt_nn.data.sampling import EpochBatches, sampler_for
 from plt_nn.errors import DataError
 
@@ -92,6 +93,10 @@ class TensorBatches:
         for batch in list(batches)[begin:]:
             sampler.done += 1
             yield Batch(*batch)
+
+    def feature_source(self, views: int = 0) -> TensorSource:
+        """The samples by number, for what is computed of them once; there is one view of each."""
+        return TensorSource(self)
 
     def state_dict(self) -> dict[str, int]:
         """How far training has come in this epoch."""

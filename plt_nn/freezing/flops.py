@@ -48,10 +48,10 @@ def count_flops(module: nn.Module, inputs: Sequence[Any], trained: Set[str], ent
         ConfigError: With the reason, if the module cannot be copied or run so: it reads values of its input or weights,
             runs no `forward`, or does not take these inputs.
     """
-    with _uncompiled(), torch.enable_grad(), torch.device("meta"), warnings.catch_warnings():
+    with uncompiled(), torch.enable_grad(), torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the net's own forward has to say will be said in training
         try:
-            net = _without_memory(module, trained).get_submodule(entry)
+            net = without_memory(module, trained).get_submodule(entry)
             batch = tree_map_only(Tensor, lambda tensor: torch.empty_like(tensor, device="meta"), tuple(inputs))
             forward, output = _counted(lambda: net(*batch))
             losses = [leaf.sum() for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
@@ -69,8 +69,13 @@ def _counted(run: Callable[[], Any]) -> tuple[int, Any]:
     return counter.get_total_flops(), result
 
 
-def _without_memory(module: nn.Module, trained: Set[str]) -> nn.Module:
-    """A copy whose tensors have a shape and a dtype but no values."""
+def without_memory(module: nn.Module, trained: Set[str]) -> nn.Module:
+    """A copy whose tensors have a shape and a dtype but no values.
+
+    Args:
+        module: Any module.
+        trained: The names of the parameters of the copy that require gradients.
+    """
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     copies: dict[int, Any] = {}
     for part in module.modules():
@@ -83,7 +88,7 @@ def _without_memory(module: nn.Module, trained: Set[str]) -> nn.Module:
     return copy.deepcopy(module, copies)
 
 
-def _uncompiled() -> Any:
+def uncompiled() -> Any:
     """What `torch.compile` made runs as it was written; without it (nothing was compiled) its import is spared."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 

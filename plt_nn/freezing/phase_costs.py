@@ -10,10 +10,12 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves
 
 from plt_nn.errors import ConfigError
+from plt_nn.freezing.apply import normalisations
 from plt_nn.freezing.flops import Flops, count_flops
+from plt_nn.freezing.frontier_plan import frontier_in_words
 from plt_nn.freezing.optimizer_state import state_memory
 from plt_nn.freezing.phases import Phase
-from plt_nn.freezing.plan import Stage, trained_parameters
+from plt_nn.freezing.plan import Stage, held_modules, trained_parameters
 from plt_nn.freezing.rates import stage_factors
 
 OUTSIDE = "outside the stages"
@@ -54,6 +56,7 @@ class PhaseCost:
         gradient_bytes: Memory of the gradients.
         optimizer_bytes: Memory of the optimizer's state, for all that has been trained so far: it keeps the state of
             what is frozen again. None where it is not known.
+        computed_once: What is the same for a sample in each epoch and can be kept (`FrozenFeatureCache`), in words.
     """
 
     number: int
@@ -67,6 +70,7 @@ class PhaseCost:
     flops: Flops | None
     gradient_bytes: int
     optimizer_bytes: int | None
+    computed_once: str
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def phase_costs(
             flops=None if number in absent else flops[number],
             gradient_bytes=sum(parameters[name].nbytes for name in names),
             optimizer_bytes=memory[number],
+            computed_once=_computed_once(module, stages, names, phase, None if number in absent else inputs, entry),
         )
         for number, (phase, names) in enumerate(zip(phases, selections, strict=True))
     ]
@@ -153,6 +158,20 @@ def _selections(
     return [
         outside | (trained_parameters(phase.train, stages, sizes) if phase.adapt is None else head) for phase in phases
     ]
+
+
+def _computed_once(
+    module: nn.Module,
+    stages: Sequence[Stage],
+    trained: Set[str],
+    phase: Phase,
+    inputs: Sequence[Any] | None,
+    entry: str,
+) -> str:
+    held = held_modules(stages, frozenset(trained))
+    if phase.norm == "frozen":
+        held |= normalisations(module)
+    return frontier_in_words(module, trained, held, inputs, entry)
 
 
 def _phase_cost(numbered: tuple[int, Phase], rows: tuple[StageCost, ...], **costs: Any) -> PhaseCost:

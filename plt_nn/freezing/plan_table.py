@@ -54,7 +54,7 @@ def plan_tables(plan: PlanCost, width: int = _FULL) -> RenderableType:
     details = [[*_details(phase), _total(phase)] for phase in plan.phases]
     widths = [max(len(row[column]) for rows in details for row in rows) for column in range(len(_DETAIL))]
     for phase, (*rows, total) in zip(plan.phases, details, strict=True):
-        parts += [Text(_title(phase), style="bold"), _table(_DETAIL, rows, total, widths)]
+        parts += [Text(_title(phase), style="bold"), Text(_once(phase)), _table(_DETAIL, rows, total, widths)]
     return Group(*parts, Text(_LEGEND, style="dim"))
 
 
@@ -79,7 +79,7 @@ def plan_markdown(plan: PlanCost) -> str:
     """
     parts = [_facts(plan), *(f"Note: {note}" for note in plan.notes), _markdown(_OVERVIEW, _overview(plan))]
     for phase in plan.phases:
-        parts += [f"#### {_title(phase)}", _markdown(_DETAIL, [*_details(phase), _total(phase)])]
+        parts += [f"#### {_title(phase)}", _once(phase), _markdown(_DETAIL, [*_details(phase), _total(phase)])]
     return "\n\n".join([*parts, _LEGEND]) + "\n"
 
 
@@ -92,6 +92,10 @@ def _facts(plan: PlanCost) -> str:
 
 def _title(phase: PhaseCost) -> str:
     return ", ".join([f"Phase {phase.number}: {phase.trains}", phase.start_in_words, *phase.settings])
+
+
+def _once(phase: PhaseCost) -> str:
+    return f"Computed once per sample: {phase.computed_once}."
 
 
 def _overview(plan: PlanCost) -> Iterator[Sequence[str]]:

@@ -1,6 +1,5 @@
 """A Lightning logger for MLflow that never slows, blocks or kills a run, and loses nothing."""
 
-import calendar
 import io
 import os
 import re
@@ -27,7 +26,7 @@ from plt_nn.tracking.run_end import how_it_ended, sentences
 from plt_nn.tracking.run_spool import RunSpool, now
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import store_at
-from plt_nn.tracking.uid import UID_PATTERN, new_uid
+from plt_nn.tracking.uid import UID_PATTERN, began, new_uid
 from plt_nn.tracking.upload.environment import without_password
 from plt_nn.tracking.upload.state import load_state
 
@@ -186,8 +185,13 @@ class DurableMLFlowLogger(Logger):
         """
         prefix = f"system/{node}/" if nodes > 1 else "system/"
         values = {f"{prefix}{name}": float(value) for name, value in metrics.items()}
-        step = max(0, int(time.time()) - _began(self.uid))
+        step = max(0, int(time.time()) - began(self.uid))
         self._open(node).append({"kind": "metrics", "time": now(), "step": step, "metrics": values})
+
+    @property
+    def features_dir(self) -> Path:
+        """The folder of features that are kept for later runs."""
+        return self.store.features
 
     @rank_zero_only
     def log_file(self, path: Path, folder: str | None = None) -> None:
@@ -315,7 +319,3 @@ def _check_arguments(checkpoints: str, flush_seconds: float, most_megabytes: int
         faults.append(f"resume is {resume!r}; expected the uid of a run, such as 20261124-133254-1f2e3d4c.")
     if faults:
         raise ConfigError(" ".join(faults))
-
-
-def _began(uid: str) -> int:
-    return calendar.timegm(time.strptime(uid[:15], "%Y%m%d-%H%M%S"))

@@ -36,6 +36,11 @@ class Store:
         """The folder of what waits for delivery, a folder for each run."""
         return self.root / "spool"
 
+    @property
+    def features(self) -> Path:
+        """The folder of what the frozen parts of nets have computed."""
+        return self.root / "features"
+
     def artifacts(self, experiment: str) -> str:
         """Where an experiment's artifacts lie, said explicitly: MLflow's default depends on the working directory."""
         return (self.root / "artifacts" / experiment).as_uri()

@@ -1,5 +1,6 @@
 """The names by which runs are known before MLflow has given them its own."""
 
+import calendar
 import secrets
 import time
 
@@ -13,3 +14,8 @@ def new_uid(now: float | None = None) -> str:
         now: Seconds since 1970. Default: now.
     """
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}"
+
+
+def began(uid: str) -> int:
+    """When a run was made; seconds since 1970."""
+    return calendar.timegm(time.strptime(uid[:15], "%Y%m%d-%H%M%S"))

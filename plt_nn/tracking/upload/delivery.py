@@ -1,10 +1,9 @@
 """Applies the events of a spool to a run in MLflow, in their order."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from plt_nn.tracking.spool.events import VERSION, Event
@@ -12,13 +11,14 @@ from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.reader import Read, read_events
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.files import FileDelivery
-from plt_nn.tracking.upload.legal import LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, legal_name, legal_value, shortened
+from plt_nn.tracking.upload.legal import legal_value
+from plt_nn.tracking.upload.refusals import Refusals
 from plt_nn.tracking.upload.remote import PARENT, NotReady, Remote, Row
-from plt_nn.tracking.upload.retries import in_words, is_about_one_file, is_refused
+from plt_nn.tracking.upload.retries import is_about_one_file, is_refused
 from plt_nn.tracking.upload.state import UploadState
+from plt_nn.tracking.upload.texts import TextDelivery
 
 ROWS_AT_ONCE = 1000  # MLflow's limit for a batch
-_LONGEST_FILE_NAME = 200  # bytes
 
 FAILURE = "plt_nn.failure"
 VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."
@@ -37,7 +37,7 @@ class Delivery:
         begin = _beginning(folder)
         self.node = int(begin["node"])
         self._begin = begin | ({"uri": state.uri} if state.run_id else {})
-        self._refusals: list[dict[str, Any]] = []
+        self._refusals = Refusals(folder.quarantine, state, self._is_refused)
         self._rows: list[tuple[Row, Event]] = []
         self._known_steps: dict[str, set[int]] | None = None  # of a run that was resumed; None: no row can be repeated
         self._resumed_before: dict[int, int] = {}  # how often, when a machine first heard of the run; a try may repeat
@@ -50,16 +50,17 @@ class Delivery:
     def apply(self, batch: list[Read]) -> None:
         """Delivers some events; the state is as it was if that fails."""
         before = deepcopy(self.state)
-        self._refusals, self._rows = [], []
+        self._rows = []
         try:
             for read in batch:
                 self._apply(read)
             self._flush()
         except BaseException:
-            self.state = before
+            vars(self.state).update(vars(before))
+            self._refusals.forget()
             raise
         self.state.offset = batch[-1].end
-        self._write_refusals()
+        self._refusals.write()
 
     def deliver_files(self) -> None:
         """Delivers the files that wait, and, if the run has ended, its model; saves the state after each.
@@ -72,7 +73,7 @@ class Delivery:
         while passed < len(self.state.files):
             event = self.state.files[passed]
             try:
-                self._guarded(lambda event=event: files.deliver(event), event)
+                self._refusals.send(partial(files.deliver, event), event)
             except Exception as error:
                 if not is_about_one_file(error):
                     raise
@@ -80,7 +81,7 @@ class Delivery:
                 continue
             self.state.files.pop(passed)
             self.save()
-            self._write_refusals()
+            self._refusals.write()
         if self.state.status is not None and self.node == 0:
             files.deliver_model()
             self.save()
@@ -116,23 +117,23 @@ class Delivery:
         if kind == "begin":
             self._start(event)
         elif kind == "params":
-            self._send_params(event)
+            self._texts.send_params(event["params"], event)
         elif kind == "tags":
-            self._send_tags(event["tags"], event)
+            self._texts.send_tags(event["tags"], event)
         elif kind in ("artifact", "remove"):
-            self.state.files = [e for e in self.state.files if e["path"] != event["path"]] + [event]
+            self.state.add_file(event)
         elif kind == "dataset":
-            self._guarded(lambda: self._remote.log_dataset(self._run_id, event), event)
+            self._refusals.send(lambda: self._remote.log_dataset(self._run_id, event), event)
         elif kind == "model":
             self.state.model = event
             self._add_rows({f"best/{name}": value for name, value in event["metrics"].items()}, event)
         elif kind == "lost":
             self.state.lost += event["rows"]
-            self._send_tags({"plt_nn.lost_rows": f"{self.state.lost}: {event['reason']}"}, event)
+            self._texts.send_tags({"plt_nn.lost_rows": f"{self.state.lost}: {event['reason']}"}, event)
         elif kind == "end":
             self._end(event)
         else:
-            self._refuse(event, f"this version of plt_nn knows no event {kind!r}")
+            self._refusals.add(event, f"this version of plt_nn knows no event {kind!r}")
 
     def _start(self, event: Event) -> None:
         if event["version"] > VERSION:
@@ -147,7 +148,7 @@ class Delivery:
             self.state.resumes = self._resumed_before.setdefault(event["time"], told) + 1
             self._known_steps = {}
             if self.node == 0:
-                self._send_tags({**event["tags"], "plt_nn.resumes": str(self.state.resumes)}, event)
+                self._texts.send_tags({**event["tags"], "plt_nn.resumes": str(self.state.resumes)}, event)
                 self._move_failure()
         elif is_first:
             self._known_steps = None
@@ -158,7 +159,7 @@ class Delivery:
         """Keeps why the run had ended before under a name of its own: it goes on now."""
         reason = self._run.data.tags.get(FAILURE)
         if reason is not None:
-            self._send_tags({f"{FAILURE}/{self.state.resumes}": reason}, self._begin)
+            self._texts.send_tags({f"{FAILURE}/{self.state.resumes}": reason}, self._begin)
             self._remote.remove_tag(self._run_id, FAILURE)
 
     def _go_on(self) -> None:
@@ -173,7 +174,7 @@ class Delivery:
             return
         self._set_parent(self._begin["parent"])
         if event["reason"]:
-            self._send_tags({FAILURE: event["reason"]}, dict(event))
+            self._texts.send_tags({FAILURE: event["reason"]}, dict(event))
         self._remote.set_status(self._run_id, event["status"], event["time"])
 
     def _connect(self, begin: Event) -> None:
@@ -183,7 +184,7 @@ class Delivery:
         self._run_id = self._run.info.run_id
         self.state.run_id, self.state.experiment_id = self._run_id, self._run.info.experiment_id
         self.state.uri = begin["uri"]
-        self._params = dict(self._run.data.params)
+        self._texts = TextDelivery(self.folder, self.state, self._remote, self._run, self._refusals)
         self._known_steps = {} if self.state.repeats else None
 
     def _set_parent(self, parent: str | None) -> None:
@@ -191,19 +192,21 @@ class Delivery:
             return
         run_id = self._remote.find_run_id(parent)
         tags = {"plt_nn.parent": parent} | ({PARENT: run_id or parent} if run_id or not _is_uid(parent) else {})
-        self._send_tags(tags, self._begin)
+        self._texts.send_tags(tags, self._begin)
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 
     def _add_rows(self, metrics: Mapping[str, Any], event: Event) -> None:
         for name, value in metrics.items():
-            key = self._name(name)
+            key = self._texts.name(name)
             if self._is_repeated(key, event["step"]):
                 self.state.repeated += 1
                 continue
             if math.isinf(value) and key not in self.state.not_finite:
                 self.state.not_finite.append(key)
-                self._send_tags({f"not_finite/{key}": f"{value} first at step {event['step']}; shown as NaN"}, event)
+                self._texts.send_tags(
+                    {f"not_finite/{key}": f"{value} first at step {event['step']}; shown as NaN"}, event
+                )
             self._rows.append((Row(key, legal_value(value), event["time"], event["step"]), event))
             if len(self._rows) >= ROWS_AT_ONCE:
                 self._flush()
@@ -218,97 +221,12 @@ class Delivery:
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
-        self._send_rows(rows)
+        self._refusals.send_together(
+            rows,
+            lambda some: self._remote.log(self._run_id, [row for row, _ in some]),
+            lambda one: {**one[1], "metrics": {one[0].key: one[0].value}},
+        )
         self.state.rows += len(rows)
-
-    def _send_rows(self, rows: list[tuple[Row, Event]]) -> None:
-        """Sends rows together; if MLflow refuses them, by halves, until what it refuses stands alone."""
-        if not rows:
-            return
-        try:
-            self._remote.log(self._run_id, [row for row, _ in rows])
-        except Exception as error:
-            if not self._is_refused(error):
-                raise
-            if len(rows) == 1:
-                self._refuse({**rows[0][1], "metrics": {rows[0][0].key: rows[0][0].value}}, in_words(error))
-                return
-            self._send_rows(rows[: len(rows) // 2])
-            self._send_rows(rows[len(rows) // 2 :])
-
-    # -- parameters and tags ------------------------------------------------------------------------------------------
-
-    def _send_params(self, event: Event) -> None:
-        """Sends new parameters; changed ones become tags, for MLflow's parameters never change."""
-        new: dict[str, str] = {}
-        changed: dict[str, str] = {}
-        for name, text in event["params"].items():
-            key, value = self._name(name), shortened(text, LONGEST_PARAM)
-            if value != text:
-                self._keep_whole("params", key, text)
-            if self._params.get(key, value) != value:
-                changed[f"changed/{key}"] = value
-            elif key not in self._params:
-                new[key] = value
-        self._send_texts("params", new, event)
-        self._params |= new
-        self._send_tags(changed, event)
-
-    def _send_tags(self, tags: Mapping[str, str], event: Event) -> None:
-        legal: dict[str, str] = {}
-        for name, text in tags.items():
-            key = self._name(name)
-            legal[key] = shortened(str(text), LONGEST_TAG)
-            if legal[key] != str(text):
-                self._keep_whole("tags", key, str(text))
-        self._send_texts("tags", legal, event)
-
-    def _send_texts(self, kind: str, texts: dict[str, str], event: Event) -> None:
-        """Sends texts together; if MLflow refuses them, by halves, until what it refuses stands alone."""
-        if not texts:
-            return
-        try:
-            self._remote.log(
-                self._run_id, params=texts if kind == "params" else {}, tags=texts if kind == "tags" else {}
-            )
-        except Exception as error:
-            if not self._is_refused(error):
-                raise
-            if len(texts) == 1:
-                self._refuse({**event, kind: texts}, in_words(error))
-                return
-            items = list(texts.items())
-            self._send_texts(kind, dict(items[: len(items) // 2]), event)
-            self._send_texts(kind, dict(items[len(items) // 2 :]), event)
-
-    def _keep_whole(self, kind: str, key: str, text: str) -> None:
-        """Keeps a text that is too long for MLflow as an artifact."""
-        name = _file_name(key)
-        file = self.folder.files / kind / name / f"{name}.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, "utf-8", "replace")
-        event = {"kind": "artifact", "file": str(file.relative_to(self.folder.root)), "path": f"{kind}/{name}.txt"}
-        self.state.files = [e for e in self.state.files if e["path"] != event["path"]] + [event]
-
-    def _name(self, name: str) -> str:
-        known = self.state.names.get(name)
-        if known is None:
-            known = legal_name(name, self.state.names)
-            if known != name:
-                tag = f"renamed/{known}" if len(known) < LONGEST_KEY - 8 else f"renamed/{_file_name(known)}"
-                told = {tag: shortened(name, LONGEST_TAG)}
-                self._guarded(lambda: self._remote.log(self._run_id, tags=told), {"kind": "tags", "tags": told})
-        return known
-
-    # -- what MLflow refuses ------------------------------------------------------------------------------------------
-
-    def _guarded(self, send: Any, event: Mapping[str, Any]) -> None:
-        try:
-            send()
-        except Exception as error:
-            if not self._is_refused(error):
-                raise
-            self._refuse(event, in_words(error))
 
     def _is_refused(self, error: Exception) -> bool:
         """Whether another try is of no use.
@@ -321,16 +239,6 @@ class Delivery:
             self._remote.run(self._run_id)
         return refused
 
-    def _refuse(self, event: Mapping[str, Any], reason: str) -> None:
-        self.state.refused += 1
-        self._refusals.append({"reason": reason, "event": dict(event)})
-
-    def _write_refusals(self) -> None:
-        if self._refusals:
-            with self.folder.quarantine.open("a") as file:
-                file.writelines(json.dumps(refusal) + "\n" for refusal in self._refusals)
-            self._refusals = []
-
 
 def _beginning(folder: SpoolFolder) -> Event:
     first = next((read.event for read in read_events(folder.events) if read.event is not None), None)
@@ -341,12 +249,6 @@ def _beginning(folder: SpoolFolder) -> Event:
 
 def _is_of_system(key: str) -> bool:
     return key.startswith("system/")
-
-
-def _file_name(key: str) -> str:
-    """A key as the name of a file; what cannot be kept of it is told apart by a digest."""
-    name = key.replace("/", ".").encode()[:_LONGEST_FILE_NAME].decode(errors="ignore")
-    return name if name == key else f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def _is_uid(text: str) -> bool:

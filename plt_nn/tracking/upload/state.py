@@ -74,6 +74,10 @@ class UploadState:
         partial.write_text(json.dumps(asdict(self)))
         partial.replace(path)
 
+    def add_file(self, event: dict[str, Any]) -> None:
+        """Notes an event about a file, in place of an earlier one about the same path."""
+        self.files = [earlier for earlier in self.files if earlier["path"] != event["path"]] + [event]
+
     def finish(self) -> None:
         """Notes that everything is delivered."""
         self.error, self.finished_at = None, time.time()

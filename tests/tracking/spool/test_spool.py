@@ -20,7 +20,7 @@ from plt_nn.tracking.spool.writer import SpoolWriter
 MEGABYTE = 1 << 20
 
 
-def metrics(step: int, **values: float) -> dict[str, object]:
+def metrics(step: int, /, **values: float) -> dict[str, object]:
     return {"kind": "metrics", "time": 1, "step": step, "metrics": values or {"loss": 1.0}}
 
 

@@ -1,0 +1,76 @@
+"""How a net goes on from stored features; kept beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from plt_nn.features.rows import RowType
+from plt_nn.freezing.frontier import Crossing, Layout
+from plt_nn.freezing.layout_text import layout_from_plain, layout_to_plain
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is needed besides the rows.
+
+    Args:
+        layout: How the values that cross the frontier are made of rows.
+        computed: The dtypes in which they were computed.
+        shape: The shape of one sample's inputs.
+        dtype: Their dtype.
+    """
+
+    layout: Layout
+    computed: tuple[torch.dtype, ...]
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, crossing: Crossing, inputs: Tensor) -> Self:
+        """The recipe of what has crossed for some inputs."""
+        computed = tuple(row.dtype for row in crossing.rows)
+        return cls(crossing.layout, computed, tuple(inputs.shape[1:]), inputs.dtype)
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Self:
+        """The recipe of plain values.
+
+        Raises:
+            ValueError: If they are no recipe.
+        """
+        try:
+            computed = tuple(getattr(torch, name) for name in values["computed"])
+            layout = layout_from_plain(values["layout"])
+            return cls(layout, computed, tuple(values["shape"]), getattr(torch, values["dtype"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{values!r} is no recipe") from error
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values that can be kept in a file."""
+        return {
+            "layout": layout_to_plain(self.layout),
+            "computed": [_name(dtype) for dtype in self.computed],
+            "shape": list(self.shape),
+            "dtype": _name(self.dtype),
+        }
+
+    def types(self, rows: Sequence[Tensor], dtype: torch.dtype | None) -> list[RowType]:
+        """What is kept of each row.
+
+        Args:
+            rows: Rows as they are computed.
+            dtype: The dtype in which numbers are kept; None for as they are computed.
+        """
+        floating = [dtype if dtype is not None and row.is_floating_point() else row.dtype for row in rows]
+        return [RowType(tuple(row.shape[1:]), kind) for row, kind in zip(rows, floating, strict=True)]
+
+    def crossing(self, rows: Sequence[Tensor]) -> Crossing:
+        """What crosses the frontier, of rows as they were kept."""
+        return Crossing(tuple(row.to(dtype) for row, dtype in zip(rows, self.computed, strict=True)), self.layout)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,205 @@
+"""The features of one loader's samples while one part of a net is frozen."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plt_nn.callbacks.feature_net import Forward
+from plt_nn.callbacks.feature_recipe import Recipe
+from plt_nn.features.costs import Costs, size_in_words
+from plt_nn.features.deferred import Deferred
+from plt_nn.features.keeping import Kept, NoPlace, Place
+from plt_nn.features.loader import FeatureLoader, Serving
+from plt_nn.freezing.frontier import Crossing, Frontier, NoFrontier, cut
+from plt_nn.freezing.frontier_fingerprint import frontier_fingerprint
+
+_LOOKS = 3  # a callback may look at a batch now and then
+_MEASURED = 2  # the batch whose cost counts: the first one pays for what is made only once
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a site is told by the callback.
+
+    Args:
+        place: Where features may be kept.
+        dtype: In which dtype; None as they are computed.
+        numerics: What else the features depend on: precision, device, versions.
+        passes: How often each sample is still to be seen.
+        say: Tells people a sentence.
+    """
+
+    place: Place
+    dtype: torch.dtype | None
+    numerics: str
+    passes: float
+    say: Callable[[str], None]
+
+
+class FeatureSite:
+    """Serves the features of a loader's samples, and keeps those that are not there yet.
+
+    Args:
+        name: What the loader is called: `training` or `validation`.
+        module: The net that gets the loader's inputs.
+        loader: The loader.
+        setting: What the callback says.
+    """
+
+    def __init__(self, name: str, module: nn.Module, loader: FeatureLoader, setting: Setting) -> None:
+        self.name, self.loader, self._module, self._setting = name, loader, module, setting
+        self._frontier: Frontier | None = None
+        self._recipe: Recipe | None = None
+        self._kept: Kept | None = None
+        self._key: str | None = None
+        self._batches = 0  # whose features were kept
+        self._open()
+
+    def run(self, x: Deferred, forward: Forward) -> Any:
+        """The net's output for a batch that the loader serves.
+
+        Args:
+            x: The batch's inputs.
+            forward: The net's own forward pass.
+        """
+        serving, frontier = self.loader.serving, self._frontier
+        if serving is None or frontier is None or not frontier.is_valid():
+            return forward(x.inputs())
+        if x.features is not None and self._recipe is not None:
+            return frontier.after(self._recipe.crossing(x.features))
+        return self._compute(frontier, x, serving, forward)
+
+    def check(self) -> None:
+        """Gives up where the inputs are needed besides the net, so that serving features saves no reading of them."""
+        if self.loader.serving is not None and self.loader.serving.looked_at >= _LOOKS:
+            self.close(f"the {self.name} step looks at the inputs itself")
+
+    def close(self, reason: str | None = None) -> None:
+        """Serves and keeps nothing any more.
+
+        Args:
+            reason: Why, for people; None if it is the end of it.
+        """
+        self.loader.serving = None
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+        if reason is not None:
+            self._setting.say(f"Features of the {self.name} samples are not kept: {reason}.")
+
+    def _open(self) -> None:
+        try:
+            self._frontier = cut(self._module)
+        except NoFrontier as reason:
+            return self.close(str(reason))
+        self._key = self._fingerprint(self._frontier)
+        kept = self._setting.place.find(self._key)
+        if kept is not None and self._take(kept):
+            return self._setting.say(self._sentence(f"{kept.store.count():,} rows of earlier are there"))
+        if self._setting.passes <= 1:
+            return self.close("they are seen only once before more is trained")
+        self.loader.serving = Serving()
+        return None
+
+    def _take(self, kept: Kept) -> bool:
+        """Serves what was kept before, if it can be used."""
+        try:
+            recipe = Recipe.from_plain(kept.extra)
+        except ValueError:
+            recipe = None
+        if recipe is None or kept.store.size != self.loader.source.size:
+            kept.close()
+            return False
+        self._kept, self._recipe = kept, recipe
+        self.loader.serving = Serving(kept.store, recipe.shape, recipe.dtype)
+        return True
+
+    def _fingerprint(self, frontier: Frontier) -> str | None:
+        identity = self.loader.source.identity
+        if identity is None:
+            return None
+        parts = [frontier_fingerprint(frontier), identity, self._setting.numerics, str(self._setting.dtype)]
+        return sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+    def _compute(self, frontier: Frontier, x: Deferred, serving: Serving, forward: Forward) -> Any:
+        inputs = x.inputs()
+        state, began = _random_state(inputs.device), _now(inputs.device)
+        try:
+            crossing = frontier.before(inputs)
+            compute = _now(inputs.device) - began
+            if self._kept is None:
+                if not torch.equal(state, _random_state(inputs.device)):
+                    raise NoFrontier("the frozen part draws random numbers")
+                _require_apart(frontier, crossing, inputs)
+                serving.store = self._make_place(frontier, crossing, inputs).store
+        except (NoFrontier, NoPlace) as reason:
+            self.close(str(reason))
+            return forward(inputs)
+        assert self._kept is not None and self._recipe is not None  # noqa: PT018
+        kinds = zip(crossing.rows, self._kept.store.types, strict=True)
+        rows = [row.to(kind.dtype) for row, kind in kinds]  # as they will be read, so that all passes are alike
+        self._keep(x.rows, rows, compute)
+        return frontier.after(self._recipe.crossing(rows))
+
+    def _make_place(self, frontier: Frontier, crossing: Crossing, inputs: Tensor) -> Kept:
+        self._recipe = recipe = Recipe.of(crossing, inputs)
+        types = recipe.types(crossing.rows, self._setting.dtype)
+        about = {"net": type(self._module).__name__, "up to": ", ".join(frontier.crosses), "samples": self.name}
+        size = self.loader.source.size
+        self._kept = self._setting.place.make(self._key, size, types, recipe.to_plain(), about)
+        return self._kept
+
+    def _keep(self, rows: Tensor, tensors: list[Tensor], compute: float) -> None:
+        assert self._kept is not None
+        store, began = self._kept.store, time.perf_counter()
+        try:
+            store.put(rows, tensors)
+        except OSError as error:
+            return self.close(error.strerror or str(error))
+        written = time.perf_counter()
+        self._batches += 1
+        if self._batches == _MEASURED:
+            store.get(rows)
+            costs = Costs(compute, written - began, time.perf_counter() - written, self._setting.passes)
+            if not costs.pays():
+                return self.close(f"it would not pay ({costs.in_words()})")
+            self._setting.say(self._sentence(costs.in_words()))
+        return None
+
+    def _sentence(self, why: str) -> str:
+        assert self._kept is not None and self._frontier is not None  # noqa: PT018
+        store, where = self._kept.store, ", ".join(self._frontier.crosses)
+        place = str(self._kept.files.entry.folder) if self._kept.files is not None else "memory"
+        return (
+            f"Features of the {self.name} samples are kept as they leave {where}: {size_in_words(store.row_nbytes)} a "
+            f"sample, {size_in_words(store.nbytes)} in {place}; {why}."
+        )
+
+
+def _require_apart(frontier: Frontier, crossing: Crossing, inputs: Tensor) -> None:
+    """Makes sure that a sample's features do not depend on the batch that it is in.
+
+    Raises:
+        NoFrontier: If they do.
+    """
+    alone = frontier.before(inputs[-1:])
+    for row, one in zip(crossing.rows, alone.rows, strict=True):
+        tolerance = 1e-3 if row.dtype in (torch.float32, torch.float64) else 5e-2
+        if not torch.allclose(row[-1:].float(), one.float(), rtol=tolerance, atol=tolerance * float(row.abs().max())):
+            raise NoFrontier("the frozen part mixes the samples of a batch")
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

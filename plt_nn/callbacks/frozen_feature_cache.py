@@ -1,0 +1,187 @@
+"""Computes the output of a net's frozen part once for each sample, and trains the rest at the rest's own price."""
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
+
+from plt_nn.callbacks.companions import in_order
+from plt_nn.callbacks.feature_net import Forward, condition, feature_net, is_compiled, take_over
+from plt_nn.callbacks.feature_role import FeatureRole
+from plt_nn.callbacks.feature_site import Setting
+from plt_nn.callbacks.passes_left import passes_left
+from plt_nn.errors import ConfigError
+from plt_nn.features.deferred import Deferred
+from plt_nn.features.keeping import Place
+
+_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class FrozenFeatureCache(Callback):
+    """Keeps the output of the frozen part of a net for each sample, and goes on from it in later epochs.
+
+    What is frozen gives the same output for the same input, so a phase that trains only the head costs one pass through
+    the net and then what the head costs; images are not even decoded. When more is thawed, the frontier moves. The
+    training and the validation samples are both kept. Nothing else changes: the steps, losses and gradients are those
+    of training without it. Works on any `LightningModule` that hands a batch's inputs to a net in an attribute, with
+    loaders of plt_nn and any `DataLoader` over numbered samples.
+
+    Training samples whose transform draws random numbers are kept only with `views`. In each phase it says in a line
+    what is kept, or why nothing is: where it would not pay, as measured on the first batches, it is off.
+
+    Features of known data (files, tensors) lie in `folder` and are used again by later runs of the same frozen part,
+    data and preprocessing; `plt-nn features ls` lists them. Whatever changes one of these changes their name.
+
+    Args:
+        views: With a random training transform: how many augmented views of each sample are kept; epoch e uses view
+            e modulo `views`. Default: such samples are not kept.
+        dtype: The dtype in which features are kept: `float16` or `bfloat16` take half the space, and round. Default: as
+            they are computed.
+        net: The attribute of the LightningModule that holds the net. Default: its first child of which a part is
+            frozen.
+        folder: Where features are kept. Default: `features/` in the store of the run's logger, else `mlruns/features`.
+        reuse: Whether they are kept in files that outlive the run. False: in memory.
+        most_megabytes: How large `folder` may become; the least recently used features go first.
+        memory_megabytes: How much memory features may take for each loader: all of those that are in memory, and what
+            is held at a time of those that are in files.
+
+    Raises:
+        ConfigError: For an argument that cannot be used.
+    """
+
+    def __init__(
+        self,
+        views: int | None = None,
+        dtype: Literal["float16", "bfloat16"] | None = None,
+        net: str | None = None,
+        folder: str | None = None,
+        reuse: bool = True,
+        most_megabytes: int = 20_000,
+        memory_megabytes: int = 1_000,
+    ) -> None:
+        faults = [
+            f"{name} is {value!r}; expected {expected}."
+            for name, value, is_right, expected in (
+                ("views", views, views is None or views >= 1, "a number of at least 1, or none"),
+                ("dtype", dtype, dtype is None or dtype in _DTYPES, "'float16', 'bfloat16' or none"),
+                ("most_megabytes", most_megabytes, most_megabytes >= 1, "a number of at least 1"),
+                ("memory_megabytes", memory_megabytes, memory_megabytes >= 1, "a number of at least 1"),
+            )
+            if not is_right
+        ]
+        if faults:
+            raise ConfigError(" ".join(faults))
+        self.views, self.dtype, self.net = views, dtype, net
+        self.folder, self.reuse = folder, reuse
+        self._most_on_disk, self._most_in_memory = most_megabytes * 1_000_000, memory_megabytes * 1_000_000
+        self._roles = {"training": FeatureRole("training", views or 0), "validation": FeatureRole("validation", 0)}
+        self._net: nn.Module | None = None
+        self._give_back: Callable[[], None] | None = None
+        self._said: set[str] = set()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Takes its place: after the callbacks that freeze, and those that seed the order of the samples."""
+        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
+        others = [callback for callback in typed_loosely.callbacks if callback is not self]
+        keepers = [callback for callback in others if isinstance(callback, Checkpoint)]
+        rest = [callback for callback in others if callback not in keepers]
+        typed_loosely.callbacks = in_order([*rest, self, *keepers])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts anew."""
+        self._end()
+        self._said = set()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks what is frozen now."""
+        self._settle("training", trainer, pl_module, trainer.fit_loop._data_fetcher)
+
+    def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
+        """Moves the frontier in the middle of an epoch; at its beginning the other callbacks come first."""
+        if batch_idx > 0:
+            self._settle("training", trainer, pl_module, None)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Sees whether the step needs the inputs themselves."""
+        self._roles["training"].check()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks what is frozen, now that the net is in eval mode."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._settle("validation", trainer, pl_module, trainer.fit_loop.epoch_loop.val_loop._data_fetcher)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sees whether the step needs the inputs themselves."""
+        self._roles["validation"].check()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives everything back as it was."""
+        self._end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Gives everything back as it was."""
+        self._end()
+
+    def _settle(self, name: str, trainer: Trainer, pl_module: LightningModule, fetcher: Any) -> None:
+        """Sees to it that what is served fits what is frozen."""
+        role, net = self._roles[name], feature_net(pl_module, self.net)
+        found = condition(net) if net is not None else None
+        if found is not None and found == role.condition:
+            return
+        role.close()
+        if net is None:
+            return
+        if is_compiled(pl_module) or getattr(pl_module, "_compiler_ctx", None) is not None:
+            self._say("Features are not kept: the net is compiled.")
+            return
+        role.condition = found
+        if net is not self._net:
+            self._leave_net()
+            self._net, self._give_back = net, take_over(net, self._run)
+        role.open(net, fetcher, self._setting(trainer))
+
+    def _run(self, forward: Forward, args: tuple[Any, ...]) -> Any:
+        """The forward pass of the net."""
+        if len(args) != 1 or not isinstance(args[0], Deferred):
+            return forward(*args)
+        for role in self._roles.values():
+            for site in role.sites:
+                if site.loader.serving is not None and args[0].source is site.loader.serving:
+                    return site.run(args[0], forward)
+        return forward(args[0].inputs())
+
+    def _setting(self, trainer: Trainer) -> Setting:
+        device = trainer.strategy.root_device.type
+        numerics = f"{trainer.precision} {device} torch {torch.__version__} {platform.machine()}"
+        dtype = _DTYPES[self.dtype] if self.dtype is not None else None
+        place = Place(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
+        return Setting(place, dtype, numerics, passes_left(trainer), self._say)
+
+    def _root(self, trainer: Trainer) -> Path:
+        if self.folder is not None:
+            return Path(self.folder)
+        folders = [getattr(logger, "features_dir", None) for logger in trainer.loggers]
+        return next((folder for folder in folders if isinstance(folder, Path)), Path("mlruns", "features"))
+
+    def _say(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            rank_zero_info(sentence)
+
+    def _end(self) -> None:
+        for role in self._roles.values():
+            role.give_back()
+        self._leave_net()
+
+    def _leave_net(self) -> None:
+        if self._give_back is not None:
+            self._give_back()
+        self._net = self._give_back = None

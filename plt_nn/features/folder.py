@@ -1,0 +1,178 @@
+"""The folder of stored features: one folder for each key, made whole, used by all, and kept within a size."""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plt_nn.features.rows import MARKS, RowStore, RowType
+
+META = "meta.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class FeatureEntry:
+    """Stored features.
+
+    Args:
+        key: The fingerprint of what they were computed from.
+        folder: Where they are.
+        size: Number of rows.
+        nbytes: Bytes that they take when all are there.
+        types: What a row is made of.
+        extra: What else is needed to use them.
+        about: What they are, in words.
+        used: When they were last used; seconds since 1970.
+    """
+
+    key: str
+    folder: Path
+    size: int
+    nbytes: int
+    types: tuple[RowType, ...]
+    extra: dict[str, Any]
+    about: dict[str, str]
+    used: float
+
+    def rows(self) -> int:
+        """How many rows are there."""
+        marks = (self.folder / MARKS).read_bytes()
+        return int((torch.frombuffer(bytearray(marks), dtype=torch.int64) != 0).sum()) if marks else 0
+
+    def is_in_use(self) -> bool:
+        """Whether a process has them open."""
+        try:
+            with (self.folder / META).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+class OpenFeatures:
+    """Stored features that this process uses, and that nobody makes room with as long as it does.
+
+    Args:
+        entry: Which.
+        most_in_memory: Bytes of them that are held in memory at a time.
+    """
+
+    def __init__(self, entry: FeatureEntry, most_in_memory: int) -> None:
+        self.entry = entry
+        self._meta = (entry.folder / META).open("rb")
+        fcntl.flock(self._meta, fcntl.LOCK_SH)
+        os.utime(entry.folder / META)  # for making room: the least recently used goes first
+        self.store = RowStore(entry.size, entry.types, entry.folder, most_in_memory)
+
+    def close(self) -> None:
+        """Lets go of them."""
+        self.store.close()
+        self._meta.close()
+
+
+def entries(root: Path) -> list[FeatureEntry]:
+    """What is stored under a folder, the least recently used first; what is damaged is left out."""
+    found = [_read(folder) for folder in root.iterdir()] if root.is_dir() else []
+    return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.used)
+
+
+def find(root: Path, key: str) -> FeatureEntry | None:
+    """The features of a key, if they are there."""
+    return _read(root / key)
+
+
+def create(
+    root: Path, key: str, size: int, types: Sequence[RowType], extra: Mapping[str, Any], about: Mapping[str, str]
+) -> FeatureEntry:
+    """Makes room for the features of a key, unless another process has just done so.
+
+    Args:
+        root: The folder of all features.
+        key: The fingerprint of what they are computed from.
+        size: Number of rows.
+        types: What a row is made of.
+        extra: What else is needed to use them; plain values.
+        about: What they are, in words.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    if (root / key).exists() and find(root, key) is None:
+        shutil.rmtree(root / key, ignore_errors=True)  # damaged, or of another version
+    partial = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
+    kinds = [{"shape": list(kind.shape), "dtype": str(kind.dtype).removeprefix("torch.")} for kind in types]
+    meta = {"version": VERSION, "size": size, "types": kinds, "extra": dict(extra), "about": dict(about)}
+    try:
+        (partial / META).write_text(json.dumps(meta, indent=1))
+        RowStore(size, types, partial).close()
+        partial.chmod(0o755)
+        partial.rename(root / key)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if find(root, key) is None:
+            raise
+    entry = find(root, key)
+    if entry is None:
+        raise OSError(f"{root / key} is not what was just made there")
+    return entry
+
+
+def remove(entry: FeatureEntry) -> None:
+    """Removes features; a process that uses them goes on with what it has open."""
+    shutil.rmtree(entry.folder, ignore_errors=True)
+
+
+def make_room(root: Path, needed: int, most: int) -> int:
+    """Removes the least recently used features that nobody has open, until as many bytes as are needed fit in.
+
+    Args:
+        root: The folder of all features.
+        needed: Bytes.
+        most: Bytes that all may take.
+
+    Returns:
+        How many bytes are over the limit yet; 0 if all fit.
+    """
+    _remove_remains(root)
+    stored = entries(root)
+    over = sum(entry.nbytes for entry in stored) + needed - most
+    for entry in stored:
+        if over <= 0:
+            break
+        if not entry.is_in_use():
+            remove(entry)
+            over -= entry.nbytes
+    return max(over, 0)
+
+
+def _remove_remains(root: Path) -> None:
+    """Removes what a process that was killed has left half made, a day later."""
+    for folder in root.glob(".*-*"):
+        if time.time() - folder.stat().st_mtime > 24 * 3600:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(folder: Path) -> FeatureEntry | None:
+    try:
+        meta = json.loads((folder / META).read_text())
+        if meta["version"] != VERSION or folder.name.startswith("."):
+            return None
+        types = tuple(RowType(tuple(kind["shape"]), getattr(torch, kind["dtype"])) for kind in meta["types"])
+        used = (folder / META).stat().st_mtime
+        size = int(meta["size"])
+        nbytes = size * (8 + sum(kind.nbytes for kind in types))
+        return FeatureEntry(folder.name, folder, size, nbytes, types, meta["extra"], meta["about"], used)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

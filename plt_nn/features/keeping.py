@@ -1,0 +1,117 @@
+"""Where features are kept: in a folder that outlives the run, or in memory."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plt_nn.features.costs import size_in_words
+from plt_nn.features.folder import OpenFeatures, create, find, make_room
+from plt_nn.features.rows import RowStore, RowType
+
+_RESERVE = 1 << 28  # bytes of a disk that are left to others
+
+
+class NoPlace(Exception):  # noqa: N818  # a finding rather than an error
+    """There is no place for features; the text says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where features may be kept.
+
+    Args:
+        folder: The folder of all features; None for memory alone.
+        most_on_disk: Bytes that the folder may take.
+        most_in_memory: Bytes that features may take in memory: those of one loader that are not in files, and what is
+            held at a time of those that are.
+    """
+
+    folder: Path | None
+    most_on_disk: int
+    most_in_memory: int
+
+    def find(self, key: str | None) -> "Kept | None":
+        """The features of a key that were kept before.
+
+        Args:
+            key: The fingerprint of what they are computed from; None where it is not known.
+        """
+        entry = find(self.folder, key) if self.folder is not None and key is not None else None
+        if entry is None:
+            return None
+        try:
+            opened = OpenFeatures(entry, self.most_in_memory)
+        except OSError:
+            return None
+        return Kept(opened.store, entry.extra, opened)
+
+    def make(
+        self, key: str | None, size: int, types: Sequence[RowType], extra: Mapping[str, Any], about: Mapping[str, str]
+    ) -> "Kept":
+        """A place for the features of a key.
+
+        Args:
+            key: As for `find`.
+            size: Number of rows.
+            types: What a row is made of.
+            extra: What else is needed to use them; plain values.
+            about: What they are, in words.
+
+        Raises:
+            NoPlace: If they fit nowhere.
+        """
+        needed = size * (8 + sum(kind.nbytes for kind in types))
+        reason = "nothing tells these samples from others, so that they cannot be used again"
+        if self.folder is not None and key is not None:
+            try:
+                return self._make_files(self.folder, key, size, types, extra, about, needed)
+            except (OSError, NoPlace) as error:
+                reason = str(error)
+        if needed <= self.most_in_memory:
+            return Kept(RowStore(size, types), dict(extra), None)
+        most = size_in_words(self.most_in_memory)
+        raise NoPlace(f"{size_in_words(needed)} are more than the {most} allowed in memory, and {reason}")
+
+    def _make_files(
+        self,
+        folder: Path,
+        key: str,
+        size: int,
+        types: Sequence[RowType],
+        extra: Mapping[str, Any],
+        about: Mapping[str, str],
+        needed: int,
+    ) -> "Kept":
+        over = make_room(folder, needed, self.most_on_disk)
+        if over > 0:
+            raise NoPlace(f"{folder} would be {size_in_words(over)} over its limit")
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < needed + _RESERVE:
+            raise NoPlace(f"the disk of {folder} has {size_in_words(free)} left")
+        opened = OpenFeatures(create(folder, key, size, types, extra, about), self.most_in_memory)
+        return Kept(opened.store, opened.entry.extra, opened)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Features that are kept.
+
+    Args:
+        store: Their rows.
+        extra: What else is needed to use them.
+        files: Their files, where they are in files.
+    """
+
+    store: RowStore
+    extra: dict[str, Any]
+    files: OpenFeatures | None
+
+    def close(self) -> None:
+        """Lets go of them."""
+        if self.files is not None:
+            self.files.close()
+        else:
+            self.store.close()

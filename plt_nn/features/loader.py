@@ -1,0 +1,120 @@
+"""A loader that serves the features of samples where they are stored, and their inputs where they are not."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plt_nn.features.deferred import Deferred
+from plt_nn.features.rows import RowStore
+from plt_nn.features.source import Source
+
+
+class Serving:
+    """What a loader serves.
+
+    Args:
+        store: The rows; None until it is known what they are made of.
+        shape: Shape of one sample's inputs, once it is known.
+        dtype: Their dtype.
+    """
+
+    def __init__(
+        self, store: RowStore | None = None, shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.store, self.shape, self.dtype = store, shape, dtype
+        self.looked_at = 0  # batches whose inputs were needed although their features were served
+
+    def has(self, rows: Tensor) -> bool:
+        """Whether the features of rows can be served."""
+        return self.store is not None and self.store.has(rows)
+
+
+class FeatureLoader:
+    """Stands in the place of a loader, and gives its batches in its order.
+
+    While it is `serving`, inputs are `Deferred`: with the features of those whose rows are stored, which are not read
+    at all; the others are read as ever. Otherwise it is the loader.
+
+    Args:
+        loader: The loader.
+        source: The same, as `Source`.
+    """
+
+    def __init__(self, loader: Any, source: Source) -> None:
+        self.loader, self.source = loader, source
+        self.serving: Serving | None = None
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("loader", "source"):  # not set yet: a copy is being made
+            raise AttributeError(name)
+        return getattr(self.loader, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        # A generator: what is served, and the epoch, are settled between the call of iter() and of next().
+        if self.serving is None:
+            yield from self.loader
+            return
+        plan, at = self.source.plan(), 0
+        while at < len(plan):
+            serving, left = self.serving, plan[at:]
+            is_ready = [self.source.knows(rows) and serving is not None and serving.has(rows) for rows in left]
+            reader = self.source.read([rows for rows, ready in zip(left, is_ready, strict=True) if not ready])
+            for rows, ready in zip(left, is_ready, strict=True):
+                batch = self._stored(rows, serving) if ready and serving else self._read(rows, next(reader), serving)
+                at += 1
+                self.source.handed_out()
+                yield batch
+                if self.serving is not serving:
+                    break  # what is stored has changed: what comes is planned anew
+
+    def _read(self, rows: Tensor, batch: Any, serving: Serving | None) -> Any:
+        inputs = self.source.inputs_of(batch)
+        if serving is None or inputs is None:
+            return batch
+        serving.shape, serving.dtype = tuple(inputs.shape[1:]), inputs.dtype
+        features = _features(serving, rows) if serving.has(rows) else None
+        deferred = Deferred(inputs, inputs.shape, inputs.dtype, inputs.device, rows, features, serving)
+        return self.source.with_inputs(batch, deferred)
+
+    def _stored(self, rows: Tensor, serving: Serving) -> Any:
+        shape = (len(rows), *serving.shape)
+        read = partial(self._look_at, rows, serving)
+        features = _features(serving, rows)
+        return self.source.batch(
+            rows, Deferred(read, shape, serving.dtype, torch.device("cpu"), rows, features, serving)
+        )
+
+    def _look_at(self, rows: Tensor, serving: Serving) -> Tensor:
+        serving.looked_at += 1
+        return self.source.read_inputs(rows)
+
+
+class ResumableFeatureLoader(FeatureLoader):
+    """The same for a loader that can be resumed in the middle of an epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the epoch has come."""
+        state: dict[str, Any] = self.loader.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on with an epoch."""
+        self.loader.load_state_dict(state)
+
+
+def feature_loader(loader: Any, source: Source) -> FeatureLoader:
+    """A loader in the place of another one."""
+    is_resumable = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+    return ResumableFeatureLoader(loader, source) if is_resumable else FeatureLoader(loader, source)
+
+
+def _features(serving: Serving, rows: Tensor) -> tuple[Tensor, ...]:
+    assert serving.store is not None
+    features = serving.store.get(rows)
+    return tuple(tensor.pin_memory() for tensor in features) if torch.cuda.is_available() else features

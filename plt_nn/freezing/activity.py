@@ -1,0 +1,85 @@
+"""What of a net gives something else each time, or changes, although its weights are frozen."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+_RANDOM_METHODS = frozenset(
+    ("bernoulli", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "multinomial", "normal_")
+    + ("random_", "uniform_")
+)
+_RANDOM_FUNCTIONS = frozenset(
+    (torch.bernoulli, torch.multinomial, torch.normal, torch.poisson, torch.rand, torch.rand_like, torch.randint)
+    + (torch.randint_like, torch.randn, torch.randn_like, torch.randperm)
+)
+# Functions that are random only in training: the place and the name of the arguments of that meaning.
+_RANDOM_IN_TRAINING: dict[Any, tuple[tuple[int, str, object], ...]] = {
+    F.dropout: ((1, "p", 0.5), (2, "training", True)),
+    F.dropout1d: ((1, "p", 0.5), (2, "training", True)),
+    F.dropout2d: ((1, "p", 0.5), (2, "training", True)),
+    F.dropout3d: ((1, "p", 0.5), (2, "training", True)),
+    F.alpha_dropout: ((1, "p", 0.5), (2, "training", False)),
+    F.feature_alpha_dropout: ((1, "p", 0.5), (2, "training", False)),
+    F.rrelu: ((3, "training", False),),
+    F.scaled_dot_product_attention: ((4, "dropout_p", 0.0),),
+    F.batch_norm: ((5, "training", False),),
+    F.instance_norm: ((5, "use_input_stats", True),),
+}
+
+
+def is_active(module: nn.Module) -> bool:
+    """Whether a module's output is not a function of its input and its weights alone, sample by sample.
+
+    So it is for dropout and stochastic depth that are at work, for norms that count a batch's own statistics, for
+    modules with hooks, whose effect nobody knows, and for modules in training mode of which nothing is known.
+    """
+    return any(_is_active_itself(part) for part in module.modules())
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody wants to hear of the module's forward or backward passes."""
+    inner: Any = module
+    return bool(inner._forward_hooks or inner._forward_pre_hooks or inner._backward_hooks or inner._backward_pre_hooks)
+
+
+def is_random(node: fx.Node) -> bool:
+    """Whether a function or a method in a graph draws random numbers, or counts a batch's own statistics."""
+    if node.op == "call_method":
+        return node.target in _RANDOM_METHODS
+    if node.op != "call_function":
+        return False
+    if getattr(node.target, "__name__", "") == "stochastic_depth":  # torchvision's
+        return bool(_argument(node, 3, "training", True))
+    if node.target in _RANDOM_IN_TRAINING:
+        return all(_argument(node, *argument) for argument in _RANDOM_IN_TRAINING[node.target])
+    return node.target in _RANDOM_FUNCTIONS
+
+
+def _is_active_itself(module: nn.Module) -> bool:
+    if has_hooks(module):
+        return True
+    if isinstance(module, _NormBase) and module.running_mean is None and not _is_instance_norm(module):
+        return True  # statistics of the batch, in every mode
+    if not module.training:
+        return False
+    if isinstance(module, _NormBase):
+        return not _is_instance_norm(module) or module.track_running_stats
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    if isinstance(module, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
+        return True
+    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+        return bool(module.dropout)
+    return not type(module).__module__.startswith("torch.nn.")
+
+
+def _is_instance_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d)
+
+
+def _argument(node: fx.Node, place: int, name: str, default: object) -> object:
+    return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)

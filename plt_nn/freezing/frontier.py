@@ -1,0 +1,140 @@
+"""Cuts a net where it stops being frozen: what comes before gives the same output for the same input, always."""
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from plt_nn.freezing.partition import partition
+from plt_nn.freezing.tracing import trace
+
+
+class NoFrontier(Exception):  # noqa: N818  # a finding rather than an error
+    """There is no frozen part that could be computed beforehand; the text says why."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the values that cross a frontier are made of rows; the same for every batch.
+
+    Args:
+        spec: How the tensors lie in the values that cross.
+        stand_ins: Shape after the first dimension, and dtype, of the tensors of which the rest needs only these.
+    """
+
+    spec: pytree.TreeSpec
+    stand_ins: tuple[tuple[torch.Size, torch.dtype], ...]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """What crosses a frontier for one batch.
+
+    Args:
+        rows: Tensors `(N, ...)`: a row for each sample.
+        layout: How to go on from them.
+    """
+
+    rows: tuple[Tensor, ...]
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """A module in two parts that are made of its own submodules: weights, hooks, modes and gradients stay its own.
+
+    `after(before(x))` is what the module gives for `x`.
+
+    Args:
+        prefix: From the module's inputs to what crosses; all of it is frozen.
+        suffix: From what crosses to the module's output.
+        crosses: What the values that cross are called in the graph, such as `blocks_5`.
+        tensors: The parameters and buffers of the prefix, by their names in the module.
+        still: The submodules of the prefix that are in eval mode.
+    """
+
+    prefix: fx.GraphModule
+    suffix: fx.GraphModule
+    crosses: tuple[str, ...]
+    tensors: dict[str, Tensor] = field(repr=False)
+    still: tuple[nn.Module, ...] = field(repr=False)
+
+    def before(self, *inputs: Any) -> Crossing:
+        """Runs the prefix, without gradients.
+
+        Args:
+            inputs: The module's inputs for N samples.
+
+        Raises:
+            NoFrontier: If what crosses has not a row for each sample.
+        """
+        with torch.no_grad():
+            values, shaped = self.prefix(*inputs)
+        rows, spec = pytree.tree_flatten(values)
+        samples = next(len(leaf) for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))
+        for leaf in (*rows, *shaped):
+            if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != samples:
+                what = f"shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
+                where = ", ".join(self.crosses)
+                raise NoFrontier(f"what crosses at {where} ({what}) has not a row for each of {samples} samples")
+        return Crossing(tuple(rows), Layout(spec, tuple((leaf.shape[1:], leaf.dtype) for leaf in shaped)))
+
+    def after(self, crossing: Crossing) -> Any:
+        """Runs the suffix.
+
+        Args:
+            crossing: What has crossed.
+        """
+        first = crossing.rows[0]
+        values = pytree.tree_unflatten(list(crossing.rows), crossing.layout.spec)
+        stand_ins = [
+            torch.empty((), dtype=dtype, device=first.device).expand(len(first), *shape)
+            for shape, dtype in crossing.layout.stand_ins
+        ]
+        return self.suffix(*values, *stand_ins)
+
+    def is_valid(self) -> bool:
+        """Whether what was frozen and still when the module was cut is so yet."""
+        trained = any(tensor.requires_grad for tensor in self.tensors.values())
+        return not trained and not any(module.training for module in self.still)
+
+
+def cut(module: nn.Module) -> Frontier:
+    """Cuts a module, in its present mode, where it stops being frozen: what gets no gradient and is still is frozen.
+
+    Args:
+        module: Any module that `torch.fx` can trace, apart from what in it is wholly frozen or wholly trained.
+
+    Raises:
+        NoFrontier: If there is nothing to compute beforehand, or the module cannot be traced.
+    """
+    if all(parameter.requires_grad for parameter in module.parameters()):
+        raise NoFrontier("nothing is frozen")
+    try:
+        graph = trace(module)
+    except Exception as error:  # whatever the module's forward raises when it is run on symbols
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NoFrontier(f"{type(module).__name__} cannot be traced ({reason})") from error
+    parts = partition(graph, module)
+    used = [str(node.target) for node in parts.prefix.nodes if node.op == "call_module"]
+    modules = {name: module.get_submodule(name) for name in dict.fromkeys(used)}
+    if not any(True for part in modules.values() for _ in part.parameters()):
+        raise NoFrontier("nothing that is frozen comes before all that is trained")
+    tensors = {f"{name}.{key}": tensor for name, part in modules.items() for key, tensor in _tensors(part).items()}
+    for node in parts.prefix.nodes:
+        if node.op == "get_attr":
+            tensors[str(node.target)] = operator.attrgetter(str(node.target))(module)
+    return Frontier(
+        fx.GraphModule(module, parts.prefix, "Prefix"),
+        fx.GraphModule(module, parts.suffix, "Suffix"),
+        parts.crosses,
+        tensors,
+        tuple(inner for part in modules.values() for inner in part.modules() if not inner.training),
+    )
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}

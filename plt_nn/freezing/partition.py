@@ -1,0 +1,159 @@
+"""Divides a net's graph into what is frozen and the rest. Pure."""
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from plt_nn.freezing.activity import is_active, is_random
+
+# What tells no value of a tensor: attributes and methods.
+_SIZES = frozenset(("shape", "ndim", "dtype", "device", "is_cuda", "itemsize"))
+_SIZE_METHODS = frozenset(
+    ("size", "dim", "ndimension", "numel", "stride", "get_device", "is_contiguous", "element_size")
+)
+_IN_PLACE = frozenset((operator.setitem, operator.iadd, operator.isub, operator.imul, operator.itruediv))
+
+
+class Kind(Enum):
+    """What is known of a node's value.
+
+    FREE ones do not depend on the values of the inputs, nor on what is trained; FROZEN ones are the same whenever the
+    inputs are; LIVE ones are all others.
+    """
+
+    FREE = "free"
+    FROZEN = "frozen"
+    LIVE = "live"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A graph in two.
+
+    Args:
+        prefix: From the inputs to a pair: the values that cross, and tensors of which the suffix needs only the shape.
+        suffix: From these to the output.
+        crosses: The names of the values that cross.
+    """
+
+    prefix: fx.Graph
+    suffix: fx.Graph
+    crosses: tuple[str, ...]
+
+
+def partition(graph: fx.Graph, module: nn.Module) -> Parts:
+    """Divides a graph where it stops being frozen.
+
+    Args:
+        graph: A graph of `trace`.
+        module: What was traced.
+    """
+    kinds = _kinds(graph, module)
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    changes = [node for node in graph.nodes if not node.users and _changed_by(node, module) is not None]
+    rest, crossing, shaped = _behind([output, *(node for node in changes if kinds[node] is Kind.LIVE)], kinds)
+    frozen = _with_inputs([*crossing, *shaped, *(node for node in changes if kinds[node] is Kind.FROZEN)])
+    frozen |= {node for node in graph.nodes if node.op == "placeholder"}
+    prefix = _graph(graph, frozen, [], (tuple(crossing), tuple(shaped)))
+    suffix = _graph(graph, rest, [*crossing, *shaped], output.args[0])
+    return Parts(prefix, suffix, tuple(node.name for node in crossing))
+
+
+def _kinds(graph: fx.Graph, module: nn.Module) -> dict[fx.Node, Kind]:
+    kinds: dict[fx.Node, Kind] = {}
+    changed: set[fx.Node] = set()  # by something live: what comes later sees another value than the prefix has
+    for node in graph.nodes:
+        inputs = node.all_input_nodes
+        target = _changed_by(node, module)
+        if any(kinds[i] is Kind.LIVE or i in changed for i in inputs) or _is_live(node, module):
+            kinds[node] = Kind.LIVE
+        elif target is not None and any(kinds.get(user) is Kind.LIVE for user in target.users):
+            kinds[node] = Kind.LIVE  # something live has seen the value before this changes it
+        elif node.op == "placeholder":
+            kinds[node] = Kind.FROZEN
+        elif _asks_for_size(node) or all(kinds[i] is Kind.FREE for i in inputs):
+            kinds[node] = Kind.FREE
+        else:
+            kinds[node] = Kind.FROZEN
+        if target is not None and kinds[node] is Kind.LIVE:
+            changed.add(target)
+    return kinds
+
+
+def _is_live(node: fx.Node, module: nn.Module) -> bool:
+    """Whether a node makes something live of what is not."""
+    if node.op == "call_module":
+        called = module.get_submodule(str(node.target))
+        return is_active(called) or any(parameter.requires_grad for parameter in called.parameters())
+    if node.op == "get_attr":
+        value: Any = operator.attrgetter(str(node.target))(module)
+        return isinstance(value, Tensor) and value.requires_grad
+    return is_random(node)
+
+
+def _asks_for_size(node: fx.Node) -> bool:
+    if node.op == "call_method":
+        return node.target in _SIZE_METHODS
+    return node.op == "call_function" and node.target is getattr and node.args[1] in _SIZES
+
+
+def _changed_by(node: fx.Node, module: nn.Module) -> fx.Node | None:
+    """The node whose value a node changes in place, if it changes one."""
+    first = node.args[0] if node.args else None
+    if not isinstance(first, fx.Node) or node.op not in ("call_module", "call_method", "call_function"):
+        return None
+    if node.op == "call_module":
+        in_place = getattr(module.get_submodule(str(node.target)), "inplace", False) is True
+    else:
+        name = str(getattr(node.target, "__name__", node.target))
+        named = name.endswith("_") and not name.endswith("__")
+        in_place = named or node.target in _IN_PLACE or node.kwargs.get("inplace") is True
+    return first if in_place else None
+
+
+def _behind(ends: Iterable[fx.Node], kinds: dict[fx.Node, Kind]) -> tuple[set[fx.Node], list[fx.Node], list[fx.Node]]:
+    """What is computed behind the frontier, the values that cross it, and those of which only the shape is needed."""
+    behind: set[fx.Node] = set()
+    crossing: dict[fx.Node, None] = {}
+    shaped: dict[fx.Node, None] = {}
+    stack = list(ends)
+    while stack:
+        node = stack.pop()
+        if node in behind:
+            continue
+        behind.add(node)
+        for needed in node.all_input_nodes:
+            if kinds[needed] is not Kind.FROZEN:
+                stack.append(needed)
+            elif kinds.get(node) is Kind.FREE:
+                shaped[needed] = None
+            else:
+                crossing[needed] = None
+    behind = {node for node in behind if node.op != "output"}
+    return behind, sorted(crossing), sorted(shaped.keys() - crossing.keys())
+
+
+def _with_inputs(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack += node.all_input_nodes
+    return found
+
+
+def _graph(graph: fx.Graph, nodes: set[fx.Node], inputs: list[fx.Node], output: Any) -> fx.Graph:
+    """Some nodes of a graph, in their order, as a graph of its own."""
+    new = fx.Graph()
+    copies = {node: new.placeholder(node.name) for node in inputs}
+    for node in graph.nodes:
+        if node in nodes and node not in copies:
+            copies[node] = new.node_copy(node, copies.__getitem__)
+    new.output(fx.map_arg(output, copies.__getitem__))
+    return new

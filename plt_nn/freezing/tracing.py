@@ -1,0 +1,75 @@
+"""A graph of a net in which what is wholly frozen, and what is wholly trained, is a single node."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from torch import fx, nn
+
+from plt_nn.freezing.activity import has_hooks, is_active
+
+
+def trace(net: nn.Module) -> fx.Graph:
+    """The graph of a net's forward pass in its present mode and state of freezing.
+
+    Nodes are functions, methods, and modules that are wholly frozen and still, wholly trained, of torch itself, or
+    cannot be looked into. Arguments of `forward` that have a default value have it.
+
+    Args:
+        net: Any module.
+
+    Raises:
+        Exception: Whatever the net's `forward` raises when it is run on symbols.
+    """
+    functions, modules = _opaque()
+    tracer = _FreezingTracer(functions, modules)
+    parameters = list(inspect.signature(net.forward).parameters.values())
+    taken = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    defaults = {p.name: p.default for p in taken if p.default is not p.empty}
+    graph = tracer.trace(net, concrete_args=defaults or None)
+    for node in list(graph.nodes):  # what stands for the defaults
+        if node.op == "placeholder" and not node.users and node.name not in {p.name for p in taken}:
+            graph.erase_node(node)
+    return graph
+
+
+class _FreezingTracer(fx.Tracer):
+    """Looks only into modules of which a part is frozen and a part is not.
+
+    Args:
+        functions: Functions that are not looked into.
+        modules: Classes of modules that are not looked into.
+    """
+
+    def __init__(self, functions: tuple[Callable[..., Any], ...], modules: tuple[type[nn.Module], ...]) -> None:
+        super().__init__(autowrap_functions=functions)
+        self._opaque = modules
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module becomes a single node."""
+        if has_hooks(m) or isinstance(m, self._opaque) or super().is_leaf_module(m, module_qualified_name):
+            return True
+        needs = {parameter.requires_grad for parameter in m.parameters()}
+        return needs == {True} if True in needs else not is_active(m)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Looks into a module, and takes it as a single node if that fails."""
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:  # a forward that is run on symbols may raise anything
+            if not any(True for _ in m.parameters()) and not any(True for _ in m.buffers()):
+                raise
+            return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
+
+
+def _opaque() -> tuple[tuple[Callable[..., Any], ...], tuple[type[nn.Module], ...]]:
+    """What timm says cannot be traced, if timm is there at all."""
+    if "timm" not in sys.modules:
+        return (), ()
+    import timm.models
+
+    untyped: Any = timm.models
+    return tuple(untyped.get_notrace_functions()), tuple(untyped.get_notrace_modules())
