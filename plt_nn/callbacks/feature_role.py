@@ -26,24 +26,25 @@ class FeatureRole:
         self._wrapped: list[tuple[Any, int, FeatureLoader]] = []  # where each loader stands
         self._is_random: dict[int, bool] = {}
 
-    def open(self, net: nn.Module, fetcher: Any, setting: Setting) -> None:
+    def open(self, net: nn.Module, fetcher: Any, setting: Setting, is_made: bool) -> None:
         """Opens a site for each loader whose samples can be kept.
 
         Args:
             net: The net that gets the inputs.
-            fetcher: Lightning's fetcher, which has made an iterator of the loaders already; None if that goes on.
+            fetcher: Lightning's fetcher of the loaders.
             setting: What the callback says.
+            is_made: Whether Lightning has made the iterator of the epoch to come.
         """
-        if fetcher is not None:
-            self._wrap(fetcher.combined_loader, setting.say)
+        new = self._wrap(fetcher.combined_loader, setting.say)
         for _, _, loader in self._wrapped:
             if self._draws_random_numbers(loader.source):
                 hint = "; views=K keeps K augmented views of each" if self.name == "training" else ""
                 setting.say(f"Features of the {self.name} samples are not kept: they are read at random{hint}.")
             else:
                 self.sites.append(FeatureSite(self.name, net, loader, setting))
-        serving = [site.loader for site in self.sites if site.loader.serving is not None]
-        if fetcher is not None and serving:
+        serving = [loader for loader in new if loader.serving is not None]
+        # The iterator that was made is of the loader that was there before; with an order that it alone knows it stays.
+        if is_made and serving and not any(loader.source.draws_ahead for loader in serving):
             for loader in serving:
                 loader.source.is_begun()
             iter(fetcher)
@@ -69,8 +70,9 @@ class FeatureRole:
                 combined.flattened = flattened
         self._wrapped, self._is_random = [], {}
 
-    def _wrap(self, combined: Any, say: Callable[[str], None]) -> None:
-        flattened = list(combined.flattened)
+    def _wrap(self, combined: Any, say: Callable[[str], None]) -> list[FeatureLoader]:
+        """Puts ours in the place of the loaders; those that are new."""
+        flattened, new = list(combined.flattened), []
         for at, loader in enumerate(flattened):
             if isinstance(loader, FeatureLoader):
                 continue
@@ -81,8 +83,10 @@ class FeatureRole:
                 continue
             self._wrapped = [known for known in self._wrapped if (known[0], known[1]) != (combined, at)]
             flattened[at] = feature_loader(loader, source)
+            new.append(flattened[at])
             self._wrapped.append((combined, at, flattened[at]))
         combined.flattened = flattened
+        return new
 
     def _source(self, loader: Any) -> Source | None:
         if hasattr(loader, "feature_source"):

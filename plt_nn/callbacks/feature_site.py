@@ -160,8 +160,8 @@ class FeatureSite:
         store, began = self._kept.store, time.perf_counter()
         try:
             store.put(rows, tensors)
-        except OSError as error:
-            return self.close(error.strerror or str(error))
+        except (OSError, ValueError) as error:  # a full disk; features of another shape than the first ones
+            return self.close(getattr(error, "strerror", None) or str(error))
         written = time.perf_counter()
         self._batches += 1
         if self._batches == _MEASURED:
@@ -189,6 +189,8 @@ def _require_apart(frontier: Frontier, crossing: Crossing, inputs: Tensor) -> No
         NoFrontier: If they do.
     """
     alone = frontier.before(inputs[-1:])
+    if alone.layout != crossing.layout:
+        raise NoFrontier("what crosses depends on the number of samples")
     for row, one in zip(crossing.rows, alone.rows, strict=True):
         tolerance = 1e-3 if row.dtype in (torch.float32, torch.float64) else 5e-2
         if not torch.allclose(row[-1:].float(), one.float(), rtol=tolerance, atol=tolerance * float(row.abs().max())):

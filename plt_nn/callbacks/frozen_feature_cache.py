@@ -84,6 +84,7 @@ class FrozenFeatureCache(Callback):
         self._net: nn.Module | None = None
         self._give_back: Callable[[], None] | None = None
         self._said: set[str] = set()
+        self._is_first = True  # whether the first epoch of this fit is to come
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes its place: after the callbacks that freeze, and those that seed the order of the samples."""
@@ -94,18 +95,21 @@ class FrozenFeatureCache(Callback):
         typed_loosely.callbacks = in_order([*rest, self, *keepers])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts anew."""
+        """Starts anew; a run that is resumed in the middle of an epoch begins that one without a hook."""
         self._end()
-        self._said = set()
+        self._said, self._is_first = set(), True
+        if trainer.fit_loop.restarted_mid_epoch or trainer.fit_loop.restarted_on_epoch_end:
+            self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks what is frozen now."""
-        self._settle("training", trainer, pl_module, trainer.fit_loop._data_fetcher)
+        """Looks what is frozen now; Lightning has made the first iterator already, and makes the others next."""
+        self._settle("training", trainer, pl_module, trainer.fit_loop._data_fetcher, self._is_first)
+        self._is_first = False
 
     def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
         """Moves the frontier in the middle of an epoch; at its beginning the other callbacks come first."""
         if batch_idx > 0:
-            self._settle("training", trainer, pl_module, None)
+            self._settle("training", trainer, pl_module, trainer.fit_loop._data_fetcher)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -116,7 +120,8 @@ class FrozenFeatureCache(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks what is frozen, now that the net is in eval mode."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._settle("validation", trainer, pl_module, trainer.fit_loop.epoch_loop.val_loop._data_fetcher)
+            fetcher = trainer.fit_loop.epoch_loop.val_loop._data_fetcher
+            self._settle("validation", trainer, pl_module, fetcher, is_made=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sees whether the step needs the inputs themselves."""
@@ -130,7 +135,9 @@ class FrozenFeatureCache(Callback):
         """Gives everything back as it was."""
         self._end()
 
-    def _settle(self, name: str, trainer: Trainer, pl_module: LightningModule, fetcher: Any) -> None:
+    def _settle(
+        self, name: str, trainer: Trainer, pl_module: LightningModule, fetcher: Any, is_made: bool = False
+    ) -> None:
         """Sees to it that what is served fits what is frozen."""
         role, net = self._roles[name], feature_net(pl_module, self.net)
         found = condition(net) if net is not None else None
@@ -146,7 +153,7 @@ class FrozenFeatureCache(Callback):
         if net is not self._net:
             self._leave_net()
             self._net, self._give_back = net, take_over(net, self._run)
-        role.open(net, fetcher, self._setting(trainer))
+        role.open(net, fetcher, self._setting(trainer), is_made)
 
     def _run(self, forward: Forward, args: tuple[Any, ...]) -> Any:
         """The forward pass of the net."""

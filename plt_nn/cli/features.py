@@ -36,7 +36,7 @@ def _list(found: list[FeatureEntry], root: Path) -> None:
     if not found:
         print(f"There are no features in {root}.")
         return
-    table = Table("Key", "Size", "Samples", "Last used", "Net", "Frozen up to", box=None)
+    table = Table("Key", "Size", "Samples", "Last used", "Net", "Frozen up to", box=None, pad_edge=False)
     for entry in reversed(found):
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         in_use = " (in use)" if entry.is_in_use() else ""

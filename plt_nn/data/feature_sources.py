@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from plt_nn.data.batch import Batch
 from plt_nn.data.sampling import Draw
-from plt_nn.features.data_loader import files_identity, tensors_identity
+from plt_nn.features.identity import files_identity, object_identity, tensors_identity
 from plt_nn.features.randomness import is_read_at_random
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class ImageSource:
     @property
     def identity(self) -> str | None:
         """The files' paths, sizes and times, the transform, and the seed if that is random."""
-        transform = repr(self._files.transform)
-        if " at 0x" in transform:  # the address of an object says nothing about it
+        transform = object_identity(self._files.transform)
+        if transform is None:
             return None
         seed = f" seed {self._files.seed}, {self._views} views" if self._views else ""
         versions = f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
@@ -68,6 +68,11 @@ class ImageSource:
         """The rows of the batches that the epoch still holds: the images' numbers, a view's after those of another."""
         draws: list[Draw] = list(self._sampler)
         return [torch.tensor(draw.indices) + self._view(draw.epoch) * len(self._files) for draw in draws]
+
+    @property
+    def draws_ahead(self) -> bool:
+        """The order hangs on the seed and the epoch alone."""
+        return False
 
     def is_begun(self) -> None:
         """Makes no difference."""
@@ -141,6 +146,11 @@ class TensorSource:
         sampler = self._loader.sampler
         begin = sampler.begin()
         return list(sampler.cut(sampler.order()))[begin:]
+
+    @property
+    def draws_ahead(self) -> bool:
+        """The order hangs on the seed and the epoch alone."""
+        return False
 
     def is_begun(self) -> None:
         """Makes no difference."""

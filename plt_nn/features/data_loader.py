@@ -1,15 +1,14 @@
 """A plain DataLoader as a source of features."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
 
+from plt_nn.features.identity import dataset_identity, object_identity
 from plt_nn.features.randomness import is_read_at_random
 
 INPUTS = ("x", "image", "images", "input", "inputs", "pixel_values", "data")
@@ -32,7 +31,7 @@ class DataLoaderSource:
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
-        self._loader, self._is_begun = loader, False
+        self._loader, self._is_begun, self._has_begun = loader, False, False
         self._chosen = _Chosen()
         self._inner = _inner(loader, self._chosen)
         self._rest: list[Tensor] | None = None  # all but the inputs, of all samples
@@ -48,20 +47,28 @@ class DataLoaderSource:
 
     @property
     def identity(self) -> str | None:
-        """What the data set is made of: its tensors' content, or its files with their sizes and times."""
-        return dataset_identity(self._loader.dataset)
+        """What the data set is made of, and what makes batches of it."""
+        dataset = dataset_identity(self._loader.dataset)
+        collate = object_identity(self._loader.collate_fn)
+        return f"{dataset} {collate}" if dataset is not None and collate is not None else None
 
     def is_random(self) -> bool:
-        """Whether the data set gives other samples the second time."""
-        return is_read_at_random(self._loader.dataset.__getitem__, self.size)
+        """Whether samples are others the second time, or when they are in a batch with others."""
+        return is_read_at_random(self._batch_of, self.size) or self._depends_on_batch()
 
     def plan(self) -> list[Tensor]:
         """The samples of each batch of an epoch; draws the random numbers that the loader would draw."""
-        if not self._is_begun:
+        # Workers that live as long as the loader get their seed once.
+        if not (self._is_begun or (self._has_begun and self._loader.persistent_workers)):
             torch.empty((), dtype=torch.int64).random_(generator=self._loader.generator)
-        self._is_begun = False
+        self._is_begun, self._has_begun = False, True
         sampler: Any = self._loader.batch_sampler
         return [torch.as_tensor(list(batch), dtype=torch.int64) for batch in sampler]
+
+    @property
+    def draws_ahead(self) -> bool:
+        """With workers the order is drawn at once."""
+        return self._loader.num_workers > 0 and not isinstance(self._loader.sampler, SequentialSampler)
 
     def is_begun(self) -> None:
         """The loader's iterator has drawn a seed for its workers."""
@@ -111,6 +118,20 @@ class DataLoaderSource:
     def handed_out(self) -> None:
         """Nothing to be done."""
 
+    def _batch_of(self, *numbers: int) -> Any:
+        return self._inner.dataset[torch.tensor(numbers)]
+
+    def _depends_on_batch(self) -> bool:
+        """So it is where samples are padded to the longest of a batch, or mixed."""
+        numbers = sorted({0, self.size // 2, self.size - 1})
+        together = self.inputs_of(self._batch_of(*numbers))
+        alone = [self.inputs_of(self._batch_of(number)) for number in numbers]
+        found = [one for one in alone if one is not None]
+        if together is None or len(found) < len(numbers):
+            return False  # inputs that cannot be kept
+        same_shape = all(one.shape[1:] == together.shape[1:] for one in found)
+        return not same_shape or not torch.equal(torch.cat(found), together)
+
     def _remember(self, rows: Tensor, batch: Any) -> None:
         leaves, spec = tree_flatten(batch)
         inputs = self.inputs_of(batch)
@@ -124,42 +145,6 @@ class DataLoaderSource:
             for tensor, leaf in zip(self._rest, rest, strict=True):
                 tensor[rows] = leaf
             self._known[rows] = True
-
-
-def dataset_identity(dataset: object) -> str | None:
-    """A text that is another one whenever a data set's samples may be others; None for one of an unknown kind.
-
-    Args:
-        dataset: A `TensorDataset`, a folder of torchvision, or a `Subset` of one.
-    """
-    if isinstance(dataset, TensorDataset):
-        return tensors_identity(dataset.tensors)
-    if isinstance(dataset, Subset):
-        inner = dataset_identity(dataset.dataset)
-        return inner and f"{inner} {_digest(str(list(dataset.indices)))}"
-    samples, transform = getattr(dataset, "samples", None), getattr(dataset, "transform", None)
-    known = any(f"{kind.__module__}.{kind.__qualname__}" == _FOLDER for kind in type(dataset).__mro__)
-    if not known or samples is None or " at 0x" in repr(transform):
-        return None
-    return f"{files_identity([Path(path) for path, _ in samples])} {transform!r}"
-
-
-_FOLDER = "torchvision.datasets.folder.DatasetFolder"
-
-
-def files_identity(paths: Sequence[Path]) -> str:
-    """A digest of files' paths, sizes and times of change."""
-    facts = ((path.absolute(), path.stat()) for path in paths)
-    return _digest("\n".join(f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in facts))
-
-
-def tensors_identity(tensors: Sequence[Tensor]) -> str:
-    """A digest of tensors' content."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 class _Chosen:
@@ -204,7 +189,3 @@ def _inner(loader: DataLoader[Any], chosen: _Chosen) -> DataLoader[Any]:
         generator=torch.Generator().manual_seed(0),  # not the global one, from which the training draws
         **workers,
     )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 _MOVES = (torch.ops.aten._to_copy.default, torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 
@@ -15,18 +15,18 @@ class Deferred(Tensor):
 
     It has the shape, dtype and device of the inputs. Whatever is done with it but asking for these, moving it to
     another device and handing it to the net whose features they are, is done with the inputs themselves, which are read
-    then: code that looks at the inputs works as ever, and only costs what it would have cost.
+    then: code that looks at the inputs works as ever, and only costs what it would have cost. Once somebody has changed
+    them in place, or wants their gradient, the features are none of theirs.
 
     Attributes:
         rows: The number of each sample in the store of features, int64 `(N,)` on the CPU.
-        features: What was kept of the samples, on the device of the inputs; None where nothing was.
-        source: Whose features they are; compared by identity.
+        features: What was kept of the samples, on the device of the inputs; None where nothing was, or it is no longer
+            theirs.
+        source: Whose features they are; compared by identity. None where they are no longer theirs.
         looked_at: Whether the inputs were needed although the features were at hand.
     """
 
     rows: Tensor
-    features: tuple[Tensor, ...] | None
-    source: object
     looked_at: bool
 
     @staticmethod
@@ -54,31 +54,41 @@ class Deferred(Tensor):
         """
         made = torch.Tensor._make_wrapper_subclass(cls, torch.Size(shape), dtype=dtype, device=device)
         assert isinstance(made, Deferred)
-        made._inputs = inputs  # type: ignore[attr-defined]
-        made.rows, made.features, made.source, made.looked_at = rows, features, source, False
+        held: Any = made
+        held._inputs, held._is_changed, held._features, held._source = inputs, False, features, source
+        made.rows, made.looked_at = rows, False
         return made
+
+    @property
+    def features(self) -> tuple[Tensor, ...] | None:
+        """What was kept of the samples."""
+        held: Any = self
+        features: tuple[Tensor, ...] | None = None if self._is_others() else held._features
+        return features
+
+    @property
+    def source(self) -> object:
+        """Whose features they are."""
+        held: Any = self
+        return None if self._is_others() else held._source
 
     def inputs(self) -> Tensor:
         """The inputs themselves, `(N, ...)`, on the device where this is."""
-        held: Any = self
-        if not isinstance(held._inputs, Tensor):
-            held._inputs = held._inputs()
-            held.looked_at = True
-        if held._inputs.device != self.device:
-            held._inputs = held._inputs.to(self.device, non_blocking=True)
-        inputs: Tensor = held._inputs
-        return inputs
+        # A clone's gradient goes back to this tensor.
+        return self.clone() if self.requires_grad and torch.is_grad_enabled() else self._read()
 
     def numpy(self, *, force: bool = False) -> Any:
         """The inputs as an array."""
-        return self.inputs().numpy(force=force)
+        held: Any = self
+        held._is_changed = True  # whoever has the array may write to it, and nobody would know
+        return self._read().numpy(force=force)
 
     def tolist(self) -> Any:
         """The inputs as lists."""
         return self.inputs().tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return self.inputs().numpy().astype(dtype) if dtype is not None else self.inputs().numpy()
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
     def __repr__(self, **options: Any) -> str:  # type: ignore[override]  # torch leaves it untyped
         return f"Deferred(shape={tuple(self.shape)}, dtype={self.dtype}, device='{self.device}')"
@@ -100,15 +110,41 @@ class Deferred(Tensor):
         kwargs = dict(kwargs or {})
         if func in _MOVES and isinstance(args[0], Deferred) and _only_moves(args[0], kwargs):
             return args[0]._moved(torch.device(kwargs.get("device") or args[0].device))
-        args, kwargs = tree_map_only(Deferred, Deferred.inputs, (tuple(args), kwargs))
+        found = [leaf for leaf in tree_leaves((tuple(args), kwargs)) if isinstance(leaf, Deferred)]
+        args, kwargs = tree_map_only(Deferred, Deferred._read, (tuple(args), kwargs))
+        for deferred in found:
+            deferred._expect(func)
         return func(*args, **kwargs)
+
+    def _read(self) -> Tensor:
+        held: Any = self
+        if not isinstance(held._inputs, Tensor):
+            held._inputs = held._inputs()
+            held.looked_at = True
+        if held._inputs.device != self.device:
+            held._inputs = held._inputs.to(self.device, non_blocking=True)
+        inputs: Tensor = held._inputs
+        return inputs
+
+    def _is_others(self) -> bool:
+        """Whether the features are not those of what this stands for now, or leave out somebody's gradient."""
+        held: Any = self
+        # A version counts the changes in place, through views as well.
+        return bool(held._is_changed or self.requires_grad or not (self.is_inference() or self._version == 0))
+
+    def _expect(self, func: Any) -> None:
+        """Sees whether a function may lead to a change in place where no version tells of it."""
+        held: Any = self
+        if self.is_inference():  # whoever gets a view may change it
+            schema = func._schema
+            held._is_changed |= schema.is_mutable or any(value.alias_info is not None for value in schema.returns)
 
     def _moved(self, device: torch.device) -> "Deferred":
         features = self.features
         if features is not None:
             features = tuple(tensor.to(device, non_blocking=True) for tensor in features)
         held: Any = self._inputs  # type: ignore[attr-defined]
-        inputs = held.to(device, non_blocking=True) if isinstance(held, Tensor) else self.inputs
+        inputs = held.to(device, non_blocking=True) if isinstance(held, Tensor) else self._read
         return Deferred(inputs, self.shape, self.dtype, device, self.rows, features, self.source)
 
 

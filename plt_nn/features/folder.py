@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,12 @@ class FeatureEntry:
 
     def rows(self) -> int:
         """How many rows are there."""
-        marks = (self.folder / MARKS).read_bytes()
-        return int((torch.frombuffer(bytearray(marks), dtype=torch.int64) != 0).sum()) if marks else 0
+        try:
+            marks = (self.folder / MARKS).read_bytes()
+        except OSError:
+            return 0
+        whole = len(marks) // 8 * 8
+        return int((torch.frombuffer(bytearray(marks[:whole]), dtype=torch.int64) != 0).sum()) if whole else 0
 
     def is_in_use(self) -> bool:
         """Whether a process has them open."""
@@ -109,7 +114,8 @@ def create(
         OSError: If it cannot be made.
     """
     root.mkdir(parents=True, exist_ok=True)
-    if (root / key).exists() and find(root, key) is None:
+    there = find(root, key)
+    if (root / key).exists() and (there is None or (there.size, there.types) != (size, tuple(types))):
         shutil.rmtree(root / key, ignore_errors=True)  # damaged, or of another version
     partial = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
     kinds = [{"shape": list(kind.shape), "dtype": str(kind.dtype).removeprefix("torch.")} for kind in types]
@@ -127,6 +133,19 @@ def create(
     if entry is None:
         raise OSError(f"{root / key} is not what was just made there")
     return entry
+
+
+@contextmanager
+def one_at_a_time(root: Path) -> Iterator[None]:
+    """Lets one process at a time make room and use it: what another has made and not opened yet would be removed.
+
+    Args:
+        root: The folder of all features; it is made.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def remove(entry: FeatureEntry) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plt_nn.features.costs import size_in_words
-from plt_nn.features.folder import OpenFeatures, create, find, make_room
+from plt_nn.features.folder import OpenFeatures, create, find, make_room, one_at_a_time
 from plt_nn.features.rows import RowStore, RowType
 
 _RESERVE = 1 << 28  # bytes of a disk that are left to others
@@ -84,14 +84,15 @@ class Place:
         about: Mapping[str, str],
         needed: int,
     ) -> "Kept":
-        over = make_room(folder, needed, self.most_on_disk)
-        if over > 0:
-            raise NoPlace(f"{folder} would be {size_in_words(over)} over its limit")
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if free < needed + _RESERVE:
-            raise NoPlace(f"the disk of {folder} has {size_in_words(free)} left")
-        opened = OpenFeatures(create(folder, key, size, types, extra, about), self.most_in_memory)
+        with one_at_a_time(folder):
+            if find(folder, key) is None:  # else another process of this run has just made it
+                over = make_room(folder, needed, self.most_on_disk)
+                if over > 0:
+                    raise NoPlace(f"{folder} would be {size_in_words(over)} over its limit")
+                free = shutil.disk_usage(folder).free
+                if free < needed + _RESERVE:
+                    raise NoPlace(f"the disk of {folder} has {size_in_words(free)} left")
+            opened = OpenFeatures(create(folder, key, size, types, extra, about), self.most_in_memory)
         return Kept(opened.store, opened.entry.extra, opened)
 
 

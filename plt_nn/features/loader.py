@@ -17,12 +17,12 @@ class Serving:
 
     Args:
         store: The rows; None until it is known what they are made of.
-        shape: Shape of one sample's inputs, once it is known.
+        shape: Shape of one sample's inputs; None until it is known.
         dtype: Their dtype.
     """
 
     def __init__(
-        self, store: RowStore | None = None, shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32
+        self, store: RowStore | None = None, shape: tuple[int, ...] | None = None, dtype: torch.dtype = torch.float32
     ) -> None:
         self.store, self.shape, self.dtype = store, shape, dtype
         self.looked_at = 0  # batches whose inputs were needed although their features were served
@@ -77,12 +77,16 @@ class FeatureLoader:
         inputs = self.source.inputs_of(batch)
         if serving is None or inputs is None:
             return batch
-        serving.shape, serving.dtype = tuple(inputs.shape[1:]), inputs.dtype
+        if serving.shape is None:
+            serving.shape, serving.dtype = tuple(inputs.shape[1:]), inputs.dtype
+        if (tuple(inputs.shape[1:]), inputs.dtype) != (serving.shape, serving.dtype):
+            return batch  # what is computed of it has no place among the rows
         features = _features(serving, rows) if serving.has(rows) else None
         deferred = Deferred(inputs, inputs.shape, inputs.dtype, inputs.device, rows, features, serving)
         return self.source.with_inputs(batch, deferred)
 
     def _stored(self, rows: Tensor, serving: Serving) -> Any:
+        assert serving.shape is not None
         shape = (len(rows), *serving.shape)
         read = partial(self._look_at, rows, serving)
         features = _features(serving, rows)

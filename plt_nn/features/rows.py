@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from plt_nn.features.checksums import row_checksums
+from plt_nn.features.checksums import row_bytes, row_checksums
 
 MARKS = "marks.bin"
 _ABSENT = 0
@@ -90,6 +90,8 @@ class RowStore:
         if bool((marks == _ABSENT).any()):
             return False
         found = _marks_of([column[unchecked] for column in self._columns])
+        self._touched += len(unchecked) * self.row_nbytes
+        self._release()
         wrong = unchecked[found != marks]
         if len(wrong):
             self.damaged += len(wrong)
@@ -106,8 +108,7 @@ class RowStore:
         """
         copies = tuple(column.index_select(0, rows) for column in self._columns)
         self._touched += len(rows) * self.row_nbytes
-        if self.folder is not None and self._touched > self._most_in_memory < self.nbytes:
-            self._release()
+        self._release()
         return copies
 
     def put(self, rows: Tensor, tensors: Sequence[Tensor]) -> None:
@@ -119,7 +120,12 @@ class RowStore:
 
         Raises:
             OSError: If the disk is full.
+            ValueError: If they are not of the store's types.
         """
+        for tensor, kind in zip(tensors, self.types, strict=True):
+            if tensor.shape != (len(rows), *kind.shape):  # it would be written over other rows
+                raise ValueError(f"rows of shape {tuple(tensor.shape[1:])}, expected {len(rows)} of {kind.shape}")
+        self._checked[rows] = False
         values = [
             tensor.detach().to("cpu", kind.dtype).contiguous() for tensor, kind in zip(tensors, self.types, strict=True)
         ]
@@ -147,7 +153,9 @@ class RowStore:
         self.close()
 
     def _release(self) -> None:
-        """Gives back the memory of what was read from files; it is read again when it is needed."""
+        """Gives back the memory of what was read from files if it is too much; it is read again when it is needed."""
+        if not self._touched > self._most_in_memory < self.nbytes:
+            return
         self._touched = 0
         for file in self._files:
             if file is not None:
@@ -173,15 +181,17 @@ class _File:
         found = os.fstat(self._descriptor).st_size
         if found < size:  # reading beyond a file's end would kill the process
             os.ftruncate(self._descriptor, size)
-        self._map = mmap.mmap(self._descriptor, size)
+        self._map = mmap.mmap(self._descriptor, size) if size else None
 
     def tensor(self, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
         """The file as a tensor that is only to be read."""
-        return torch.frombuffer(self._map, dtype=dtype).view(shape)
+        if self._map is None:
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(self._map, dtype=dtype, count=torch.Size(shape).numel()).view(shape)
 
     def write_rows(self, rows: Tensor, values: Tensor) -> None:
         """Writes a row at each number."""
-        flat = values.reshape(len(values), -1).view(torch.uint8)
+        flat = row_bytes(values)
         for row, content in zip(rows.tolist(), flat.numpy(), strict=True):
             written = os.pwrite(self._descriptor, content.data, row * flat.shape[1])
             if written < flat.shape[1]:
@@ -189,7 +199,7 @@ class _File:
 
     def release(self) -> None:
         """Gives back the memory of what was read."""
-        if hasattr(mmap, "MADV_DONTNEED"):
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
@@ -204,4 +214,4 @@ def _marks_of(columns: Sequence[Tensor]) -> Tensor:
     marks = torch.zeros(len(columns[0]), dtype=torch.int64)
     for column in columns:
         marks = marks * 31 + row_checksums(column)
-    return torch.where(marks == _ABSENT, torch.ones_like(marks), marks)
+    return torch.where(marks == _ABSENT, 1, marks)

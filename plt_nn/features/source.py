@@ -26,6 +26,10 @@ class Source(Protocol):
     def plan(self) -> list[Tensor]:
         """The rows of each batch that the epoch still holds, int64 `(N,)`. Begins the epoch."""
 
+    @property
+    def draws_ahead(self) -> bool:
+        """Whether an iterator of the loader draws, as soon as it is made, an order that `plan` cannot know."""
+
     def is_begun(self) -> None:
         """Says that an iterator was made of the loader for the epoch that `plan` begins, and that it is not used."""
 

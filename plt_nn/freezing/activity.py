@@ -14,11 +14,13 @@ _RANDOM_METHODS = frozenset(
 )
 _RANDOM_FUNCTIONS = frozenset(
     (torch.bernoulli, torch.multinomial, torch.normal, torch.poisson, torch.rand, torch.rand_like, torch.randint)
-    + (torch.randint_like, torch.randn, torch.randn_like, torch.randperm)
+    + (torch.randint_like, torch.randn, torch.randn_like, torch.randperm, F.gumbel_softmax)
+    + (F.fractional_max_pool2d, F.fractional_max_pool3d)
 )
 # Functions that are random only in training: the place and the name of the arguments of that meaning.
 _RANDOM_IN_TRAINING: dict[Any, tuple[tuple[int, str, object], ...]] = {
     F.dropout: ((1, "p", 0.5), (2, "training", True)),
+    torch.dropout: ((1, "p", 0.5), (2, "train", True)),
     F.dropout1d: ((1, "p", 0.5), (2, "training", True)),
     F.dropout2d: ((1, "p", 0.5), (2, "training", True)),
     F.dropout3d: ((1, "p", 0.5), (2, "training", True)),
@@ -74,7 +76,7 @@ def _is_active_itself(module: nn.Module) -> bool:
         return True
     if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
         return bool(module.dropout)
-    return not type(module).__module__.startswith("torch.nn.")
+    return not type(module).__module__.startswith("torch.nn.modules.")
 
 
 def _is_instance_norm(module: nn.Module) -> bool:

@@ -21,12 +21,14 @@ class Layout:
     """How the values that cross a frontier are made of rows; the same for every batch.
 
     Args:
-        spec: How the tensors lie in the values that cross.
+        spec: How the tensors and the constants lie in the values that cross.
         stand_ins: Shape after the first dimension, and dtype, of the tensors of which the rest needs only these.
+        constants: Numbers that cross, such as the sides of a feature map, and their places among the tensors.
     """
 
     spec: pytree.TreeSpec
     stand_ins: tuple[tuple[torch.Size, torch.dtype], ...]
+    constants: tuple[tuple[int, int | float | bool | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Frontier:
         crosses: What the values that cross are called in the graph, such as `blocks_5`.
         tensors: The parameters and buffers of the prefix, by their names in the module.
         still: The submodules of the prefix that are in eval mode.
+        modes: The modules that were looked into, whose mode is a part of the graphs, and that mode.
     """
 
     prefix: fx.GraphModule
@@ -61,6 +64,7 @@ class Frontier:
     crosses: tuple[str, ...]
     tensors: dict[str, Tensor] = field(repr=False)
     still: tuple[nn.Module, ...] = field(repr=False)
+    modes: tuple[tuple[nn.Module, bool], ...] = field(repr=False)
 
     def before(self, *inputs: Any) -> Crossing:
         """Runs the prefix, without gradients.
@@ -73,14 +77,19 @@ class Frontier:
         """
         with torch.no_grad():
             values, shaped = self.prefix(*inputs)
-        rows, spec = pytree.tree_flatten(values)
+        leaves, spec = pytree.tree_flatten(values)
+        constants = tuple((place, leaf) for place, leaf in enumerate(leaves) if isinstance(leaf, int | float | None))
+        rows = [leaf for leaf in leaves if not isinstance(leaf, int | float | None)]
+        if not rows:
+            raise NoFrontier("nothing crosses but sizes")
         samples = next(len(leaf) for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))
         for leaf in (*rows, *shaped):
             if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != samples:
                 what = f"shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
                 where = ", ".join(self.crosses)
                 raise NoFrontier(f"what crosses at {where} ({what}) has not a row for each of {samples} samples")
-        return Crossing(tuple(rows), Layout(spec, tuple((leaf.shape[1:], leaf.dtype) for leaf in shaped)))
+        stand_ins = tuple((leaf.shape[1:], leaf.dtype) for leaf in shaped)
+        return Crossing(tuple(rows), Layout(spec, stand_ins, constants))
 
     def after(self, crossing: Crossing) -> Any:
         """Runs the suffix.
@@ -88,8 +97,10 @@ class Frontier:
         Args:
             crossing: What has crossed.
         """
-        first = crossing.rows[0]
-        values = pytree.tree_unflatten(list(crossing.rows), crossing.layout.spec)
+        first, leaves = crossing.rows[0], list[Any](crossing.rows)
+        for place, constant in crossing.layout.constants:
+            leaves.insert(place, constant)
+        values = pytree.tree_unflatten(leaves, crossing.layout.spec)
         stand_ins = [
             torch.empty((), dtype=dtype, device=first.device).expand(len(first), *shape)
             for shape, dtype in crossing.layout.stand_ins
@@ -99,7 +110,8 @@ class Frontier:
     def is_valid(self) -> bool:
         """Whether what was frozen and still when the module was cut is so yet."""
         trained = any(tensor.requires_grad for tensor in self.tensors.values())
-        return not trained and not any(module.training for module in self.still)
+        awake = any(module.training for module in self.still)
+        return not trained and not awake and all(module.training == mode for module, mode in self.modes)
 
 
 def cut(module: nn.Module) -> Frontier:
@@ -113,11 +125,19 @@ def cut(module: nn.Module) -> Frontier:
     """
     if all(parameter.requires_grad for parameter in module.parameters()):
         raise NoFrontier("nothing is frozen")
+    buffers = [(name, buffer, buffer._version, buffer.clone()) for name, buffer in module.named_buffers()]
     try:
         graph = trace(module)
     except Exception as error:  # whatever the module's forward raises when it is run on symbols
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NoFrontier(f"{type(module).__name__} cannot be traced ({reason})") from error
+    finally:
+        changed = [entry for entry in buffers if entry[1]._version != entry[2]]
+        with torch.no_grad():
+            for _, buffer, _, value in changed:
+                buffer.copy_(value)
+    if changed:  # by the trace, which has left the change out of the graph
+        raise NoFrontier(f"{type(module).__name__} changes its buffer {changed[0][0]!r} in every forward pass")
     parts = partition(graph, module)
     used = [str(node.target) for node in parts.prefix.nodes if node.op == "call_module"]
     modules = {name: module.get_submodule(name) for name in dict.fromkeys(used)}
@@ -133,7 +153,18 @@ def cut(module: nn.Module) -> Frontier:
         parts.crosses,
         tensors,
         tuple(inner for part in modules.values() for inner in part.modules() if not inner.training),
+        _looked_into(module, graph),
     )
+
+
+def _looked_into(module: nn.Module, graph: fx.Graph) -> tuple[tuple[nn.Module, bool], ...]:
+    leaves = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+    found = []
+    for name, part in module.named_modules():
+        parts = name.split(".")
+        if not any(".".join(parts[: count + 1]) in leaves for count in range(len(parts))):
+            found.append((part, part.training))
+    return tuple(found)
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+from functools import cache, partial
+from types import CodeType, FunctionType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from plt_nn.freezing.digest import digests
 from plt_nn.freezing.frontier import Frontier
 
-_PLAIN = (bool, int, float, str, type(None))
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def frontier_fingerprint(frontier: Frontier) -> str:
@@ -39,18 +41,56 @@ def _target(target: object) -> str:
 
 
 def _settings(module: nn.Module) -> list[Any]:
-    """The class of a module, its plain attributes, and the code of its forward pass."""
+    """The class of a module, its attributes, and its code."""
     kind = type(module)
-    plain = {name: value for name, value in vars(module).items() if name != "training" and _is_plain(value)}
-    code = getattr(kind.forward, "__code__", None)
-    content = (
-        hashlib.sha256(code.co_code + repr(code.co_consts).encode()).hexdigest() if code and not _is_graph(kind) else ""
-    )
-    return [f"{kind.__module__}.{kind.__qualname__}", sorted(plain.items(), key=str), content]
+    own = {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
+    code = "" if _is_graph(kind) else _class_code(kind)  # type: ignore[arg-type]  # mypy's view of a class's hash
+    plain = sorted((name, str(_plain(value))) for name, value in own.items())
+    return [f"{kind.__module__}.{kind.__qualname__}", plain, code]
 
 
-def _is_plain(value: object) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(isinstance(part, _PLAIN) for part in value))
+def _plain(value: object) -> str | None:
+    """A value as text, the same in every process; None for what is looked at elsewhere or cannot be told."""
+    if isinstance(value, nn.Module):
+        return None
+    if isinstance(value, Tensor):  # one that is no buffer
+        return str(digests({"": value}))
+    if isinstance(value, list | tuple):
+        return repr([_plain(part) for part in value])
+    if isinstance(value, set | frozenset):
+        return repr(sorted(str(_plain(part)) for part in value))
+    if isinstance(value, dict):
+        return repr([(_plain(key), _plain(part)) for key, part in value.items()])
+    if isinstance(value, partial):
+        return repr([_plain(value.func), _plain(value.args), _plain(value.keywords)])
+    if isinstance(value, FunctionType):
+        captured = [cell.cell_contents for cell in value.__closure__ or ()]
+        known = [_target(part) if isinstance(part, FunctionType) else _plain(part) for part in captured]
+        return repr([_target(value), _code(value.__code__), known, _plain(value.__defaults__)])
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__name__")):
+        return _target(value)
+    return None if " at 0x" in repr(value) else repr(value)
+
+
+@cache
+def _class_code(kind: type) -> str:
+    """A digest of the code of a class, of which torch's own has its version."""
+    classes = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.", "builtins"))]
+    methods = {f"{base.__qualname__}.{name}": value for base in classes for name, value in vars(base).items()}
+    codes = [(name, _code(value.__code__)) for name, value in methods.items() if isinstance(value, FunctionType)]
+    return hashlib.sha256(repr(codes).encode()).hexdigest()
+
+
+def _code(code: CodeType) -> list[Any]:
+    """What a function does; without the addresses of functions in it, which are others in each process."""
+    constants = [_constant(value) for value in code.co_consts]
+    return [code.co_code.hex(), code.co_names, constants]
+
+
+def _constant(value: object) -> Any:
+    if isinstance(value, CodeType):
+        return _code(value)
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
 def _is_graph(kind: type) -> bool:

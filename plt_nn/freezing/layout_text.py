@@ -12,7 +12,8 @@ from plt_nn.freezing.frontier import Layout
 def layout_to_plain(layout: Layout) -> dict[str, Any]:
     """A layout as plain values."""
     stand_ins = [[list(shape), str(dtype).removeprefix("torch.")] for shape, dtype in layout.stand_ins]
-    return {"spec": pytree.treespec_dumps(layout.spec), "stand_ins": stand_ins}
+    constants = [list(constant) for constant in layout.constants]
+    return {"spec": pytree.treespec_dumps(layout.spec), "stand_ins": stand_ins, "constants": constants}
 
 
 def layout_from_plain(values: Mapping[str, Any]) -> Layout:
@@ -23,6 +24,7 @@ def layout_from_plain(values: Mapping[str, Any]) -> Layout:
     """
     try:
         stand_ins = tuple((torch.Size(shape), getattr(torch, dtype)) for shape, dtype in values["stand_ins"])
-        return Layout(pytree.treespec_loads(values["spec"]), stand_ins)
-    except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        constants = tuple((place, constant) for place, constant in values["constants"])
+        return Layout(pytree.treespec_loads(values["spec"]), stand_ins, constants)
+    except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
         raise ValueError(f"{values!r} is no layout") from error

@@ -1,21 +1,23 @@
 """Divides a net's graph into what is frozen and the rest. Pure."""
 
 import operator
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from plt_nn.freezing.activity import is_active, is_random
+from plt_nn.freezing.in_place import changes_in_place, memory_origins
 
 # What tells no value of a tensor: attributes and methods.
 _SIZES = frozenset(("shape", "ndim", "dtype", "device", "is_cuda", "itemsize"))
 _SIZE_METHODS = frozenset(
     ("size", "dim", "ndimension", "numel", "stride", "get_device", "is_contiguous", "element_size")
 )
-_IN_PLACE = frozenset((operator.setitem, operator.iadd, operator.isub, operator.imul, operator.itruediv))
 
 
 class Kind(Enum):
@@ -52,26 +54,53 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
         graph: A graph of `trace`.
         module: What was traced.
     """
-    kinds = _kinds(graph, module)
-    (output,) = (node for node in graph.nodes if node.op == "output")
-    changes = [node for node in graph.nodes if not node.users and _changed_by(node, module) is not None]
-    rest, crossing, shaped = _behind([output, *(node for node in changes if kinds[node] is Kind.LIVE)], kinds)
+    changes = changes_in_place(graph, module)
+    origins = memory_origins(graph, module, changes)
+    live: set[fx.Node] = set()  # values that cannot cross
+    while True:
+        kinds = _kinds(graph, module, changes, origins, live)
+        (output,) = (node for node in graph.nodes if node.op == "output")
+        rest, crossing, shaped = _behind([output, *(node for node in changes if kinds[node] is Kind.LIVE)], kinds)
+        # What crosses is somebody else's, and may be needed again.
+        changed = {origins[target] for node, target in changes.items() if kinds[node] is Kind.LIVE}
+        names = Counter(origins[node] for node in crossing)
+        torn = {origin for origin in changed if names[origin] > 1} - live
+        if not torn:
+            break
+        live |= torn  # names of one memory that is changed: they would come out of the store as several
     frozen = _with_inputs([*crossing, *shaped, *(node for node in changes if kinds[node] is Kind.FROZEN)])
     frozen |= {node for node in graph.nodes if node.op == "placeholder"}
     prefix = _graph(graph, frozen, [], (tuple(crossing), tuple(shaped)))
-    suffix = _graph(graph, rest, [*crossing, *shaped], output.args[0])
+    copied = {node for node in crossing if origins[node] in changed}
+    suffix = _graph(graph, rest, [*crossing, *shaped], output.args[0], copied)
     return Parts(prefix, suffix, tuple(node.name for node in crossing))
 
 
-def _kinds(graph: fx.Graph, module: nn.Module) -> dict[fx.Node, Kind]:
+def copy_of(value: Any) -> Any:
+    """A value whose tensors can be changed in place."""
+    return pytree.tree_map_only(Tensor, Tensor.clone, value)
+
+
+def _kinds(
+    graph: fx.Graph,
+    module: nn.Module,
+    changes: dict[fx.Node, fx.Node],
+    origins: dict[fx.Node, fx.Node],
+    live: set[fx.Node],
+) -> dict[fx.Node, Kind]:
     kinds: dict[fx.Node, Kind] = {}
     changed: set[fx.Node] = set()  # by something live: what comes later sees another value than the prefix has
+    seen: set[fx.Node] = set()  # by something live
+    # A buffer that the forward pass changes, such as a counter, is another one each time.
+    counters = {origins[target].target for target in changes.values() if origins[target].op == "get_attr"}
     for node in graph.nodes:
         inputs = node.all_input_nodes
-        target = _changed_by(node, module)
-        if any(kinds[i] is Kind.LIVE or i in changed for i in inputs) or _is_live(node, module):
+        target = changes.get(node)
+        is_counter = node.op == "get_attr" and node.target in counters
+        depends = any(kinds[i] is Kind.LIVE or origins[i] in changed for i in inputs)
+        if depends or is_counter or node in live or _is_live(node, module):
             kinds[node] = Kind.LIVE
-        elif target is not None and any(kinds.get(user) is Kind.LIVE for user in target.users):
+        elif target is not None and origins[target] in seen:
             kinds[node] = Kind.LIVE  # something live has seen the value before this changes it
         elif node.op == "placeholder":
             kinds[node] = Kind.FROZEN
@@ -79,8 +108,10 @@ def _kinds(graph: fx.Graph, module: nn.Module) -> dict[fx.Node, Kind]:
             kinds[node] = Kind.FREE
         else:
             kinds[node] = Kind.FROZEN
-        if target is not None and kinds[node] is Kind.LIVE:
-            changed.add(target)
+        if kinds[node] is Kind.LIVE:
+            seen |= {origins[i] for i in inputs}
+            if target is not None:
+                changed.add(origins[target])
     return kinds
 
 
@@ -92,6 +123,8 @@ def _is_live(node: fx.Node, module: nn.Module) -> bool:
     if node.op == "get_attr":
         value: Any = operator.attrgetter(str(node.target))(module)
         return isinstance(value, Tensor) and value.requires_grad
+    if node.op == "call_method" and node.target in ("item", "tolist"):
+        return True  # numbers of this batch, where others that cross are the same for all batches
     return is_random(node)
 
 
@@ -99,20 +132,6 @@ def _asks_for_size(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target in _SIZE_METHODS
     return node.op == "call_function" and node.target is getattr and node.args[1] in _SIZES
-
-
-def _changed_by(node: fx.Node, module: nn.Module) -> fx.Node | None:
-    """The node whose value a node changes in place, if it changes one."""
-    first = node.args[0] if node.args else None
-    if not isinstance(first, fx.Node) or node.op not in ("call_module", "call_method", "call_function"):
-        return None
-    if node.op == "call_module":
-        in_place = getattr(module.get_submodule(str(node.target)), "inplace", False) is True
-    else:
-        name = str(getattr(node.target, "__name__", node.target))
-        named = name.endswith("_") and not name.endswith("__")
-        in_place = named or node.target in _IN_PLACE or node.kwargs.get("inplace") is True
-    return first if in_place else None
 
 
 def _behind(ends: Iterable[fx.Node], kinds: dict[fx.Node, Kind]) -> tuple[set[fx.Node], list[fx.Node], list[fx.Node]]:
@@ -148,10 +167,13 @@ def _with_inputs(nodes: Iterable[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def _graph(graph: fx.Graph, nodes: set[fx.Node], inputs: list[fx.Node], output: Any) -> fx.Graph:
-    """Some nodes of a graph, in their order, as a graph of its own."""
+def _graph(
+    graph: fx.Graph, nodes: set[fx.Node], inputs: list[fx.Node], output: Any, copied: Set[fx.Node] = frozenset()
+) -> fx.Graph:
+    """Some nodes of a graph, in their order, as a graph of its own; some of its inputs are copied first."""
     new = fx.Graph()
     copies = {node: new.placeholder(node.name) for node in inputs}
+    copies |= {node: new.call_function(copy_of, (copies[node],)) for node in inputs if node in copied}
     for node in graph.nodes:
         if node in nodes and node not in copies:
             copies[node] = new.node_copy(node, copies.__getitem__)

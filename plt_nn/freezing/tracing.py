@@ -57,9 +57,15 @@ class _FreezingTracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Looks into a module, and takes it as a single node if that fails."""
+        last, stack = next(iter(reversed(self.graph.nodes)), None), self.module_stack.copy()
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:  # a forward that is run on symbols may raise anything
+            self.module_stack = stack
+            for node in reversed(self.graph.nodes):  # what it did until then must not be done twice
+                if node is last:
+                    break
+                self.graph.erase_node(node)
             if not any(True for _ in m.parameters()) and not any(True for _ in m.buffers()):
                 raise
             return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)

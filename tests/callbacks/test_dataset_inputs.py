@@ -4,8 +4,6 @@ import os
 import re
 import runpy
 import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from plt_nn.callbacks import DatasetInputs
 from plt_nn.callbacks.dataset_inputs import leakage, profile
 from plt_nn.data import SplitFingerprint
 from plt_nn.errors import DataError
+from tests import warm
 
 JOB = Path(__file__).with_name("figures_job.py")
 job = SimpleNamespace(**runpy.run_path(str(JOB)))
@@ -173,14 +172,7 @@ def test_the_profile_is_plain() -> None:
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_one_of_two_processes_logs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(JOB), str(tmp_path), "both"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    done = warm.run_ranks(2, [JOB, tmp_path, "both"], env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     first, second = (torch.load(tmp_path / f"both {rank}.pt", weights_only=True) for rank in (0, 1))
     with warnings.catch_warnings():

@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import warm
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
 
@@ -14,14 +14,7 @@ pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
 def run(who: str, folder: Path) -> dict[str, float]:
     job, report = Path(__file__).with_name("drift_job.py"), folder / f"{who}.json"
     environment = {name: value for name, value in os.environ.items() if name != "PL_GLOBAL_SEED"}
-    done = subprocess.run(
-        [sys.executable, str(job), who, str(report)],
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = warm.run_ranks(2, [job, who, report], env=environment | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     facts: dict[str, float] = json.loads(report.read_text())
     return facts

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -15,7 +13,9 @@ from plt_nn.tracking import Store, store_at
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.left import wait_for_delivery
 from plt_nn.tracking.upload.state import load_state
+from tests import warm
 
+JOB = Path(__file__).with_name("ends_job.py")
 ENDS = {
     "patience": "finished",
     "max_epochs": "finished",
@@ -33,13 +33,14 @@ STATUS = {
 
 
 def run_job(ends: str, devices: int, folder: Path) -> None:
-    job = Path(__file__).with_name("ends_job.py")
-    command = [sys.executable, str(job), ends, str(devices), str(folder / "mlruns"), str(folder)]
+    words = [JOB, ends, str(devices), folder / "mlruns", folder]
     ours = ("PL_GLOBAL_SEED", "MLFLOW_TRACKING_URI")
     environment = {name: value for name, value in os.environ.items() if name not in ours}
-    done = subprocess.run(
-        command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False
-    )
+    environment["OMP_NUM_THREADS"] = "1"
+    # Lightning's process 0 hands on a signal to the processes it has started; else it need not have started them.
+    is_signal = ends in ("ctrl-c", "sigterm")
+    ranks = 1 if is_signal else devices
+    done = warm.run(words, env=environment) if ranks == 1 else warm.run_ranks(ranks, words, env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 

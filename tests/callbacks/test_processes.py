@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from plt_nn import FreezingSchedule
+from tests import warm
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
 JOB = Path(__file__).with_name("processes_job.py")
@@ -29,16 +29,12 @@ if __name__ == "__main__":
 """
 
 
-def started(*words: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PL_GLOBAL_SEED"}
-    done = subprocess.run(
-        [sys.executable, *words],
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+def environment() -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if name != "PL_GLOBAL_SEED"}
+    return plain | {"OMP_NUM_THREADS": "1"}
+
+
+def assert_it_went_well(done: "subprocess.CompletedProcess[str]") -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
@@ -55,7 +51,7 @@ def job() -> Any:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    started(str(JOB), str(folder))
+    assert_it_went_well(warm.run_ranks(2, [JOB, folder], env=environment()))
     return folder
 
 
@@ -113,7 +109,7 @@ def test_another_number_of_processes_goes_on_from_the_checkpoint(folder: Path, j
 
 def test_spawned_processes_give_the_same_weights(tmp_path: Path, job: Any) -> None:
     (tmp_path / "spawn.py").write_text(SPAWN)
-    started(str(tmp_path / "spawn.py"), str(JOB), str(tmp_path / "weights.pt"))
+    assert_it_went_well(warm.run([tmp_path / "spawn.py", JOB, tmp_path / "weights.pt"], env=environment()))
     spawned = torch.load(tmp_path / "weights.pt", weights_only=True)
     alone = job.fit(1, [FreezingSchedule(job.PHASES)]).state_dict()
     assert spawned.keys() == alone.keys()

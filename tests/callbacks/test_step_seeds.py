@@ -3,8 +3,6 @@
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from plt_nn.callbacks.step_seeds import Purpose, StepSeeds, step_seed
 from plt_nn.data import EpochBatches, TensorBatches
+from tests import warm
 
 numbers = st.integers(0, 2**63 - 1)
 places = st.tuples(
@@ -214,14 +213,7 @@ def test_two_processes(tmp_path: Path) -> None:
     """One seed for the run, other numbers on each process, and the resumed epoch's own order, with workers too."""
     job = Path(__file__).with_name("step_seeds_job.py")
     environment = {name: value for name, value in os.environ.items() if name != "PL_GLOBAL_SEED"}
-    done = subprocess.run(
-        [sys.executable, str(job), str(tmp_path)],
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = warm.run_ranks(2, [job, tmp_path], env=environment | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first["seed"] == second["seed"]

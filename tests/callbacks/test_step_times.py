@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +20,7 @@ from plt_nn.callbacks import step_times
 from plt_nn.callbacks.step_tally import Interval, StepTally, data_warning, samples_in, step_metrics, together
 from plt_nn.callbacks.step_times import StepTimes
 from plt_nn.errors import ConfigError
+from tests import warm
 
 Make = Callable[[], LightningModule]
 Fit = Callable[..., Trainer]
@@ -318,14 +317,8 @@ def test_an_interval_without_steps(every: int) -> None:
 
 def two_processes(folder: Path, slow: str) -> list[dict[str, Any]]:
     """What process 0 has logged, and that process 1 has logged nothing."""
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("times_job.py")), str(folder), slow],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    job = Path(__file__).with_name("times_job.py")
+    done = warm.run_ranks(2, [job, folder, slow], env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     first, second = (json.loads((folder / f"rank{rank}.json").read_text())["metrics"] for rank in (0, 1))
     assert not second

@@ -2,7 +2,6 @@
 
 import os
 import runpy
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +34,7 @@ from plt_nn.callbacks import ValidationFigures
 from plt_nn.callbacks.figures import calibration_error
 from plt_nn.callbacks.validation_sums import ClassOutputs, RunningSums, class_outputs, images_of, worst_of_all
 from plt_nn.errors import ConfigError
+from tests import warm
 
 JOB = Path(__file__).with_name("figures_job.py")
 job = SimpleNamespace(**runpy.run_path(str(JOB)))
@@ -473,14 +473,7 @@ def test_arguments_out_of_range(arguments: dict[str, int]) -> None:
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("figures")
     scenarios = ["both", "one", "other", "none", "no logger", "one logger"]
-    done = subprocess.run(
-        [sys.executable, str(JOB), str(folder), *scenarios],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = warm.run_ranks(2, [JOB, folder, *scenarios], env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return {
         name: [torch.load(folder / f"{name} {rank}.pt", weights_only=True) for rank in (0, 1)] for name in scenarios

@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from plt_nn.cli.main import main
 from plt_nn.tracking import store_at
+from tests import warm
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -94,9 +95,21 @@ def process() -> Callable[..., Completed]:
     return run
 
 
+@pytest.fixture(scope="session")
+def warm_process() -> Callable[..., Completed]:
+    """The same, as a process that has its imports behind it."""
+    return lambda *words: warm.run(["-m", "plt_nn", *words], env=environment())
+
+
+@pytest.fixture
+def start_warm() -> Callable[..., warm.Process]:
+    """Starts it and comes back at once; output and errors go the same way."""
+    return lambda *words: warm.Process(["-m", "plt_nn", *words], env=environment(), together=True)
+
+
 @pytest.fixture
 def start() -> Callable[..., subprocess.Popen[str]]:
-    """Starts `python -m plt_nn` with these words and comes back at once; output and errors go the same way."""
+    """The same, as a process that has imported nothing, and whose output can be read while it runs."""
 
     def run(*words: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -51,9 +51,9 @@ def test_without_a_verb_there_is_help(call: Call) -> None:
     assert "verbs:" in done.stdout
 
 
-def test_the_help_of_a_verb_names_the_program(process: Call) -> None:
+def test_the_help_of_a_verb_names_the_program(warm_process: Call) -> None:
     for verb in ("fit", "ui"):
-        done = process(verb, "--help")
+        done = warm_process(verb, "--help")
         assert done.returncode == 0
         assert done.stdout.startswith("usage: plt-nn "), done.stdout[:80]
 
@@ -65,13 +65,13 @@ def test_an_unknown_verb(word: str, hint: str, call: Call) -> None:
     assert done.stderr.startswith(f"plt-nn: unknown verb '{word}'. {hint}")
 
 
-def test_tracebacks_are_for_those_who_ask(tiny: Callable[..., Path], process: Call) -> None:
+def test_tracebacks_are_for_those_who_ask(tiny: Callable[..., Path], warm_process: Call) -> None:
     config = tiny(lambda config: config.update(trainr={}))
-    quiet = process("fit", "--config", config)
+    quiet = warm_process("fit", "--config", config)
     assert quiet.returncode == 2
     assert "Traceback" not in quiet.stderr
     assert "Did you mean 'trainer'?" in quiet.stderr
-    loud = process("fit", "--config", config, "--debug")
+    loud = warm_process("fit", "--config", config, "--debug")
     assert loud.returncode != 0
     assert "Traceback" in loud.stderr
     assert "Did you mean 'trainer'?" in loud.stderr

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +12,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking import store_at
+from tests import warm
 from tests.cli.conftest import environment
 
 Tiny = Callable[..., Path]
@@ -37,9 +36,8 @@ def test_a_job_that_is_requeued_goes_on_with_its_run(tiny: Tiny, here: Path, sto
         config["trainer"]["callbacks"] = []  # type: ignore[index]
 
     config = tiny(slowly)
-    command = [sys.executable, "-m", "plt_nn", "fit", "--config", str(config)]
-    options = {"env": slurm_environment(here), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    job: subprocess.Popen[str] = subprocess.Popen(command, **options)  # type: ignore[call-overload]
+    words = ["-m", "plt_nn", "fit", "--config", config]
+    job = warm.Process(words, env=slurm_environment(here), together=True)
     try:
         while job.poll() is None and not list(here.glob("mlruns/checkpoints/tiny/*/checkpoints/last.ckpt")):
             time.sleep(0.05)
@@ -56,9 +54,7 @@ def test_a_job_that_is_requeued_goes_on_with_its_run(tiny: Tiny, here: Path, sto
     content = yaml.safe_load(config.read_text())
     content["trainer"]["max_epochs"] = 40 + int(_epoch(here / "hpc_ckpt_1.ckpt"))  # so that it ends soon
     config.write_text(yaml.safe_dump(content))
-    again = subprocess.run(
-        command, env=slurm_environment(here), capture_output=True, text=True, timeout=240, check=False
-    )
+    again = warm.run(words, env=slurm_environment(here))
     assert again.returncode == 0, again.stdout + again.stderr
     client = MlflowClient(store_at(here / "mlruns").uri)
     (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])

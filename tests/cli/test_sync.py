@@ -1,7 +1,6 @@
 """`plt-nn sync` on spools that were left behind."""
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,8 @@ from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
+from tests import warm
+from tests.cli.conftest import environment
 
 Completed = subprocess.CompletedProcess[str]
 Call = Callable[..., Completed]
@@ -30,7 +31,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def leave_behind(uri: str = "") -> SpoolFolder:
     before = set(spool_folders(store_at().root))
-    subprocess.run([sys.executable, "-c", LEFT_BEHIND, uri], check=False)
+    warm.run(["-c", LEFT_BEHIND, uri])
     (new,) = set(spool_folders(store_at().root)) - before
     return new
 
@@ -77,8 +78,9 @@ def test_a_server_that_is_not_there_is_told_and_the_other_runs_are_delivered(cal
     assert "waits: " in call("sync", "--status").stdout
 
 
-def test_watching_delivers_what_comes(store: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
-    watching = start("sync", "--watch")
+def test_watching_delivers_what_comes(store: Path) -> None:
+    words = ["-m", "plt_nn", "sync", "--watch"]
+    watching = warm.Process(words, env=environment(), together=True, interpreter=warm.MLFLOW)
     try:
         folder = leave_behind()
         while watching.poll() is None and "finished_at" not in _text(folder.state):

@@ -22,10 +22,10 @@ from plt_nn import DigitsData
 from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import spool_folders
 from plt_nn.tracking.upload.left import wait_for_delivery
+from tests import warm
 
 Completed = subprocess.CompletedProcess[str]
 Call = Callable[..., Completed]
-Start = Callable[..., subprocess.Popen[str]]
 Tiny = Callable[..., Path]
 Fitted = tuple[Path, Completed]
 
@@ -145,12 +145,12 @@ def test_a_signal_ends_a_fit_and_the_best_is_kept(
     signal_: signal.Signals,
     status: int,
     tiny: Tiny,
-    start: Callable[..., subprocess.Popen[str]],
+    start_warm: Callable[..., warm.Process],
     call: Call,
     here: Path,
 ) -> None:
     config = tiny(lambda config: config["trainer"]["callbacks"][0]["init_args"].update(patience=100_000))
-    running = start("fit", "--config", config, "--trainer.max_epochs", "100000")
+    running = start_warm("fit", "--config", config, "--trainer.max_epochs", "100000")
     try:
         while running.poll() is None and not list(here.rglob("best.safetensors")):
             time.sleep(0.05)

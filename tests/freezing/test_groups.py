@@ -122,6 +122,7 @@ EVERY_OPTIMIZER: dict[str, Callable[[nn.Module, float], Optimizer]] = {
 }
 
 
+@pytest.mark.usefixtures("nothing_compiled")
 @pytest.mark.parametrize("name", EVERY_OPTIMIZER)
 def test_every_optimizer_of_torch_and_timm_can_be_split_and_scaled(name: str) -> None:
     ends = []

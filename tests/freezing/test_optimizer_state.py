@@ -50,6 +50,7 @@ def held(optimizer: Optimizer) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:.*opt_einsum")  # timm's advice for Kron
+@pytest.mark.usefixtures("nothing_compiled")
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 def test_it_is_what_a_real_optimizer_holds(make: Make) -> None:
     net = small()

@@ -54,7 +54,11 @@ def test_the_numbers_are_those_worked_out_by_hand() -> None:
         flops=Flops(forward, 2 * 4 * 2),
         gradient_bytes=40,
         optimizer_bytes=40,
+        computed_once=head.computed_once,
     )
+    assert head.computed_once == "all up to relu, 4 values a sample"
+    assert last.computed_once == "all up to first, 4 values a sample"
+    assert everything.computed_once == "nothing: nothing is frozen"
     assert last.stages == (frozen, StageCost("second", 20, 0, (0.2,)), StageCost("head", 10, 0, (0.4,)))
     assert (last.trained, last.frozen) == (30, 36)
     assert (last.start, last.start_in_words, last.settings) == (3, "from epoch 3", ("layer_decay 0.5",))

@@ -20,7 +20,8 @@ def deep(blocks: int, first_trained: int, decay: float = 1.0, trains: str = "las
     )
     trained = 1000 * (len(names) - first_trained)
     frozen = 1000 * first_trained
-    return PhaseCost(1, trains, 3, "from epoch 3", (), stages, trained, frozen, Flops(8.178e9, 16.1e9), 4096, 10**9)
+    flops, once = Flops(8.178e9, 16.1e9), "all up to stem, 1,024 values a sample"
+    return PhaseCost(1, trains, 3, "from epoch 3", (), stages, trained, frozen, flops, 4096, 10**9, once)
 
 
 def plan(*phases: PhaseCost, notes: tuple[str, ...] = ()) -> PlanCost:
@@ -54,6 +55,7 @@ def test_no_line_is_wider_than_asked_for_and_no_number_is_cut(width: int) -> Non
     text = plan_text(plan(wordy, wordy, notes=("Nothing is known. " * 20,)), width)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
+    assert text.count("Computed once per sample: all up to stem, 1,024 values a sample.") == 2
     for cell in ("14 k (54%)", "8.18 G", "16.1 G", "81%", "4 KiB", "954 MiB", " 0.729\n"):
         assert text.count(cell) >= 2
     assert ("epoch 3 " in text) == (width == 100), "told by the tables of the phases"

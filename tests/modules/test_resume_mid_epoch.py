@@ -3,8 +3,6 @@
 import os
 import runpy
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from plt_nn import MLP, Classifier
 from plt_nn.modules import mid_epoch
+from tests import warm
 
 JOB = Path(__file__).with_name("resume_job.py")
 Facts = dict[str, Any]
@@ -126,14 +125,7 @@ def test_two_processes(fit: Fit, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     alone = fit(one, "digits", every=1)
     names = ["step5", "step7", "step15", "val22", "end30", "sigterm", "error", "../one/step5", "../one/step20"]
-    done = subprocess.run(
-        [sys.executable, str(JOB), "2", str(two), "digits", *names],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = warm.run_ranks(2, [JOB, "2", two, "digits", *names], env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     runs = [torch.load(two / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
     for run in runs:

@@ -3,11 +3,11 @@
 import json
 import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import warm
 
 JOB = Path(__file__).with_name("metrics_job.py")
 
@@ -16,14 +16,7 @@ JOB = Path(__file__).with_name("metrics_job.py")
 @pytest.mark.multiprocess
 def test_metrics_are_those_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PL_GLOBAL_SEED"}
-    done = subprocess.run(
-        [sys.executable, str(JOB), "2", str(tmp_path)],
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = warm.run_ranks(2, [JOB, "2", tmp_path], env=environment | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # the job sets it; this takes it back afterwards
     alone = runpy.run_path(str(JOB))["report"](1)

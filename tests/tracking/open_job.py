@@ -1,20 +1,31 @@
 """One of four processes that open a fresh store at the same moment. Started by test_store.py.
 
-Arguments: a folder for the store and the signals, this process's number.
+Arguments: a folder for the store and the signals, this process's number, and what it is: `trainer`, whose uploader
+opens the store, or that `uploader` itself.
 """
 
+import runpy
 import sys
 import time
 from pathlib import Path
 
-import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # what takes long comes before the start
-
-from plt_nn import DurableMLFlowLogger
-
-folder, number = Path(sys.argv[1]), int(sys.argv[2])
+folder, number, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+folder.mkdir(exist_ok=True)
 (folder / f"ready{number}").touch()
 while len(list(folder.glob("ready*"))) < 4:
     time.sleep(0.005)
-logger = DurableMLFlowLogger("together", store=str(folder / "store"))
-logger.log_metrics({"number": float(number)})
-logger.finalize("success")
+if kind == "trainer":
+    from plt_nn import DurableMLFlowLogger
+
+    logger = DurableMLFlowLogger("together", store=str(folder / "store"))
+    logger.log_metrics({"number": float(number)})
+    logger.finalize("success")
+else:
+    from tests.tracking.read_back import end, metrics, new_spool
+
+    writer = new_spool(folder / "store", None, experiment="together")
+    writer.append(metrics(0, number=float(number)))
+    writer.append(end())
+    writer.close()
+    sys.argv[1] = str(writer.folder.root)
+    runpy.run_module("plt_nn.tracking.upload", run_name="__main__")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
@@ -19,6 +19,7 @@ from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.uid import new_uid
 from plt_nn.tracking.upload.left import left_of
 from plt_nn.tracking.upload.state import load_state
+from tests import warm
 from tests.tracking.servers import until
 
 HERE = Path(__file__).parent
@@ -26,17 +27,17 @@ JOB = HERE / "durability_job.py"
 PATIENCE = 120.0  # seconds; a busy machine is no fault of the code
 
 
-def new_spool(store: Path, uri: str) -> SpoolWriter:
+def new_spool(store: Path, uri: str | None, experiment: str = "spools") -> SpoolWriter:
     """A spool with the beginning of a run, and nobody at work on it once it is closed."""
     folder = SpoolFolder(store / "spool" / new_uid())
     writer = SpoolWriter(folder, most_bytes=1 << 30)
-    about: Event = {"experiment": "spools", "run_name": None, "uri": uri, "tags": {}, "parent": None}
+    about: Event = {"experiment": experiment, "run_name": None, "uri": uri, "tags": {}, "parent": None}
     place = {"resumed": False, "attempt": 1, "node": 0}
     writer.append({"kind": "begin", "version": VERSION, "uid": folder.uid, "time": now(), **about, **place})
     return writer
 
 
-def metrics(step: int, **values: float) -> Event:
+def metrics(step: int, /, **values: float) -> Event:
     """The event of a step's metrics."""
     return {"kind": "metrics", "time": now(), "step": step, "metrics": values}
 
@@ -62,12 +63,27 @@ def environment() -> dict[str, str]:
 
 
 def start(
-    *words: object, folder: Path | None = None, variables: dict[str, str] | None = None
-) -> "subprocess.Popen[str]":
+    *words: object,
+    folder: Path | None = None,
+    variables: dict[str, str] | None = None,
+    interpreter: warm.Interpreter = warm.TRAINING,
+) -> warm.Process:
     """Starts Python with these words in a session of its own; output and errors go the same way."""
+    settings = environment() | (variables or {})
+    return warm.Process(
+        words,
+        cwd=folder,
+        env=settings,
+        together=True,
+        start_new_session=True,
+        interpreter=interpreter,
+    )
+
+
+def start_fresh(*words: object, variables: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+    """The same with an interpreter that has imported nothing, and that `ps` shows with these words."""
     return subprocess.Popen(
         [sys.executable, *map(str, words)],
-        cwd=folder,
         env=environment() | (variables or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -76,14 +92,18 @@ def start(
     )
 
 
-def call(*words: object, folder: Path | None = None, variables: dict[str, str] | None = None) -> tuple[int, str]:
-    """The exit status of Python with these words, and what it printed."""
-    process = start(*words, folder=folder, variables=variables)
+def call(*words: object, **options: Any) -> tuple[int, str]:
+    """The exit status of Python with these words, and what it printed; options are those of `start`."""
+    return ended(start(*words, **options))
+
+
+def ended(process: "warm.Process | subprocess.Popen[str]") -> tuple[int, str]:
+    """The exit status of a process, and what it printed."""
     try:
         output, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
-    return process.returncode, output
+    return process.wait(), output
 
 
 def until_delivered(folder: SpoolFolder) -> None:

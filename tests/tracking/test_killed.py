@@ -226,4 +226,4 @@ def kill_at(
         process.kill()
     if told != signal.SIGKILL:
         assert "Traceback" not in output, output
-    return process.returncode
+    return process.wait()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracking.read_back import call, delivered, end, metrics, new_spool, run_of
+from tests.tracking.read_back import delivered, end, ended, metrics, new_spool, run_of, start_fresh
 from tests.tracking.servers import MLflowServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
@@ -34,7 +34,7 @@ def peak_of_uploading(rows: int, server: MLflowServer, store: Path) -> int:
     writer.append(end())
     writer.close()
     began = time.monotonic()
-    status, output = call("-c", UPLOAD, writer.folder.root)
+    status, output = ended(start_fresh("-c", UPLOAD, writer.folder.root))
     assert status == 0, output
     print(f"{rows} rows took {time.monotonic() - began:.1f} s; {output}")
     steps = Counter(point.step for point in delivered(server.client, writer.folder.uid).elements())

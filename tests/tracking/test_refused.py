@@ -17,6 +17,7 @@ from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.loop import upload
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
+from tests import warm
 from tests.tracking.read_back import (
     JOB,
     PATIENCE,
@@ -27,6 +28,7 @@ from tests.tracking.read_back import (
     new_spool,
     run_of,
     start,
+    start_fresh,
     until_delivered,
     written,
 )
@@ -311,7 +313,7 @@ QUOTED = "p%40ss%2Fw%C3%B6rd"
 def test_a_password_in_the_environment(server: MLflowServer, front: Callable[..., Front], tmp_path: Path) -> None:
     guarded, store = front(login=(USER, PASSWORD)), tmp_path / "mlruns"
     login = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
-    job = start(JOB, "--store", store, "--steps", 100, variables={**login, "MLFLOW_TRACKING_URI": guarded.uri})
+    job = start_fresh(JOB, "--store", store, "--steps", 100, variables={**login, "MLFLOW_TRACKING_URI": guarded.uri})
     until(lambda: list(store.glob("spool/*/events.jsonl")), PATIENCE, "the job has not begun")
     until(lambda: load_state(the_spool(store).state).rows > 0, PATIENCE, "nothing is delivered")
     shown = command_lines()
@@ -364,7 +366,7 @@ def test_sync_with_the_right_password_takes_over_from_an_uploader_that_has_a_wro
     wrong = start_uploader(writer.folder, {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "wrong"})
     until(lambda: load_state(writer.folder.state).error is not None, PATIENCE, "no reason is given")
     right = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "right"}
-    status, output = call("-m", "plt_nn", "sync", "--store", store, variables=right)
+    status, output = call("-m", "plt_nn", "sync", "--store", store, variables=right, interpreter=warm.MLFLOW)
     assert status == 0, output
     assert wrong.wait(PATIENCE) == 0
     assert delivered(server.client, writer.folder.uid) == written(writer.folder)

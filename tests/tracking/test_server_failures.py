@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from plt_nn.tracking.upload.state import load_state
+from tests import warm
 from tests.tracking.read_back import JOB, PATIENCE, call, delivered, run_of, start, until_delivered, written
 from tests.tracking.servers import Front, MLflowServer, end_uploaders, the_spool, until, uploaders
 
@@ -73,7 +74,7 @@ def test_servers_that_do_not_work_until_the_fit_has_ended(
         each.behaviour = "forward"
         each.freed.set()
     for store in stores[:2]:
-        status, output = call("-m", "plt_nn", "sync", "--store", store, "--wait", PATIENCE)
+        status, output = call("-m", "plt_nn", "sync", "--store", store, "--wait", PATIENCE, interpreter=warm.MLFLOW)
         assert (status, "Everything is in MLflow." in output) == (0, True), output
     for store in stores:
         folder = the_spool(store)

@@ -1,5 +1,6 @@
 """Where the store lies, that importing it is cheap, and that many processes may open it at once."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking import store_at
+from tests import warm
+
+JOB = Path(__file__).with_name("open_job.py")
 
 
 def test_the_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,25 +43,37 @@ def test_it_needs_neither_lightning_nor_torch_nor_mlflow() -> None:
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_four_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("open_job.py")
+    all_succeed(four_at(tmp_path / "one", "trainer", warm.TRAINING), tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.multiprocess
+def test_it_goes_well_time_after_time(tmp_path: Path) -> None:
+    """Ten fresh stores side by side; the uploaders, which open them, have their imports behind them and meet."""
+    folders = [tmp_path / str(number) for number in range(10)]
+    jobs = [four_at(folder, "uploader", warm.MLFLOW) for folder in folders]
+    try:
+        for folder, four in zip(folders, jobs, strict=True):
+            all_succeed(four, folder)
+    finally:
+        for job in itertools.chain(*jobs):
+            job.kill()
+
+
+def four_at(folder: Path, kind: str, interpreter: warm.Interpreter) -> list[warm.Process]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path), str(number)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for number in range(4)
-    ]
+    words = [[JOB, folder, str(number), kind] for number in range(4)]
+    return [warm.Process(each, env=environment, together=True, interpreter=interpreter) for each in words]
+
+
+def all_succeed(jobs: list[warm.Process], folder: Path) -> None:
     try:
         outputs = [job.communicate(timeout=120)[0] for job in jobs]
     finally:
         for job in jobs:
             job.kill()
-    assert [job.returncode for job in jobs] == [0] * 4, "\n".join(outputs)[-3000:]
-    client = MlflowClient(store_at(tmp_path / "store").uri)
+    assert [job.wait() for job in jobs] == [0] * 4, "\n".join(outputs)[-3000:]
+    client = MlflowClient(store_at(folder / "store").uri)
     (experiment,) = [found for found in client.search_experiments() if found.name == "together"]
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(run.data.metrics["number"] for run in runs) == [0, 1, 2, 3]

@@ -2,12 +2,10 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -15,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.left import wait_for_delivery
+from tests import warm
 
 JOB = Path(__file__).with_name("two_processes_job.py")
 
@@ -22,18 +21,6 @@ JOB = Path(__file__).with_name("two_processes_job.py")
 def environment() -> dict[str, str]:
     ours = ("PL_GLOBAL_SEED", "MLFLOW_TRACKING_URI")
     return {name: value for name, value in os.environ.items() if name not in ours} | {"OMP_NUM_THREADS": "1"}
-
-
-def fitted(*commands: list[str]) -> None:
-    """Runs commands side by side."""
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    jobs = [subprocess.Popen(command, env=environment(), **pipes) for command in commands]
-    try:
-        outputs = [job.communicate(timeout=240)[0] for job in jobs]
-    finally:
-        for job in jobs:
-            job.kill()
-    assert [job.returncode for job in jobs] == [0] * len(jobs), "".join(outputs)[-5000:]
 
 
 @pytest.mark.slow
@@ -44,7 +31,9 @@ def test_there_is_one_run(start: str, tmp_path: Path) -> None:
     launcher = [sys.executable]
     if start == "torchrun":  # the processes are started by somebody else, and know nothing of each other at first
         launcher += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    fitted([*launcher, str(JOB), strategy, str(tmp_path), "1"])
+    command = [*launcher, str(JOB), strategy, str(tmp_path), "1"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert ranks[0] == ranks[1]
     uid = ranks[0]["uid"]
@@ -67,13 +56,8 @@ def test_there_is_one_run(start: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_two_machines_log_one_run_and_each_how_it_fares(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    place = ["--master-addr", "127.0.0.1", "--master-port", port]
-    job = [str(JOB), "ddp", str(tmp_path), "2"]
-    fitted(*([*launcher, *place, "--node-rank", rank, *job] for rank in ("0", "1")))
+    done = warm.run_ranks(2, [JOB, "ddp", tmp_path, "2"], env=environment(), nodes=2)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     uid = json.loads((tmp_path / "main.json").read_text())["uid"]
     other = SpoolFolder(tmp_path / "mlruns" / "spool" / f"{uid}.node1")
     assert wait_for_delivery(other, 60).is_nothing, "it does not wait at its end: the first machine may have ended"

@@ -1,0 +1,166 @@
+"""What may be other data has another identity, and what nobody can tell has none."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Subset, TensorDataset
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from plt_nn.features.identity import dataset_identity, files_identity, object_identity, tensors_identity
+
+X = torch.arange(12.0).reshape(6, 2)
+
+
+class Brighter(nn.Module):
+    """Its text does not tell the factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class Doubled(TensorDataset):
+    """Gives something else than its tensors."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(2 * part for part in super().__getitem__(index))  # type: ignore[no-untyped-call]
+
+
+def halve(x: Tensor, by: float = 2.0) -> Tensor:
+    return x / by
+
+
+def third(x: Tensor) -> Tensor:
+    return x / 3
+
+
+DIFFERENT: list[Any] = [
+    None,
+    Brighter(1.0),
+    Brighter(2.0),
+    halve,
+    third,
+    partial(halve, by=3.0),
+    partial(halve, by=4.0),
+    transforms.Lambda(halve),
+    transforms.Lambda(third),
+    transforms.Compose([transforms.Resize(32), transforms.ToTensor()]),
+    transforms.Compose([transforms.Resize(33), transforms.ToTensor()]),
+    v2.Compose([v2.Resize(32), v2.ToDtype(torch.float32, scale=True)]),
+    v2.Compose([v2.Resize(32), v2.ToDtype(torch.float16, scale=True)]),
+    transforms.LinearTransformation(torch.eye(3), torch.zeros(3)),
+    transforms.LinearTransformation(torch.eye(3), torch.ones(3)),
+    {"a": 1},
+    {"a": {2, 3}},
+    Brighter(1.0).forward,
+]
+
+
+def test_what_does_something_else_has_another_identity() -> None:
+    found = [object_identity(value) for value in DIFFERENT]
+    assert None not in found
+    assert len(set(found)) == len(DIFFERENT)
+    assert [object_identity(value) for value in DIFFERENT] == found
+
+
+@pytest.mark.parametrize("value", [lambda x: x, transforms.Lambda(lambda x: x), object(), iter([1])], ids=str)
+def test_what_nobody_can_tell_has_no_identity(value: Any) -> None:
+    assert object_identity(value) is None
+    assert object_identity([value]) is None
+
+
+SAME = """
+import torch
+from torchvision.transforms import v2
+from plt_nn.features.identity import object_identity
+print(object_identity([v2.Resize(32), v2.ColorJitter(0.5), {"a", "b", "c"}, {"x": torch.ones(3)}]))
+"""
+
+
+@pytest.mark.multiprocess
+def test_identity_is_the_same_in_every_process() -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    command = [sys.executable, "-c", SAME]
+    other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    with redirect_stdout(StringIO()) as own:  # this process has another seed
+        exec(SAME, {"__name__": "__main__"})
+    assert own.getvalue() == other
+    assert other != "None\n"
+
+
+def test_tensors_are_told_by_content_shape_and_dtype() -> None:
+    values = [X, X + 1, X.reshape(2, 6), X.to(torch.bfloat16), X.long(), X.T.contiguous()]
+    assert len({tensors_identity([value]) for value in values}) == len(values)
+    assert tensors_identity([X.T]) == tensors_identity([X.T.contiguous()])
+    assert tensors_identity([X, X]) != tensors_identity([X])
+
+
+def test_data_sets_are_told_and_subclasses_are_unknown() -> None:
+    data = TensorDataset(X)
+    found = [
+        dataset_identity(value) for value in (data, Subset(data, [0, 1]), Subset(data, [1, 0]), TensorDataset(X[1:]))
+    ]
+    assert None not in found
+    assert len(set(found)) == 4
+    assert dataset_identity(Subset(TensorDataset(X.clone()), [0, 1])) == found[1]
+    assert dataset_identity(Doubled(X)) is None
+    assert dataset_identity(Subset(Doubled(X), [0])) is None
+    assert dataset_identity([1, 2]) is None
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"not looked at")
+    return tmp_path
+
+
+def flat(path: str) -> int:
+    return len(path)
+
+
+CHANGES: dict[str, Callable[[Path], Any]] = {
+    "a transform": lambda root: ImageFolder(str(root), Brighter(2.0)),
+    "another transform": lambda root: ImageFolder(str(root), Brighter(3.0)),
+    "a loader": lambda root: ImageFolder(str(root), loader=flat),
+}
+
+
+def test_folders_are_told_by_files_transforms_and_readers(images: Path) -> None:
+    first = dataset_identity(ImageFolder(str(images)))
+    assert first is not None
+    assert dataset_identity(ImageFolder(str(images))) == first
+    others = {dataset_identity(change(images)) for change in CHANGES.values()}
+    assert len(others | {first, None}) == len(CHANGES) + 2
+    assert dataset_identity(ImageFolder(str(images), lambda image: image)) is None
+
+    class Own(ImageFolder):  # type: ignore[misc]
+        pass
+
+    assert dataset_identity(Own(str(images))) is None
+    os.utime(images / "a" / "1.png", (1e9, 1e9))
+    assert dataset_identity(ImageFolder(str(images))) != first
+
+
+def test_files_are_told_by_name_size_and_time(images: Path) -> None:
+    paths = [images / "a" / "1.png", images / "b" / "1.png"]
+    first = files_identity(paths)
+    assert files_identity(paths[::-1]) != first
+    paths[0].write_bytes(b"longer than before, by far")
+    assert files_identity(paths) != first
