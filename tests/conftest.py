@@ -8,6 +8,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Before torch loads OpenMP: threads that wait for each other leave the core to the processes that a test has started,
+# where they would else keep it busy. Small fits take half the processor time, and as long as before when nobody waits.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # A busy machine is no fault of the code.
 settings.register_profile("plt_nn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("plt_nn")

@@ -33,10 +33,8 @@ class Interpreter:
     def _orders(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        # A forked child has no threads but one: those of OpenBLAS and of Arrow's jemalloc must not be started. Those
-        # that a child starts do not keep a core busy while they wait: its neighbours work on it.
+        # A forked child has no threads but one: those of OpenBLAS and of Arrow's jemalloc must not be started.
         threads = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-        threads["OMP_WAIT_POLICY"] = "passive"
         self._log = os.memfd_create("what the warm interpreter says")
         with theirs:
             self._process = subprocess.Popen(
