@@ -19,7 +19,7 @@ from plt_nn.features.loader import FeatureLoader, Serving
 from plt_nn.freezing.frontier import Crossing, Frontier, NoFrontier, cut
 from plt_nn.freezing.frontier_fingerprint import frontier_fingerprint
 
-_LOOKS = 3  # a callback may look at a batch now and then
+_LOOKS = 3  # batches that were served before it is asked whether they are looked at: somebody may look at the first
 _MEASURED = 2  # the batch whose cost counts: the first one pays for what is made only once
 
 
@@ -77,7 +77,8 @@ class FeatureSite:
 
     def check(self) -> None:
         """Gives up where the inputs are needed besides the net, so that serving features saves no reading of them."""
-        if self.loader.serving is not None and self.loader.serving.looked_at >= _LOOKS:
+        serving = self.loader.serving
+        if serving is not None and serving.served >= _LOOKS and serving.looked_at > serving.served / 2:
             self.close(f"the {self.name} step looks at the inputs itself")
 
     def close(self, reason: str | None = None) -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plt_nn.features.deferred import Deferred
+
 _MOST_CLASSES = 1_000  # of a confusion matrix: it grows with their square
 _THUMBNAIL = 160  # longest side of a sample that is kept, in pixels
 _RIGHT, _TRUE, _SAID, _CONFIDENCE, _INDEX = range(5)  # the columns of `worst`
@@ -145,13 +147,14 @@ class RunningSums:
 
     def _take_worst(self, columns: Tensor, images: Tensor | None) -> None:
         first = columns[:, _RIGHT].topk(min(self.most, len(columns)), largest=False).indices
-        new = columns[first]
-        if len(self.worst) == self.most and columns.device.type == "cpu":
-            # To look costs nothing on a CPU, and spares the copying of images; a GPU would have to be waited for.
-            first = first[new[:, _RIGHT] < self.worst[-1, _RIGHT]]
-            new = columns[first]
+        if columns.device.type == "cpu" or isinstance(images, Deferred):
+            # To look costs nothing on a CPU, and spares the copying of images; a GPU has to be waited for, which pays
+            # where images would have to be read.
+            limit = self.worst[-1, _RIGHT] if len(self.worst) == self.most else torch.inf
+            first = first[columns[first, _RIGHT] < limit]
             if len(first) == 0:
                 return
+        new = columns[first]
         together = torch.cat([self.worst, new])
         chosen = together[:, _RIGHT].topk(min(self.most, len(together)), largest=False).indices
         if images is not None and (self.images is not None or len(self.worst) == 0):

@@ -14,9 +14,10 @@ class Deferred(Tensor):
     """Stands for the inputs of a batch, of which the features are at hand, or will be kept.
 
     It has the shape, dtype and device of the inputs. Whatever is done with it but asking for these, moving it to
-    another device and handing it to the net whose features they are, is done with the inputs themselves, which are read
-    then: code that looks at the inputs works as ever, and only costs what it would have cost. Once somebody has changed
-    them in place, or wants their gradient, the features are none of theirs.
+    another device and handing it to the net whose features they are, is done with the inputs themselves, which are then
+    read: code that looks at the inputs works as ever, and only costs what it would have cost. Of samples that are
+    picked by index only those are read. Once somebody has changed the inputs in place, or wants their gradient, the
+    features are none of theirs.
 
     Attributes:
         rows: The number of each sample in the store of features, int64 `(N,)` on the CPU.
@@ -32,7 +33,7 @@ class Deferred(Tensor):
     @staticmethod
     def __new__(
         cls,
-        inputs: Tensor | Callable[[], Tensor],
+        inputs: Tensor | Callable[[Tensor], Tensor],
         shape: Sequence[int],
         dtype: torch.dtype,
         device: torch.device,
@@ -44,7 +45,7 @@ class Deferred(Tensor):
 
         Args:
             cls: This class.
-            inputs: The inputs `(N, ...)`, or how to read them.
+            inputs: The inputs `(N, ...)`, or what reads those of some rows.
             shape: Their shape.
             dtype: Their dtype.
             device: Where they are to be.
@@ -110,6 +111,8 @@ class Deferred(Tensor):
         kwargs = dict(kwargs or {})
         if func in _MOVES and isinstance(args[0], Deferred) and _only_moves(args[0], kwargs):
             return args[0]._moved(torch.device(kwargs.get("device") or args[0].device))
+        if (picked := _picked(func, args)) is not None:
+            return args[0]._read_some(picked)
         found = [leaf for leaf in tree_leaves((tuple(args), kwargs)) if isinstance(leaf, Deferred)]
         args, kwargs = tree_map_only(Deferred, Deferred._read, (tuple(args), kwargs))
         for deferred in found:
@@ -119,12 +122,17 @@ class Deferred(Tensor):
     def _read(self) -> Tensor:
         held: Any = self
         if not isinstance(held._inputs, Tensor):
-            held._inputs = held._inputs()
+            held._inputs = held._inputs(self.rows)
             held.looked_at = True
         if held._inputs.device != self.device:
             held._inputs = held._inputs.to(self.device, non_blocking=True)
         inputs: Tensor = held._inputs
         return inputs
+
+    def _read_some(self, index: Tensor) -> Tensor:
+        held: Any = self
+        read: Tensor = held._inputs(self.rows[index.cpu()])
+        return read.to(self.device, non_blocking=True)
 
     def _is_others(self) -> bool:
         """Whether the features are not those of what this stands for now, or leave out somebody's gradient."""
@@ -144,8 +152,21 @@ class Deferred(Tensor):
         if features is not None:
             features = tuple(tensor.to(device, non_blocking=True) for tensor in features)
         held: Any = self._inputs  # type: ignore[attr-defined]
-        inputs = held.to(device, non_blocking=True) if isinstance(held, Tensor) else self._read
+        inputs = held.to(device, non_blocking=True) if isinstance(held, Tensor) else held
         return Deferred(inputs, self.shape, self.dtype, device, self.rows, features, self.source)
+
+
+def _picked(func: Any, args: Sequence[Any]) -> Tensor | None:
+    """The places of the samples that a function copies out of inputs that are not read; None for anything else."""
+    source: Any = args[0] if args else None
+    if not isinstance(source, Deferred) or isinstance(source._inputs, Tensor):  # type: ignore[attr-defined]
+        return None
+    index: Any = None
+    if func is torch.ops.aten.index_select.default and args[1] in (0, -source.ndim):
+        index = args[2]
+    elif func is torch.ops.aten.index.Tensor and len(args[1]) == 1:
+        index = args[1][0]
+    return index if isinstance(index, Tensor) and index.ndim == 1 else None
 
 
 def _only_moves(deferred: Deferred, kwargs: Mapping[str, Any]) -> bool:

@@ -25,7 +25,8 @@ class Serving:
         self, store: RowStore | None = None, shape: tuple[int, ...] | None = None, dtype: torch.dtype = torch.float32
     ) -> None:
         self.store, self.shape, self.dtype = store, shape, dtype
-        self.looked_at = 0  # batches whose inputs were needed although their features were served
+        self.served = 0  # batches of which the inputs were not read
+        self.looked_at = 0.0  # of these, how many were needed after all; of some, a part
 
     def has(self, rows: Tensor) -> bool:
         """Whether the features of rows can be served."""
@@ -88,14 +89,15 @@ class FeatureLoader:
     def _stored(self, rows: Tensor, serving: Serving) -> Any:
         assert serving.shape is not None
         shape = (len(rows), *serving.shape)
-        read = partial(self._look_at, rows, serving)
+        read = partial(self._look_at, len(rows), serving)
+        serving.served += 1
         features = _features(serving, rows)
         return self.source.batch(
             rows, Deferred(read, shape, serving.dtype, torch.device("cpu"), rows, features, serving)
         )
 
-    def _look_at(self, rows: Tensor, serving: Serving) -> Tensor:
-        serving.looked_at += 1
+    def _look_at(self, size: int, serving: Serving, rows: Tensor) -> Tensor:
+        serving.looked_at += len(rows) / size
         return self.source.read_inputs(rows)
 
 

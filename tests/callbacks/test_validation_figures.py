@@ -34,6 +34,7 @@ from plt_nn.callbacks import ValidationFigures
 from plt_nn.callbacks.figures import calibration_error
 from plt_nn.callbacks.validation_sums import ClassOutputs, RunningSums, class_outputs, images_of, worst_of_all
 from plt_nn.errors import ConfigError
+from plt_nn.features.deferred import Deferred
 from tests import warm
 
 JOB = Path(__file__).with_name("figures_job.py")
@@ -417,6 +418,19 @@ def added(*batches: tuple[Any, Any, Tensor | None], classes: int = 2, most: int 
     for probabilities, y, images in batches:
         sums.add(ClassOutputs(torch.tensor(probabilities), torch.tensor(y), None), images)
     return sums.finished(lambda image: image.byte())
+
+
+def test_only_the_images_of_wrong_samples_are_read() -> None:
+    read: list[int] = []
+
+    def images(rows: Tensor) -> Tensor:
+        read.extend(rows.tolist())
+        return rows.float().view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+
+    x = Deferred(images, (3, 3, 4, 4), torch.float32, torch.device("cpu"), torch.tensor([5, 6, 7]))
+    sums = added(([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], [0, 0, 1], x))
+    assert sorted(read) == [6, 7]
+    assert [int(image.max()) for image in sums.pixels] == [6, 7], "the most wrong first"
 
 
 def test_what_is_no_class_is_passed_over_and_nan_is_no_confidence() -> None:

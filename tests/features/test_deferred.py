@@ -39,9 +39,9 @@ class Made:
             self.owner,
         )
 
-    def _read(self) -> Tensor:
+    def _read(self, rows: Tensor) -> Tensor:
         self.reads += 1
-        return self.inputs
+        return self.inputs if len(rows) == 3 else self.inputs[rows - 7]
 
 
 @pytest.fixture
@@ -90,7 +90,6 @@ LOOKS: dict[str, Callable[[Any], Any]] = {
     "index": lambda x: x[1],
     "slice": lambda x: x[:, 1:, ::2],
     "mask": lambda x: x[x > 0],
-    "list": lambda x: x[[2, 0]],
     "rows": lambda x: torch.stack(list(x)),
     "cat": lambda x: torch.cat([x, x]),
     "stack": lambda x: torch.stack([x, torch.zeros(3, 2, 4)]),
@@ -227,6 +226,34 @@ def test_whoever_wants_a_gradient_of_the_inputs_gets_it(made: Made) -> None:
     torch.autograd.backward((x.inputs() * 3).sum())
     assert x.grad is not None
     assert torch.equal(torch.as_tensor(x.grad), torch.full((3, 2, 4), 3.0))
+
+
+PICKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "list": lambda x: x[[2, 0]],
+    "index": lambda x: x[torch.tensor([2, 0])],
+    "mask": lambda x: x[torch.tensor([True, False, True])],
+    "index_select": lambda x: x.index_select(0, torch.tensor([1])),
+    "none": lambda x: x[torch.tensor([], dtype=torch.int64)],
+}
+
+
+@pytest.mark.parametrize("pick", PICKS)
+def test_only_the_samples_that_are_picked_are_read(pick: str, made: Made) -> None:
+    found = PICKS[pick](made.x)
+    assert type(found) is Tensor
+    assert torch.equal(found, PICKS[pick](made.expected))
+    assert not made.x.looked_at
+    assert made.x.features is made.features
+    found.zero_()
+    assert torch.equal(made.x.inputs(), made.expected), "a copy"
+    assert made.x.looked_at
+
+
+def test_what_picks_more_than_samples_reads_all(made: Made) -> None:
+    places = torch.tensor([1, 0])
+    assert torch.equal(made.x.index_select(1, places), made.expected.index_select(1, places))
+    assert made.x.looked_at
+    assert torch.equal(made.x[places, places], made.expected[places, places])
 
 
 def test_inputs_at_hand_are_not_looked_at(made: Made) -> None:

@@ -23,7 +23,8 @@ if kind == "trainer":
 else:
     from tests.tracking.read_back import end, metrics, new_spool
 
-    writer = new_spool(folder / "store", None, experiment="together")
+    named = f"sqlite:///{folder / 'store' / 'named.db'}" if folder.name.startswith("named") else None
+    writer = new_spool(folder / "store", named, experiment="together")
     writer.append(metrics(0, number=float(number)))
     writer.append(end())
     writer.close()

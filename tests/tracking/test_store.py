@@ -49,8 +49,11 @@ def test_four_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_it_goes_well_time_after_time(tmp_path: Path) -> None:
-    """Ten fresh stores side by side; the uploaders, which open them, have their imports behind them and meet."""
-    folders = [tmp_path / str(number) for number in range(10)]
+    """Ten fresh stores side by side; the uploaders, which open them, have their imports behind them and meet.
+
+    Every other one is a database that is named in the place of the store's own.
+    """
+    folders = [tmp_path / f"{'named' if number % 2 else 'own'}{number}" for number in range(10)]
     jobs = [four_at(folder, "uploader", warm.MLFLOW) for folder in folders]
     try:
         for folder, four in zip(folders, jobs, strict=True):
@@ -73,7 +76,8 @@ def all_succeed(jobs: list[warm.Process], folder: Path) -> None:
         for job in jobs:
             job.kill()
     assert [job.wait() for job in jobs] == [0] * 4, "\n".join(outputs)[-3000:]
-    client = MlflowClient(store_at(folder / "store").uri)
+    store = store_at(folder / "store")
+    client = MlflowClient(store.uri.replace("mlflow.db", "named.db") if folder.name.startswith("named") else store.uri)
     (experiment,) = [found for found in client.search_experiments() if found.name == "together"]
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(run.data.metrics["number"] for run in runs) == [0, 1, 2, 3]

@@ -59,8 +59,8 @@ class Remote:
         self.is_http = self.uri.startswith(("http://", "https://"))
         self._uid = uid
         self._store = store
-        if uri is None:
-            ensure_database(store)
+        if not self.is_http:
+            ensure_database(self.uri)
         self._client = MlflowClient(self.uri)
 
     def run(self, run_id: str) -> Run:

@@ -15,7 +15,7 @@ MAKE = """
 import sys
 from plt_nn.tracking import store_at
 from plt_nn.tracking.upload.database import ensure_database
-ensure_database(store_at(sys.argv[1]))
+ensure_database(store_at(sys.argv[1]).uri)
 """
 
 
