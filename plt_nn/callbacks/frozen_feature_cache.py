@@ -50,6 +50,7 @@ class FrozenFeatureCache(Callback):
         most_megabytes: How large `folder` may become; the least recently used features go first.
         memory_megabytes: How much memory features may take for each loader: all of those that are in memory, and what
             is held at a time of those that are in files.
+        enabled: False: nothing is kept, as where `plt-nn fit` would have it by default.
 
     Raises:
         ConfigError: For an argument that cannot be used.
@@ -64,6 +65,7 @@ class FrozenFeatureCache(Callback):
         reuse: bool = True,
         most_megabytes: int = 20_000,
         memory_megabytes: int = 1_000,
+        enabled: bool = True,
     ) -> None:
         faults = [
             f"{name} is {value!r}; expected {expected}."
@@ -78,7 +80,7 @@ class FrozenFeatureCache(Callback):
         if faults:
             raise ConfigError(" ".join(faults))
         self.views, self.dtype, self.net = views, dtype, net
-        self.folder, self.reuse = folder, reuse
+        self.folder, self.reuse, self.enabled = folder, reuse, enabled
         self._most_on_disk, self._most_in_memory = most_megabytes * 1_000_000, memory_megabytes * 1_000_000
         self._roles = {"training": FeatureRole("training", views or 0), "validation": FeatureRole("validation", 0)}
         self._net: nn.Module | None = None
@@ -139,6 +141,8 @@ class FrozenFeatureCache(Callback):
         self, name: str, trainer: Trainer, pl_module: LightningModule, fetcher: Any, is_made: bool = False
     ) -> None:
         """Sees to it that what is served fits what is frozen."""
+        if not self.enabled:
+            return
         role, net = self._roles[name], feature_net(pl_module, self.net)
         found = condition(net) if net is not None else None
         if found is not None and found == role.condition:

@@ -220,6 +220,12 @@ def test_where_it_would_not_pay_it_is_off(tmp_path: Path, monkeypatch: pytest.Mo
     assert any("are not kept: it would not pay (" in line for line in info)
 
 
+def test_it_can_be_switched_off(tmp_path: Path, info: list[str]) -> None:
+    with Computed() as computed:
+        assert fit(cache(tmp_path, enabled=False), phases=HEAD)[0] == fit(None, phases=HEAD)[0]
+    assert (computed.samples, info) == (0, [])
+
+
 def test_a_single_pass_is_not_kept(tmp_path: Path, info: list[str]) -> None:
     with Computed() as computed:
         fit(cache(tmp_path), phases=(Phase("head"), Phase("all", start=1)))

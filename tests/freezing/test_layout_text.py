@@ -8,7 +8,8 @@ from torch import nn
 
 from plt_nn.freezing.frontier import Layout, cut
 from plt_nn.freezing.layout_text import layout_from_plain, layout_to_plain
-from tests.freezing.test_frontier import Sizes, Tuples, freeze_all_but
+from tests.freezing.cuts import freeze_all_but
+from tests.freezing.handmade_nets import Sizes, Tuples
 
 
 @pytest.mark.parametrize("make", [Tuples, Sizes])
