@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from plt_nn.backbones.image_transform import ImageTransform, Shrink, leading
 from plt_nn.errors import ConfigError, did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -57,7 +57,7 @@ class Preprocessing:
         """
         return replace(self, size=size if isinstance(size, int) else (size[0], size[1]))  # YAML gives a list
 
-    def evaluation_transform(self) -> Callable[[Any], Tensor]:
+    def evaluation_transform(self) -> ImageTransform:
         """The deterministic transform: resize, crop centrally, scale to 0..1, normalise.
 
         Returns:
@@ -66,7 +66,9 @@ class Preprocessing:
         """
         return self._compose(self._fit())
 
-    def training_transform(self, augment: Sequence[Callable[[Any], Any]] | None = None) -> Callable[[Any], Tensor]:
+    def training_transform(
+        self, augment: Sequence[Callable[[Any], Any]] | None = None, resize_first: int | None = None
+    ) -> ImageTransform:
         """The transform for training images.
 
         Args:
@@ -74,16 +76,19 @@ class Preprocessing:
                 `size` unless it has it already. `None` means, as suits photographs, a random crop of 35 to 100 % of
                 the image and a horizontal flip; `[]` means no augmentation: the evaluation transform, as suits digits,
                 text and whatever has a left and a right.
+            resize_first: Shorter side in pixels to which larger images are brought before all else; default: none.
 
         Returns:
             A function of a PIL RGB image that gives a float32 tensor `(3, H, W)`.
         """
         from torchvision.transforms import v2
 
+        shrink = [Shrink(resize_first, self.interpolation)] if resize_first is not None else []
         if augment is None:
             crop = v2.RandomResizedCrop(self._height_width(), (0.35, 1.0), interpolation=self._mode())
-            return self._compose([crop, v2.RandomHorizontalFlip()])
-        return self._compose([*augment, _FitUnless(self._height_width(), self._fit())] if augment else self._fit())
+            return self._compose([*shrink, crop, v2.RandomHorizontalFlip()])
+        steps = [*augment, _FitUnless(self._height_width(), self._fit())] if augment else self._fit()
+        return self._compose([*shrink, *steps])
 
     def _height_width(self) -> tuple[int, int]:
         return (self.size, self.size) if isinstance(self.size, int) else self.size
@@ -113,13 +118,14 @@ class Preprocessing:
         longest = resize(resized, longest=1.0, interpolation=self.interpolation)
         return [longest, CenterCropOrPad([height, width], fill=(red, green, blue))]
 
-    def _compose(self, steps: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Tensor]:
+    def _compose(self, steps: Sequence[Callable[[Any], Any]]) -> ImageTransform:
         from torchvision.transforms import v2
 
+        lead = leading(steps)
         to_float = v2.ToDtype(torch.float32, scale=True)
         normalise = v2.Normalize(list(self.mean), list(self.std))
-        composed: Callable[[Any], Tensor] = v2.Compose([*steps, v2.ToImage(), to_float, normalise, v2.ToPureTensor()])
-        return composed
+        rest = v2.Compose([*steps[len(lead) :], v2.ToImage(), to_float, normalise, v2.ToPureTensor()])
+        return ImageTransform(lead, rest)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Computes the output of a net's frozen part once for each sample, and trains the rest at the rest's own price."""
 
+import math
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from plt_nn.errors import ConfigError
 from plt_nn.features.deferred import Deferred
 from plt_nn.features.keeping import Place
 
+_ROLES = ("training", "validation", "test")
 _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -28,9 +30,9 @@ class FrozenFeatureCache(Callback):
 
     What is frozen gives the same output for the same input, so a phase that trains only the head costs one pass through
     the net and then what the head costs; images are not even decoded. When more is thawed, the frontier moves. The
-    training and the validation samples are both kept. Nothing else changes: the steps, losses and gradients are those
-    of training without it. Works on any `LightningModule` that hands a batch's inputs to a net in an attribute, with
-    loaders of plt_nn and any `DataLoader` over numbered samples.
+    training and the validation samples are kept, and those of tests where features outlive the run. Nothing else
+    changes: the steps, losses and gradients are those of training without it. Works on any `LightningModule` that hands
+    a batch's inputs to a net in an attribute, with loaders of plt_nn and any `DataLoader` over numbered samples.
 
     Training samples whose transform draws random numbers are kept only with `views`. In each phase it says in a line
     what is kept, or why nothing is: where it would not pay, as measured on the first batches, it is off.
@@ -82,7 +84,7 @@ class FrozenFeatureCache(Callback):
         self.views, self.dtype, self.net = views, dtype, net
         self.folder, self.reuse, self.enabled = folder, reuse, enabled
         self._most_on_disk, self._most_in_memory = most_megabytes * 1_000_000, memory_megabytes * 1_000_000
-        self._roles = {"training": FeatureRole("training", views or 0), "validation": FeatureRole("validation", 0)}
+        self._roles = {name: FeatureRole(name, views or 0 if name == "training" else 0) for name in _ROLES}
         self._net: nn.Module | None = None
         self._give_back: Callable[[], None] | None = None
         self._said: set[str] = set()
@@ -124,10 +126,22 @@ class FrozenFeatureCache(Callback):
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             fetcher = trainer.fit_loop.epoch_loop.val_loop._data_fetcher
             self._settle("validation", trainer, pl_module, fetcher, is_made=True)
+        elif trainer.state.fn == "validate":
+            self._settle_alone("validation", trainer, pl_module, trainer.validate_loop._data_fetcher)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sees whether the step needs the inputs themselves."""
         self._roles["validation"].check()
+        if trainer.state.fn == "validate":
+            self._end()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Serves what an earlier test of the same frozen part has left in files, or leaves it for the next one."""
+        self._settle_alone("test", trainer, pl_module, trainer.test_loop._data_fetcher)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives everything back as it was."""
+        self._end()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives everything back as it was."""
@@ -136,6 +150,12 @@ class FrozenFeatureCache(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Gives everything back as it was."""
         self._end()
+
+    def _settle_alone(self, name: str, trainer: Trainer, pl_module: LightningModule, fetcher: Any) -> None:
+        """Outside a fit each sample is seen once: only what outlives the run is of use."""
+        if self.reuse and any(not parameter.requires_grad for parameter in pl_module.parameters()):
+            self._said = set()
+            self._settle(name, trainer, pl_module, fetcher, is_made=True)
 
     def _settle(
         self, name: str, trainer: Trainer, pl_module: LightningModule, fetcher: Any, is_made: bool = False
@@ -174,7 +194,8 @@ class FrozenFeatureCache(Callback):
         numerics = f"{trainer.precision} {device} torch {torch.__version__} {platform.machine()}"
         dtype = _DTYPES[self.dtype] if self.dtype is not None else None
         place = Place(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
-        return Setting(place, dtype, numerics, passes_left(trainer), self._say)
+        passes = passes_left(trainer) if trainer.state.fn == "fit" else math.inf
+        return Setting(place, dtype, numerics, passes, self._say)
 
     def _root(self, trainer: Trainer) -> Path:
         if self.folder is not None:

@@ -1,20 +1,23 @@
 """Batches of images that are read from files as they are needed."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data.batch import Batch
 from plt_nn.data.feature_sources import ImageSource
 from plt_nn.data.images import read_image, usable_cores
 from plt_nn.data.sampling import Draw, EpochBatches
+from plt_nn.features.decoded import DecodedImages
 
 
 class ImageBatches(DataLoader[Batch]):
@@ -67,13 +70,20 @@ class ImageFiles(Dataset[Batch]):
         labels: Their class codes, int64 `(N,)`.
         transform: From an RGB image to a float tensor `(C, H, W)`.
         seed: Seed of the transform's random numbers.
+        decoded: Keeps the images as the first steps of the transform leave them; default: they are decoded each time.
     """
 
     def __init__(
-        self, paths: Sequence[Path], labels: Tensor, transform: Callable[[Image.Image], Tensor], seed: int
+        self,
+        paths: Sequence[Path],
+        labels: Tensor,
+        transform: ImageTransform,
+        seed: int,
+        decoded: DecodedImages | None = None,
     ) -> None:
         assert len(paths) == len(labels)
         self.paths, self.labels, self.transform, self.seed = paths, labels, transform, seed
+        self.decoded = decoded
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -90,7 +100,17 @@ class ImageFiles(Dataset[Batch]):
 
     def transformed(self, index: int) -> Tensor:
         """An image, transformed with the random numbers that come next."""
-        return self.transform(read_image(self.paths[index]))
+        return self.transform.rest(self._led(index))
+
+    def _led(self, index: int) -> Image.Image:
+        """An image as the first steps of the transform leave it, in which nothing is random."""
+        kept = self.decoded.get(index) if self.decoded is not None else None
+        if kept is not None:
+            return Image.fromarray(kept.numpy())
+        led: Image.Image = self.transform.led(read_image(self.paths[index]))
+        if self.decoded is not None:
+            self.decoded.put(index, torch.from_numpy(np.array(led)))
+        return led
 
 
 def image_loader(files: ImageFiles, sampler: EpochBatches, num_workers: int) -> ImageBatches:

@@ -11,6 +11,7 @@ from torch import nn
 
 from plt_nn.backbones import Preprocessing
 from plt_nn.data.class_folders import ClassFolders, Sample, scan_class_folders
+from plt_nn.data.decoded_images import DecodedSplits, features_folder
 from plt_nn.data.faults import raise_faults, some_of
 from plt_nn.data.fingerprints import SplitContent, SplitFingerprint, as_array, file_hashes, fingerprints_of
 from plt_nn.data.image_batches import ImageBatches, ImageFiles, default_num_workers, image_loader
@@ -48,8 +49,17 @@ class ImageFolderData(LightningDataModule):
             without one that of ImageNet at 224 pixels.
         num_workers: Processes that read images; default the processor cores per training process, 8 at most.
         split_seed: Seed of the split; default 0.
+        keep_decoded: Where decoded images are kept, so that each file is decoded in the first epoch alone: in `memory`
+            (of each training process), or in `files` beside the features of the run, which later runs and all processes
+            of a machine share. They are kept as the first steps of their transform leave them, up to the first random
+            one: what the net sees stays the same, bit for bit. Default: each image is decoded whenever it is needed.
+        decoded_megabytes: How much the decoded images of a split may take; what does not fit is decoded each time.
+            Default 4,000.
+        resize_first: Shorter side in pixels to which larger training images are brought before `augment`. What is kept
+            is then smaller, and faster to augment; what the net sees changes a little. Default: none.
 
     Raises:
+        ConfigError: For an argument that cannot be used.
         DataError: At `setup`: everything that is wrong with the folder, at once.
     """
 
@@ -66,6 +76,9 @@ class ImageFolderData(LightningDataModule):
         preprocessing: Preprocessing | None = None,
         num_workers: int | None = None,
         split_seed: int = 0,
+        keep_decoded: Literal["memory", "files"] | None = None,
+        decoded_megabytes: int = 4_000,
+        resize_first: int | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -74,7 +87,10 @@ class ImageFolderData(LightningDataModule):
         self.image_size = image_size
         if crop_pct is not None and not 0 < crop_pct <= 1:
             raise ConfigError(f"crop_pct is {crop_pct}; expected a share of the shorter side, above 0 and at most 1.")
+        if resize_first is not None and resize_first < 1:
+            raise ConfigError(f"resize_first is {resize_first}; expected the shorter side in pixels, at least 1.")
         self.crop_pct = crop_pct
+        self.resize_first = resize_first
         self.augment = augment
         self.fractions = (val_fraction, test_fraction)
         self.on_bad_image = on_bad_image
@@ -85,6 +101,7 @@ class ImageFolderData(LightningDataModule):
         self.samples: dict[str, list[Sample]] = {}
         self.bad_images = 0
         self._folders: ClassFolders | None = None
+        self._decoded = DecodedSplits(keep_decoded, decoded_megabytes)
         self._hashes: dict[Path, bytes] = {}  # of the files that this process has checked
 
     def setup(self, stage: str | None = None) -> None:
@@ -190,9 +207,15 @@ class ImageFolderData(LightningDataModule):
             raise DataError(
                 f"{self.root} has no {split} images: add a folder {split}/ or set {split}_fraction above 0."
             )
-        training, samples, preprocessing = split == "train", self.samples[split], self.preprocessing_used
-        transform = preprocessing.training_transform(self.augment) if training else preprocessing.evaluation_transform()
-        files = ImageFiles([path for path, _ in samples], _labels(samples), transform, run_seed())
+        training, preprocessing = split == "train", self.preprocessing_used
+        transform = (
+            preprocessing.training_transform(self.augment, self.resize_first)
+            if training
+            else preprocessing.evaluation_transform()
+        )
+        paths = self.paths[split]
+        decoded = self._decoded.images(split, paths, transform, features_folder(self.trainer))
+        files = ImageFiles(paths, _labels(self.samples[split]), transform, run_seed(), decoded)
         workers = default_num_workers(self.trainer) if self.num_workers is None else self.num_workers
         return image_loader(files, sampler_for(self.trainer, len(files), self.batch_size, training), workers)
 

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 _MOVES = (torch.ops.aten._to_copy.default, torch.ops.aten.detach.default, torch.ops.aten.alias.default)
+# Tensor.to() in inference mode, elsewhere torch makes one of _MOVES of it, or nothing.
+_TO = (torch.ops.aten.to.device, torch.ops.aten.to.dtype, torch.ops.aten.to.dtype_layout, torch.ops.aten.to.other)
 
 
 class Deferred(Tensor):
@@ -109,6 +111,8 @@ class Deferred(Tensor):
     ) -> Any:
         """Moves it as it is, and does everything else with the inputs."""
         kwargs = dict(kwargs or {})
+        if func in _TO:
+            return func.decompose(*args, **kwargs)
         if func in _MOVES and isinstance(args[0], Deferred) and _only_moves(args[0], kwargs):
             return args[0]._moved(torch.device(kwargs.get("device") or args[0].device))
         if (picked := _picked(func, args)) is not None:

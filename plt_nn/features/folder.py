@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
+from plt_nn.features.decoded import IMAGES, count_images
 from plt_nn.features.rows import MARKS, RowStore, RowType
 
 META = "meta.json"
+MORE_BYTES = "more_bytes"  # in `extra`: what an entry takes besides its rows
 VERSION = 1
 
 
@@ -45,8 +47,10 @@ class FeatureEntry:
     used: float
 
     def rows(self) -> int:
-        """How many rows are there."""
+        """How many rows, or images, are there."""
         try:
+            if (self.folder / IMAGES).exists():
+                return count_images(self.folder / IMAGES, self.size)
             marks = (self.folder / MARKS).read_bytes()
         except OSError:
             return 0
@@ -191,7 +195,7 @@ def _read(folder: Path) -> FeatureEntry | None:
         types = tuple(RowType(tuple(kind["shape"]), getattr(torch, kind["dtype"])) for kind in meta["types"])
         used = (folder / META).stat().st_mtime
         size = int(meta["size"])
-        nbytes = size * (8 + sum(kind.nbytes for kind in types))
+        nbytes = size * (8 + sum(kind.nbytes for kind in types)) + int(meta["extra"].get(MORE_BYTES, 0))
         return FeatureEntry(folder.name, folder, size, nbytes, types, meta["extra"], meta["about"], used)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,7 +1,8 @@
 """Where features are kept: in a folder that outlives the run, or in memory."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,16 +85,34 @@ class Place:
         about: Mapping[str, str],
         needed: int,
     ) -> "Kept":
-        with one_at_a_time(folder):
-            if find(folder, key) is None:  # else another process of this run has just made it
-                over = make_room(folder, needed, self.most_on_disk)
-                if over > 0:
-                    raise NoPlace(f"{folder} would be {size_in_words(over)} over its limit")
-                free = shutil.disk_usage(folder).free
-                if free < needed + _RESERVE:
-                    raise NoPlace(f"the disk of {folder} has {size_in_words(free)} left")
+        with room_for(folder, key, needed, self.most_on_disk):
             opened = OpenFeatures(create(folder, key, size, types, extra, about), self.most_in_memory)
         return Kept(opened.store, opened.entry.extra, opened)
+
+
+@contextmanager
+def room_for(folder: Path, key: str, needed: int, most_on_disk: int) -> Iterator[None]:
+    """Sees to it that what belongs to a key can be made, and is not removed before it is open.
+
+    Args:
+        folder: The folder of all features; it is made.
+        key: The fingerprint of what they are computed from.
+        needed: Bytes.
+        most_on_disk: Bytes that the folder may take.
+
+    Raises:
+        NoPlace: If there is no room.
+        OSError: If the folder cannot be made.
+    """
+    with one_at_a_time(folder):
+        if find(folder, key) is None:  # else another process of this run has just made it
+            over = make_room(folder, needed, most_on_disk)
+            if over > 0:
+                raise NoPlace(f"{folder} would be {size_in_words(over)} over its limit")
+            free = shutil.disk_usage(folder).free
+            if free < needed + _RESERVE:
+                raise NoPlace(f"the disk of {folder} has {size_in_words(free)} left")
+        yield
 
 
 @dataclass(frozen=True)

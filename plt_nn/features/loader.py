@@ -1,12 +1,15 @@
 """A loader that serves the features of samples where they are stored, and their inputs where they are not."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from plt_nn.features.ahead import Ahead, one_thread
 from plt_nn.features.deferred import Deferred
 from plt_nn.features.rows import RowStore
 from plt_nn.features.source import Source
@@ -46,6 +49,7 @@ class FeatureLoader:
 
     def __init__(self, loader: Any, source: Source) -> None:
         self.loader, self.source = loader, source
+        self.gathers_ahead = torch.cuda.is_available()  # on a CPU the net's own threads would only be disturbed
         self.serving: Serving | None = None
 
     def __len__(self) -> int:
@@ -61,13 +65,23 @@ class FeatureLoader:
         if self.serving is None:
             yield from self.loader
             return
-        plan, at = self.source.plan(), 0
+        with one_thread(self.gathers_ahead) as pool:
+            yield from self._batches(self.source.plan(), pool)
+
+    def _batches(self, plan: list[Tensor], pool: ThreadPoolExecutor | None) -> Iterator[Any]:
+        at = 0
         while at < len(plan):
             serving, left = self.serving, plan[at:]
+            ahead = Ahead(partial(_features, serving), pool)
             is_ready = [self.source.knows(rows) and serving is not None and serving.has(rows) for rows in left]
             reader = self.source.read([rows for rows, ready in zip(left, is_ready, strict=True) if not ready])
+            stored = deque(rows for rows, ready in zip(left, is_ready, strict=True) if ready)
             for rows, ready in zip(left, is_ready, strict=True):
-                batch = self._stored(rows, serving) if ready and serving else self._read(rows, next(reader), serving)
+                if ready and serving:
+                    stored.popleft()
+                    batch = self._stored(rows, serving, ahead.get(rows, stored))
+                else:
+                    batch = self._read(rows, next(reader), serving)
                 at += 1
                 self.source.handed_out()
                 yield batch
@@ -86,12 +100,11 @@ class FeatureLoader:
         deferred = Deferred(inputs, inputs.shape, inputs.dtype, inputs.device, rows, features, serving)
         return self.source.with_inputs(batch, deferred)
 
-    def _stored(self, rows: Tensor, serving: Serving) -> Any:
+    def _stored(self, rows: Tensor, serving: Serving, features: tuple[Tensor, ...]) -> Any:
         assert serving.shape is not None
         shape = (len(rows), *serving.shape)
         read = partial(self._look_at, len(rows), serving)
         serving.served += 1
-        features = _features(serving, rows)
         return self.source.batch(
             rows, Deferred(read, shape, serving.dtype, torch.device("cpu"), rows, features, serving)
         )
@@ -120,7 +133,7 @@ def feature_loader(loader: Any, source: Source) -> FeatureLoader:
     return ResumableFeatureLoader(loader, source) if is_resumable else FeatureLoader(loader, source)
 
 
-def _features(serving: Serving, rows: Tensor) -> tuple[Tensor, ...]:
-    assert serving.store is not None
+def _features(serving: Serving | None, rows: Tensor) -> tuple[Tensor, ...]:
+    assert serving is not None and serving.store is not None  # noqa: PT018
     features = serving.store.get(rows)
     return tuple(tensor.pin_memory() for tensor in features) if torch.cuda.is_available() else features

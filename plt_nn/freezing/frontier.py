@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from plt_nn.freezing.no_frontier import NoFrontier
 from plt_nn.freezing.partition import partition
 from plt_nn.freezing.tracing import trace
+from plt_nn.freezing.two_steps import in_two_steps
 
-
-class NoFrontier(Exception):  # noqa: N818  # a finding rather than an error
-    """There is no frozen part that could be computed beforehand; the text says why."""
+__all__ = ["Crossing", "Frontier", "Layout", "NoFrontier", "cut"]
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,16 @@ class Frontier:
     modes: tuple[tuple[nn.Module, bool], ...] = field(repr=False)
 
     def before(self, *inputs: Any) -> Crossing:
-        """Runs the prefix, without gradients.
+        """Runs the prefix. As all of it is frozen there are no gradients, whether they are switched on or not.
 
         Args:
             inputs: The module's inputs for N samples.
 
         Raises:
-            NoFrontier: If what crosses has not a row for each sample.
+            NoFrontier: If what crosses has not a row for each sample, or gets gradients.
         """
-        with torch.no_grad():
-            values, shaped = self.prefix(*inputs)
+        # Gradients stay switched on: without them torch runs some modules, such as LSTMs, in another way.
+        values, shaped = pytree.tree_map_only(Tensor, _detached, self.prefix(*inputs))
         leaves, spec = pytree.tree_flatten(values)
         constants = tuple((place, leaf) for place, leaf in enumerate(leaves) if isinstance(leaf, int | float | None))
         rows = [leaf for leaf in leaves if not isinstance(leaf, int | float | None)]
@@ -118,26 +118,16 @@ def cut(module: nn.Module) -> Frontier:
     """Cuts a module, in its present mode, where it stops being frozen: what gets no gradient and is still is frozen.
 
     Args:
-        module: Any module that `torch.fx` can trace, apart from what in it is wholly frozen or wholly trained.
+        module: Any module that `torch.fx` can trace, apart from what in it is wholly frozen or wholly trained; or that
+            has `forward_features` and `forward_head` as its two steps, of which the first is frozen.
 
     Raises:
         NoFrontier: If there is nothing to compute beforehand, or the module cannot be traced.
     """
     if all(parameter.requires_grad for parameter in module.parameters()):
         raise NoFrontier("nothing is frozen")
-    buffers = [(name, buffer, buffer._version, buffer.clone()) for name, buffer in module.named_buffers()]
-    try:
-        graph = trace(module)
-    except Exception as error:  # whatever the module's forward raises when it is run on symbols
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise NoFrontier(f"{type(module).__name__} cannot be traced ({reason})") from error
-    finally:
-        changed = [entry for entry in buffers if entry[1]._version != entry[2]]
-        with torch.no_grad():
-            for _, buffer, _, value in changed:
-                buffer.copy_(value)
-    if changed:  # by the trace, which has left the change out of the graph
-        raise NoFrontier(f"{type(module).__name__} changes its buffer {changed[0][0]!r} in every forward pass")
+    mode = (module, module.training)
+    module, graph = _graph_of(module)
     parts = partition(graph, module)
     used = [str(node.target) for node in parts.prefix.nodes if node.op == "call_module"]
     modules = {name: module.get_submodule(name) for name in dict.fromkeys(used)}
@@ -153,8 +143,35 @@ def cut(module: nn.Module) -> Frontier:
         parts.crosses,
         tensors,
         tuple(inner for part in modules.values() for inner in part.modules() if not inner.training),
-        _looked_into(module, graph),
+        (mode, *_looked_into(module, graph)),
     )
+
+
+def _graph_of(net: nn.Module) -> tuple[nn.Module, fx.Graph]:
+    """The graph of a net, and the module whose submodules it calls: the net, or one that is made of its parts."""
+    buffers = [(name, buffer, buffer._version, buffer.clone()) for name, buffer in net.named_buffers()]
+    try:
+        graph = trace(net)
+    except Exception as error:  # whatever the net's forward raises when it is run on symbols
+        steps = in_two_steps(net)
+        if steps is not None:
+            return steps, steps.graph()
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NoFrontier(f"{type(net).__name__} cannot be traced ({reason})") from error
+    finally:
+        changed = [entry for entry in buffers if entry[1]._version != entry[2]]
+        with torch.no_grad():
+            for _, buffer, _, value in changed:
+                buffer.copy_(value)
+    if changed:  # by the trace, which has left the change out of the graph
+        raise NoFrontier(f"{type(net).__name__} changes its buffer {changed[0][0]!r} in every forward pass")
+    return net, graph
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    if tensor.requires_grad:
+        raise NoFrontier("what crosses gets gradients")
+    return tensor
 
 
 def _looked_into(module: nn.Module, graph: fx.Graph) -> tuple[tuple[nn.Module, bool], ...]:

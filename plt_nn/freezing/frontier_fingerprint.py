@@ -3,7 +3,7 @@
 import hashlib
 import json
 from functools import cache, partial
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,7 +43,9 @@ def _target(target: object) -> str:
 def _settings(module: nn.Module) -> list[Any]:
     """The class of a module, its attributes, and its code."""
     kind = type(module)
-    own = {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
+    own = {
+        name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE and name != "forward"
+    }  # which may be taken over for a while
     code = "" if _is_graph(kind) else _class_code(kind)  # type: ignore[arg-type]  # mypy's view of a class's hash
     plain = sorted((name, str(_plain(value))) for name, value in own.items())
     return [f"{kind.__module__}.{kind.__qualname__}", plain, code]
@@ -67,6 +69,10 @@ def _plain(value: object) -> str | None:
         captured = [cell.cell_contents for cell in value.__closure__ or ()]
         known = [_target(part) if isinstance(part, FunctionType) else _plain(part) for part in captured]
         return repr([_target(value), _code(value.__code__), known, _plain(value.__defaults__)])
+    if isinstance(value, MethodType):
+        code = _code(value.__func__.__code__) if isinstance(value.__func__, FunctionType) else None
+        owner = value.__self__
+        return repr([_target(value), code, _settings(owner) if isinstance(owner, nn.Module) else _plain(owner)])
     if isinstance(value, type) or (callable(value) and hasattr(value, "__name__")):
         return _target(value)
     return None if " at 0x" in repr(value) else repr(value)

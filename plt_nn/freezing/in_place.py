@@ -80,7 +80,7 @@ def _writes_to_input(module: nn.Module) -> bool:
     if type(module).__module__.startswith("torch.nn.modules.") and not isinstance(module, nn.Sequential):
         return getattr(module, "inplace", False) is True
     try:
-        graph = trace(module)
+        graph = trace(module, whole=True)  # at once: a trace of each of its modules would take seconds
     except Exception:  # noqa: BLE001 -- a forward that is run on symbols may raise anything
         return True
     changes = changes_in_place(graph, module)

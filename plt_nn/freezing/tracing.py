@@ -10,7 +10,7 @@ from torch import fx, nn
 from plt_nn.freezing.activity import has_hooks, is_active
 
 
-def trace(net: nn.Module) -> fx.Graph:
+def trace(net: nn.Module, whole: bool = False) -> fx.Graph:
     """The graph of a net's forward pass in its present mode and state of freezing.
 
     Nodes are functions, methods, and modules that are wholly frozen and still, wholly trained, of torch itself, or
@@ -18,12 +18,13 @@ def trace(net: nn.Module) -> fx.Graph:
 
     Args:
         net: Any module.
+        whole: Whether to look into modules that are wholly frozen or trained as well.
 
     Raises:
         Exception: Whatever the net's `forward` raises when it is run on symbols.
     """
     functions, modules = _opaque()
-    tracer = _FreezingTracer(functions, modules)
+    tracer = _FreezingTracer(functions, modules, whole)
     parameters = list(inspect.signature(net.forward).parameters.values())
     taken = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     defaults = {p.name: p.default for p in taken if p.default is not p.empty}
@@ -40,16 +41,21 @@ class _FreezingTracer(fx.Tracer):
     Args:
         functions: Functions that are not looked into.
         modules: Classes of modules that are not looked into.
+        whole: Whether to look into all others.
     """
 
-    def __init__(self, functions: tuple[Callable[..., Any], ...], modules: tuple[type[nn.Module], ...]) -> None:
+    def __init__(
+        self, functions: tuple[Callable[..., Any], ...], modules: tuple[type[nn.Module], ...], whole: bool
+    ) -> None:
         super().__init__(autowrap_functions=functions)
-        self._opaque = modules
+        self._opaque, self._whole = modules, whole
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module becomes a single node."""
         if has_hooks(m) or isinstance(m, self._opaque) or super().is_leaf_module(m, module_qualified_name):
             return True
+        if self._whole:
+            return False
         needs = {parameter.requires_grad for parameter in m.parameters()}
         return needs == {True} if True in needs else not is_active(m)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data.batch import Batch
 from plt_nn.data.image_batches import ImageBatches, ImageFiles, image_loader
 from plt_nn.data.sampling import EpochBatches
@@ -30,7 +31,7 @@ def paths(tmp_path: Path, picture: Callable[..., Path]) -> list[Path]:
 
 
 def images(paths: list[Path], transform: Any = STILL, num_workers: int = 0, shuffle: bool = True) -> ImageBatches:
-    files = ImageFiles(paths, torch.arange(SIZE) % 2, transform, 7)
+    files = ImageFiles(paths, torch.arange(SIZE) % 2, ImageTransform((), transform), 7)
     return image_loader(files, EpochBatches(SIZE, 4, shuffle=shuffle, seed=3), num_workers)
 
 

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torchvision.transforms import v2
 
+from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data import EpochBatches, ImageFolderData
 from plt_nn.data.image_batches import ImageFiles, default_num_workers, image_loader
 from plt_nn.errors import DataError
@@ -22,7 +23,7 @@ def files(tmp_path: Path, picture: Callable[..., Path]) -> Callable[..., ImageFi
     paths = [picture(tmp_path / f"{number}.png", shade=20 * number) for number in range(10)]
 
     def build(transform: Callable[[Any], Tensor] = to_tensor, seed: int = 0) -> ImageFiles:
-        return ImageFiles(paths, torch.arange(10), transform, seed)
+        return ImageFiles(paths, torch.arange(10), ImageTransform((), transform), seed)
 
     return build
 

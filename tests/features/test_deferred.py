@@ -261,3 +261,13 @@ def test_inputs_at_hand_are_not_looked_at(made: Made) -> None:
     assert x.inputs() is made.inputs
     assert x.features is None
     assert not x.looked_at
+
+
+@pytest.mark.parametrize("is_inference", [False, True])
+def test_moving_it_reads_nothing_in_any_mode(made: Made, is_inference: bool) -> None:
+    with torch.inference_mode(is_inference):
+        moved = [made.x.to("cpu"), made.x.cpu(), made.x.to("cpu", copy=True), made.x.to("cpu", non_blocking=True)]
+        assert all(isinstance(one, Deferred) and one.source is made.owner for one in moved)
+        assert made.reads == 0
+        assert torch.equal(made.x.to(torch.float64), made.expected.double())
+    assert made.reads == 1

@@ -1,5 +1,6 @@
 """A feature loader gives the loader's batches in its order, whatever of them is stored."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -227,3 +228,41 @@ def test_a_resumable_loader_resumes_at_the_right_batch(stored: int) -> None:
     resumed.load_state_dict(state)
     assert found + [plain(batch) for batch in resumed] == expected
     assert [plain(batch) for batch in resumed] == expected  # the next pass is whole
+
+
+def test_what_comes_next_is_gathered_meanwhile() -> None:
+    loader = feature_loader(pairs(batch_size=4), DataLoaderSource(pairs(batch_size=4)))
+    loader.serving = Serving(RowStore(SIZE, [RowType((3,), torch.float32)]), (3,))
+    plain = list(loader)
+    assert loader.serving.store is not None
+    loader.serving.store.put(torch.arange(8, SIZE), [2 * X[8:]])
+    gathered: list[str] = []
+    get = loader.serving.store.get
+
+    def counted(rows: Tensor) -> tuple[Tensor, ...]:
+        gathered.append(threading.current_thread().name)
+        return get(rows)
+
+    loader.serving.store.get = counted  # type: ignore[method-assign]
+    loader.gathers_ahead = True
+    batches = list(loader)
+    assert all(torch.equal(one[1], other[1]) for one, other in zip(plain, batches, strict=True))
+    features = [batch[0].features for batch in batches]
+    assert features[:2] == [None, None]
+    assert torch.equal(torch.cat([one[0] for one in features[2:]]), 2 * X[8:])
+    assert len(gathered) == 4
+    assert [name.startswith("features") for name in gathered] == [False, True, True, True]
+
+
+def test_an_epoch_that_is_broken_off_leaves_no_thread() -> None:
+    loader = feature_loader(pairs(batch_size=4), DataLoaderSource(pairs(batch_size=4)))
+    loader.serving = Serving(RowStore(SIZE, [RowType((3,), torch.float32)]), (3,))
+    list(loader)
+    assert loader.serving.store is not None
+    loader.serving.store.put(torch.arange(SIZE), [X])
+    loader.gathers_ahead = True
+    batches = iter(loader)
+    next(batches)
+    assert any(thread.name.startswith("features") for thread in threading.enumerate())
+    batches.close()  # type: ignore[attr-defined]
+    assert not any(thread.name.startswith("features") for thread in threading.enumerate())

@@ -347,3 +347,10 @@ HANDMADE: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], str]] = {
     "a frozen norm at rest": (WithNorm, ("c",), "b"),
     "a norm of the batch": (Batches, ("c",), "a"),
 }
+
+
+class GradMode(nn.Linear):
+    """Rounds otherwise without gradients, as LSTMs do on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (3 if torch.is_grad_enabled() else 3.001)

@@ -203,3 +203,12 @@ def test_what_crosses_must_have_a_row_for_each_sample(make: type[nets.Parts]) ->
     frontier = cut(freeze_all_but(make(), "c"))
     with pytest.raises(NoFrontier):
         frontier.before(torch.randn(5, 4))
+
+
+def test_what_is_run_with_gradients_switched_on_is_so_in_the_prefix() -> None:
+    net = freeze_all_but(nn.Sequential(nets.GradMode(4, 4), nn.Linear(4, 2)), "1")
+    frontier = cut(net)
+    x = torch.randn(3, 4)
+    assert torch.equal(frontier.after(frontier.before(x)), net(x))
+    with torch.no_grad():
+        assert torch.equal(frontier.after(frontier.before(x)), net(x))

@@ -1,0 +1,110 @@
+"""Where a split's decoded images are kept, so that a file is decoded once and not in every epoch."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import PIL
+import torchvision
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from plt_nn.backbones.image_transform import ImageTransform
+from plt_nn.data.images import read_image
+from plt_nn.errors import ConfigError
+from plt_nn.features.costs import size_in_words
+from plt_nn.features.decoded import DecodedImages
+from plt_nn.features.folder import MORE_BYTES, OpenFeatures, create
+from plt_nn.features.identity import files_identity, object_identity
+from plt_nn.features.keeping import NoPlace, room_for
+
+_MOST_ON_DISK = 20_000_000_000  # as `FrozenFeatureCache` has it
+_LOOKED_AT = 8  # images whose sizes tell those of all
+
+
+class DecodedSplits:
+    """The decoded images of each split.
+
+    Args:
+        where: In `memory`, or in `files` that outlive the run and that the processes of a machine share; None: nowhere.
+        megabytes: How much those of a split may take.
+
+    Raises:
+        ConfigError: For an argument that cannot be used.
+    """
+
+    def __init__(self, where: Literal["memory", "files"] | None, megabytes: int) -> None:
+        if where not in (None, "memory", "files") or megabytes < 1:
+            found = f"keep_decoded is {where!r} with decoded_megabytes {megabytes}"
+            raise ConfigError(f"{found}; expected 'memory', 'files' or none, with at least 1.")
+        self._where, self._most = where, megabytes * 1_000_000
+        self._kept: dict[tuple[object, ...], DecodedImages] = {}
+        self._in_use: list[OpenFeatures] = []  # so that nobody makes room with them
+
+    def images(
+        self, split: str, paths: Sequence[Path], transform: ImageTransform, folder: Path
+    ) -> DecodedImages | None:
+        """The place of a split's images, and says in a sentence what is kept there; None if nothing is.
+
+        Args:
+            split: Its name.
+            paths: The image files.
+            transform: What is done with the images; they are kept as its first steps leave them.
+            folder: The folder of the files.
+        """
+        if self._where is None:
+            return None
+        place = (split, *paths, object_identity(transform.lead), folder)
+        if place not in self._kept:
+            expected = expected_bytes(paths, transform)
+            most = min(self._most, expected + expected // 4)  # a few images tell the size of all only roughly
+            try:
+                self._kept[place] = self._open(split, paths, transform, folder, most)
+            except (OSError, NoPlace) as error:
+                rank_zero_warn(f"Decoded {split} images are not kept: {error}.")
+                return None
+            self._say(split, len(paths), expected, folder)
+        return self._kept[place]
+
+    def _open(
+        self, split: str, paths: Sequence[Path], transform: ImageTransform, folder: Path, most: int
+    ) -> DecodedImages:
+        if self._where == "memory":
+            return DecodedImages(len(paths), most)
+        versions = f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
+        facts = f"decoded images {files_identity(paths)} {object_identity(transform.lead)} {versions} {most}"
+        key = hashlib.sha256(facts.encode()).hexdigest()
+        steps = ", ".join(type(step).__name__ for step in transform.lead)
+        about = {"net": "decoded images", "samples": split, "up to": steps}
+        with room_for(folder, key, most, _MOST_ON_DISK):
+            files = OpenFeatures(create(folder, key, len(paths), (), {MORE_BYTES: most}, about), 0)
+        self._in_use.append(files)
+        return DecodedImages(len(paths), most, files.entry.folder)
+
+    def _say(self, split: str, count: int, expected: int, folder: Path) -> None:
+        where = "memory" if self._where == "memory" else str(folder)
+        rank_zero_info(f"Decoded {split} images are kept in {where}: {count:,}, about {size_in_words(expected)}.")
+        if expected > self._most:
+            rank_zero_warn(
+                f"They are more than the {size_in_words(self._most)} that they may take (decoded_megabytes): some are"
+                " decoded each time. A resize_first makes those for training smaller."
+            )
+
+
+def expected_bytes(paths: Sequence[Path], transform: ImageTransform) -> int:
+    """About how many bytes the decoded images of some files take.
+
+    Args:
+        paths: The image files.
+        transform: What is done with the images.
+    """
+    chosen = [paths[at * len(paths) // _LOOKED_AT] for at in range(min(_LOOKED_AT, len(paths)))]
+    sizes: list[tuple[int, int]] = [transform.led(read_image(path)).size for path in chosen]
+    return sum(3 * width * height for width, height in sizes) * len(paths) // max(len(chosen), 1)
+
+
+def features_folder(trainer: Trainer | None) -> Path:
+    """The folder of features in the store of the trainer's logger, else `mlruns/features`."""
+    folders = [getattr(logger, "features_dir", None) for logger in trainer.loggers] if trainer is not None else []
+    return next((folder for folder in folders if isinstance(folder, Path)), Path("mlruns", "features"))
