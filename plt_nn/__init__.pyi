@@ -15,6 +15,7 @@ from .callbacks import (
     StepSeeds,
     StepTimes,
     SystemMetrics,
+    TrainingView,
     ValidationFigures,
 )
 from .data import DigitsData, ImageFolderData, SyntheticRegressionData, TabularData
@@ -47,6 +48,7 @@ __all__ = [
     "SyntheticRegressionData",
     "SystemMetrics",
     "TabularData",
+    "TrainingView",
     "TransformerNet",
     "ValidationFigures",
     "create_backbone",

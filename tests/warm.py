@@ -79,6 +79,8 @@ class Process:
         cwd: The working directory. Default: that of this process.
         env: The environment. Default: that of this process.
         together: Whether what goes to stderr comes with the output.
+        terminal: A pseudo-terminal's end that the process prints to, in place of pipes; its other end is read by the
+            caller.
         start_new_session: Whether it leads a session of its own.
         interpreter: The one that is forked.
     """
@@ -90,6 +92,7 @@ class Process:
         cwd: str | Path | None = None,
         env: Mapping[str, str] | None = None,
         together: bool = False,
+        terminal: int | None = None,
         start_new_session: bool = False,
         interpreter: Interpreter = TRAINING,
     ) -> None:
@@ -98,8 +101,8 @@ class Process:
         self._interpreter = interpreter
         order: dict[str, object] = {"words": self.args, "folder": str(Path(cwd or ".").absolute())}
         order |= {"environment": dict(os.environ if env is None else env), "new_session": start_new_session}
-        self._outputs = [_Output() for _ in range(1 if together else 2)]
-        written = [self._outputs[0].written, self._outputs[-1].written]
+        self._outputs = [_Output() for _ in range(1 if together else 2)] if terminal is None else []
+        written = [output.written for output in (self._outputs * 2)[:2]] or [terminal] * 2
         self.pid, self._answers = interpreter.fork(order, written)
         for output in self._outputs:
             output.start()

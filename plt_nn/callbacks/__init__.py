@@ -12,6 +12,7 @@ from plt_nn.callbacks.signals_between_steps import SignalsBetweenSteps
 from plt_nn.callbacks.step_seeds import StepSeeds
 from plt_nn.callbacks.step_times import StepTimes
 from plt_nn.callbacks.system_metrics import SystemMetrics
+from plt_nn.callbacks.training_view import TrainingView
 from plt_nn.callbacks.validation_figures import ValidationFigures
 from plt_nn.freezing import Adapt, Phase
 
@@ -30,5 +31,6 @@ __all__ = [
     "StepSeeds",
     "StepTimes",
     "SystemMetrics",
+    "TrainingView",
     "ValidationFigures",
 ]

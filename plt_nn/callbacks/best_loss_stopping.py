@@ -100,6 +100,13 @@ class BestLossStopping(EarlyStopping):
         """Its name in a checkpoint, whatever its arguments; and two on one trainer, which Lightning refuses by it."""
         return type(self).__qualname__
 
+    @property
+    def patience_left(self) -> int:
+        """How many more units may pass without improvement, as of the last check."""
+        if self._last_check is None:
+            return self.patience
+        return patience_left(self.progress, self._last_check, self.patience, self.unit)
+
     # -- where it is checked ------------------------------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -28,6 +28,7 @@ from plt_nn.callbacks import (
     StepSeeds,
     StepTimes,
     SystemMetrics,
+    TrainingView,
     ValidationFigures,
 )
 from plt_nn.cli.check import check_config_files
@@ -48,6 +49,7 @@ _OF_EVERY_FIT = (
     SystemMetrics,
     ValidationFigures,
 )
+PLAIN = "--plain"
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
 
 
@@ -60,13 +62,15 @@ def run(argv: list[str]) -> int:
     Raises:
         ConfigError: For a mistake in the call or the configuration.
     """
-    argv, resumed = without_resume(argv)
+    is_plain = PLAIN in argv
+    argv, resumed = without_resume([word for word in argv if word != PLAIN])
     check_config_files(argv)
     hush()
     sys.argv[1:] = argv  # LightningCLI reads them there, and so do the processes that a distributed run starts
     try:
         TrainCLI(
             resumed,
+            is_plain,
             save_config_callback=_LogConfig,
             save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=0,
@@ -100,11 +104,12 @@ class TrainCLI(LightningCLI):
 
     Args:
         resumed: The run to go on with.
+        is_plain: Whether progress is told in lines in a terminal too.
         options: Those of LightningCLI.
     """
 
-    def __init__(self, resumed: Resumable | None = None, **options: Any) -> None:
-        self._resumed = resumed
+    def __init__(self, resumed: Resumable | None = None, is_plain: bool = False, **options: Any) -> None:
+        self._resumed, self._is_plain = resumed, is_plain
         super().__init__(**options)
 
     def _parse_ckpt_path(self) -> None:
@@ -154,6 +159,8 @@ class TrainCLI(LightningCLI):
     def _extra_callbacks(self, given: list[Callback]) -> list[Callback]:
         config = self._get(self.config_init, "trainer")
         extra: list[Callback] = [PredictionTable()] if self.subcommand == "predict" else []
+        if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in given):
+            extra.append(TrainingView(plain=self._is_plain))
         if self.subcommand == "fit":
             extra += [kind() for kind in _OF_EVERY_FIT if not any(isinstance(c, kind) for c in given)]
             wants_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run

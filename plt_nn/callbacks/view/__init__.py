@@ -1,0 +1,1 @@
+"""What `TrainingView` shows, and how: in a terminal, and as lines."""
