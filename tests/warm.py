@@ -102,7 +102,10 @@ class Process:
         order: dict[str, object] = {"words": self.args, "folder": str(Path(cwd or ".").absolute())}
         order |= {"environment": dict(os.environ if env is None else env), "new_session": start_new_session}
         self._outputs = [_Output() for _ in range(1 if together else 2)] if terminal is None else []
-        written = [output.written for output in (self._outputs * 2)[:2]] or [terminal] * 2
+        if terminal is not None:
+            written = [terminal, terminal]
+        else:
+            written = [self._outputs[0].written, self._outputs[-1].written]
         self.pid, self._answers = interpreter.fork(order, written)
         for output in self._outputs:
             output.start()

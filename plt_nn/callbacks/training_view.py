@@ -28,9 +28,9 @@ class TrainingView(ProgressBar):
     the best and the patience those of `BestLossStopping`, or of Lightning's `EarlyStopping` and `ModelCheckpoint`; what
     has no source is left out. A row holds the metrics that are logged with `prog_bar=True` and the one that is watched.
 
-    It draws at most ten times a second and for at most a hundredth of the time, and never waits for a GPU within an
-    epoch. The time left is what the phase's last epochs took, times what is left: "about", for later phases may cost
-    more and patience may run out.
+    It draws at most ten times a second, less often where drawing is slow, and never waits for a GPU within an epoch.
+    The time left is what the phase's last epochs took, times what is left: "about", for later phases may cost more and
+    patience may run out.
 
     Args:
         plain: Whether to print lines in a terminal too. Default: only where nothing can be drawn.

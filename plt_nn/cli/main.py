@@ -79,9 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs = "\n".join(f"  {name:<10}{verb.summary}" for name, verb in VERBS.items())
     parser = argparse.ArgumentParser(
         prog="plt-nn",
-        usage="plt-nn VERB [--config FILE.yaml] [--KEY VALUE ...] [--debug]",
+        usage="plt-nn VERB [--config FILE.yaml] [--KEY VALUE ...] [--plain] [--debug]",
         description="Fine-tune pretrained vision models on your own images with PyTorch Lightning.",
-        epilog=f"verbs:\n{verbs}\n\n`plt-nn VERB --help` tells what a verb takes. --debug shows tracebacks.",
+        epilog=f"verbs:\n{verbs}\n\n`plt-nn VERB --help` tells what a verb takes. --plain tells progress in lines in\n"
+        "a terminal too. --debug shows tracebacks.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"plt-nn {version('plt-nn')}")

@@ -246,3 +246,12 @@ def test_predictions_bear_the_names_of_the_classes(tiny: Tiny, call: Call, here:
     table = pd.read_csv(here / "predictions.csv")
     assert list(table.columns) == ["index", "file", "predicted", "ants", "bees"]
     assert list(table["predicted"]) == list(np.where(table["ants"] > table["bees"], "ants", "bees"))
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_progress_is_told_in_lines_where_there_is_no_terminal(call: Call, tiny: Tiny, is_plain: bool) -> None:
+    words = ["--trainer.enable_progress_bar", "true", "--trainer.max_epochs", "1", "--trainer.logger", "false"]
+    done = call("fit", "--config", tiny(), *words, *["--plain"] * is_plain)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^Epoch 0/0: train_loss \d\.\d{4}, val_loss \d\.\d{4} \(best\), val_acc ", done.stdout, re.M)
+    assert "\x1b" not in done.stdout

@@ -14,8 +14,9 @@ from plt_nn.callbacks.view.epoch_table import EpochTable
 from plt_nn.callbacks.view.snapshot import EpochRow, Snapshot, Standing, about, duration, number, speed
 from plt_nn.callbacks.view.streams import Direct, PrintedAbove
 
-_MOST_OFTEN = 0.1  # seconds between two drawings, at least
-_SHARE = 0.01  # of the time may go into drawing
+_MOST_OFTEN, _LEAST_OFTEN = 0.1, 1.0  # seconds between two drawings
+_SHARE = 0.02  # of the time may go into drawing
+_WITH_BARS, _WITH_NOTES, _WIDE = 40, 72, 110  # columns that a terminal must have for them
 _GAP = "   "
 
 
@@ -41,7 +42,7 @@ class Terminal:
         """Draws a moment; the dearer that is, the longer until the next one."""
         began = time.monotonic()
         self._live.update(drawing(snapshot, self._console.width, self._console.options.ascii_only), refresh=True)
-        self.refreshes_after = max(_MOST_OFTEN, (time.monotonic() - began) / _SHARE)
+        self.refreshes_after = min(_LEAST_OFTEN, max(_MOST_OFTEN, (time.monotonic() - began) / _SHARE))
 
     def epoch(self, row: EpochRow) -> None:
         """Writes an epoch's row."""
@@ -73,21 +74,31 @@ def drawing(snapshot: Snapshot, width: int, ascii_only: bool = False) -> Rendera
     times = [duration(snapshot.elapsed)]
     times += [f"{about(snapshot.left)} left"] if snapshot.left is not None else []
     pace = speed(snapshot.speed) if snapshot.speed is not None else ""
-    is_wide = width >= 72
-    grid = Table.grid(padding=(0, 1), expand=width < 110)
-    grid.add_column(no_wrap=True, style="bold")
-    grid.add_column(ratio=1, no_wrap=True, width=None if width < 110 else 44)
-    grid.add_column(justify="right", no_wrap=True, min_width=9 if is_wide else None)
-    if is_wide:
-        grid.add_column(no_wrap=True, style="dim", min_width=24)
-    grid.add_row(snapshot.doing, _bar(snapshot.done, snapshot.total), _count(snapshot), pace)
+    rows = [(snapshot.doing, _bar(snapshot.done, snapshot.total), _count(snapshot), pace)]
     if snapshot.share is not None:
-        grid.add_row("Fit", _bar(snapshot.share, 1.0), f"{100 * snapshot.share:.0f} %", ", ".join(times))
+        rows.append(("Fit", _bar(snapshot.share, 1.0), f"{100 * snapshot.share:.0f} %", ", ".join(times)))
     shown: list[list[Text]] = [[Text.assemble(("phase ", "dim"), snapshot.phase)] if snapshot.phase else []]
     shown.append(_figures(snapshot, ascii_only))
-    if not is_wide:
-        shown.append([Text(text, "dim") for text in (pace, ", ".join(times)) if text])
-    return Group(grid, *(line for fields in shown for line in flow(fields, width)))
+    if width < _WITH_NOTES:
+        shown.append([Text(note, "dim") for *_, note in rows if note])
+    if width < _WITH_BARS:
+        shown.insert(0, [Text.assemble((name, "bold"), " ", count) for name, _, count, _ in rows])
+    fields = [line for fields in shown for line in flow(fields, width)]
+    return Group(*fields) if width < _WITH_BARS else Group(_grid(rows, width), *fields)
+
+
+def _grid(rows: list[tuple[str, RenderableType, str, str]], width: int) -> Table:
+    """Names, bars, counts and, where there is room, notes."""
+    is_wide = width >= _WIDE
+    grid = Table.grid(padding=(0, 1), expand=not is_wide)
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(ratio=1, no_wrap=True, width=44 if is_wide else None)
+    grid.add_column(justify="right", no_wrap=True, min_width=9 if width >= _WITH_NOTES else None)
+    if width >= _WITH_NOTES:
+        grid.add_column(no_wrap=True, style="dim", min_width=24)
+    for row in rows:
+        grid.add_row(*(row if width >= _WITH_NOTES else row[:3]))
+    return grid
 
 
 def flow(fields: list[Text], width: int) -> list[Text]:
