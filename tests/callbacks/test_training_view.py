@@ -94,6 +94,20 @@ class Job:
         return self.screen.text()
 
 
+@pytest.fixture
+def start() -> Iterator[Callable[..., Job]]:
+    """Starts fits, and leaves none behind."""
+    jobs: list[Job] = []
+
+    def start_one(*happening: str, **options: Any) -> Job:
+        jobs.append(Job(*happening, **options))
+        return jobs[-1]
+
+    yield start_one
+    for job in jobs:
+        job.process.kill()
+
+
 def rows(text: str) -> list[str]:
     return re.findall(r"^ +(\d+/\d+) ", text, re.MULTILINE)
 
@@ -101,8 +115,8 @@ def rows(text: str) -> list[str]:
 # -- on a terminal ----------------------------------------------------------------------------------------------------
 
 
-def test_a_fit_on_a_terminal_leaves_a_table_and_nothing_else() -> None:
-    job = Job()
+def test_a_fit_on_a_terminal_leaves_a_table_and_nothing_else(start: Callable[..., Job]) -> None:
+    job = start()
     text = job.end()
     assert job.status == 0, text
     assert rows(text) == ["0/2", "1/2", "2/2"]
@@ -114,8 +128,8 @@ def test_a_fit_on_a_terminal_leaves_a_table_and_nothing_else() -> None:
     assert text.rstrip().endswith("the end")
 
 
-def test_what_anybody_prints_goes_above_the_drawing_in_its_order() -> None:
-    text = Job("workers").end()
+def test_what_anybody_prints_goes_above_the_drawing_in_its_order(start: Callable[..., Job]) -> None:
+    text = start("workers").end()
     said = ["printed in two words", "printed by the module", "UserWarning: warned", "logged by Lightning's handler"]
     places = [text.index(words) for words in [*said, "written to the stream that was found"]]
     assert places == sorted(places)
@@ -125,8 +139,8 @@ def test_what_anybody_prints_goes_above_the_drawing_in_its_order() -> None:
     assert "━" not in text, text
 
 
-def test_an_error_leaves_the_terminal_as_it_was() -> None:
-    job = Job("boom")
+def test_an_error_leaves_the_terminal_as_it_was(start: Callable[..., Job]) -> None:
+    job = start("boom")
     text = job.end()
     assert job.status == 1
     assert job.screen.has_cursor
@@ -135,8 +149,8 @@ def test_an_error_leaves_the_terminal_as_it_was() -> None:
     assert "RuntimeError: an error in the middle of training" in text
 
 
-def test_ctrl_c_leaves_the_terminal_as_it_was() -> None:
-    job = Job("endless")
+def test_ctrl_c_leaves_the_terminal_as_it_was(start: Callable[..., Job]) -> None:
+    job = start("endless")
     job.screen.await_text(r"^Epoch [1-9]\d* .*━")
     assert not job.screen.has_cursor
     job.process.send_signal(signal.SIGINT)
@@ -146,8 +160,8 @@ def test_ctrl_c_leaves_the_terminal_as_it_was() -> None:
     assert re.search(r"^ +0 ", text, re.MULTILINE)
 
 
-def test_the_drawing_follows_the_size_of_the_terminal() -> None:
-    job = Job("endless", columns=120)
+def test_the_drawing_follows_the_size_of_the_terminal(start: Callable[..., Job]) -> None:
+    job = start("endless", columns=120)
     job.screen.await_text(r"^Epoch \d+ .*samples/s")
     job.screen.resize(30, 20)
     job.screen.await_text(r"^ +epoch +train_loss$|^ +epoch +val_loss$")
@@ -160,8 +174,8 @@ def test_the_drawing_follows_the_size_of_the_terminal() -> None:
 
 
 @pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_a_terminal_that_shall_have_plain_text_gets_lines(variable: dict[str, str]) -> None:
-    job = Job(environment=variable)
+def test_a_terminal_that_shall_have_plain_text_gets_lines(start: Callable[..., Job], variable: dict[str, str]) -> None:
+    job = start(environment=variable)
     text = job.end()
     assert [line[:10] for line in text.splitlines() if line.startswith("Epoch")] == [f"Epoch {n}/2:" for n in range(3)]
     assert b"\x1b" not in job.screen.raw
