@@ -6,7 +6,7 @@ from rich.text import Text
 
 from plt_nn.callbacks.view.snapshot import EpochRow, duration, number
 
-_PHASE_WIDTH = 22
+_PHASE_WIDTH = 18  # so that in 80 columns there is room for two losses and an accuracy
 _GAP = 2
 
 

@@ -84,7 +84,7 @@ def drawing(snapshot: Snapshot, width: int, ascii_only: bool = False) -> Rendera
     if width < _WITH_BARS:
         shown.insert(0, [Text.assemble((name, "bold"), " ", count) for name, _, count, _ in rows])
     fields = [line for fields in shown for line in flow(fields, width)]
-    return Group(*fields) if width < _WITH_BARS else Group(_grid(rows, width), *fields)
+    return Group(*fields) if width < _WITH_BARS else Group("", _grid(rows, width), *fields)
 
 
 def _grid(rows: list[tuple[str, RenderableType, str, str]], width: int) -> Table:

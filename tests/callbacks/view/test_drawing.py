@@ -38,7 +38,8 @@ def drawn(snapshot: Snapshot, width: int, encoding: str = "utf-8") -> list[str]:
 
 
 def test_all_of_it() -> None:
-    epoch, fit, phase, figures = drawn(WHOLE, 120)
+    above, epoch, fit, phase, figures = drawn(WHOLE, 120)
+    assert above == ""
     assert epoch.startswith("Epoch 3/13 ━")
     assert epoch.endswith("23/45 812 samples/s")
     assert fit.endswith("27 % 1:23 min, about 3:40 min left")
@@ -58,7 +59,7 @@ def test_no_line_is_wider_than_the_terminal(width: int, encoding: str) -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    (line,) = drawn(Snapshot("Epoch 0", 1234, math.inf, 1.0), 100)
+    _, line = drawn(Snapshot("Epoch 0", 1234, math.inf, 1.0), 100)
     assert line.split() == ["Epoch", "0", "1,234"]
 
 
