@@ -380,6 +380,19 @@ def test_it_can_be_switched_off_and_on_as_lightning_does(capsys: pytest.CaptureF
     assert len(lines_of(capsys)) == 1
 
 
+def test_of_two_processes_the_first_alone_shows() -> None:
+    done = warm.run_ranks(2, [JOB, "ddp"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("Epoch")]
+    assert [line[:10] for line in lines] == [f"Epoch {n}/2:" for n in range(3)]
+
+
+def test_spawned_processes_get_it_whole() -> None:
+    done = warm.run([JOB, "ddp_spawn"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Epoch 2/2: ") == 1
+
+
 def test_a_time_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match="line_seconds=0"):
         TrainingView(line_seconds=0)
