@@ -5,6 +5,7 @@ import getpass
 import os
 import platform
 import shlex
+import socket
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +18,10 @@ _LONGEST_DIFF = 1 << 20
 
 
 def environment_tags() -> dict[str, str]:
-    """Tags for a run: `version/<package>`, `python`, `platform`, `command`, `seed`, and git's commit and state."""
+    """Tags for a run: `version/<package>`, `python`, `platform`, `host`, `command`, `seed`, git's commit and state.
+
+    In a job of SLURM also `slurm/job_id`.
+    """
     tags = {f"version/{name}": found for name in _PACKAGES if (found := _version(name))}
     with contextlib.suppress(OSError, KeyError):  # a user without a name, as in many a container
         tags["mlflow.user"] = getpass.getuser()
@@ -26,8 +30,11 @@ def environment_tags() -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "host": socket.gethostname(),
         "command": shlex.join(masked_words(sys.argv)),
     }
+    if "SLURM_JOB_ID" in os.environ:
+        tags["slurm/job_id"] = os.environ["SLURM_JOB_ID"]
     if "PL_GLOBAL_SEED" in os.environ:
         tags["seed"] = os.environ["PL_GLOBAL_SEED"]
     return tags | git_tags()

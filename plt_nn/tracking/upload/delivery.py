@@ -6,6 +6,7 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
+from plt_nn.tracking.runs import FAILURE, VANISHED
 from plt_nn.tracking.spool.events import VERSION, Event
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.reader import Read, read_events
@@ -19,9 +20,6 @@ from plt_nn.tracking.upload.state import UploadState
 from plt_nn.tracking.upload.texts import TextDelivery
 
 ROWS_AT_ONCE = 1000  # MLflow's limit for a batch
-
-FAILURE = "plt_nn.failure"
-VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."
 
 
 class Delivery:

@@ -1,0 +1,126 @@
+"""Runs as they are read back: plain values, wherever they come from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+MONITOR, MODE = "plt_nn.monitor", "plt_nn.mode"  # tags: what a run has sought the best of, and which way it gets better
+HOST = "host"  # a tag: the machine
+FAILURE = "plt_nn.failure"  # a tag: why the run has ended before its time
+VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."
+
+
+class Point(NamedTuple):
+    """The last row of a metric.
+
+    Attributes:
+        value: The value, perhaps NaN.
+        step: The step.
+        time: Milliseconds since 1970.
+    """
+
+    value: float
+    step: int
+    time: int
+
+
+class History(NamedTuple):
+    """All rows of a metric, one a step in the order of the steps.
+
+    Attributes:
+        steps: int64 `(N,)`.
+        values: float64 `(N,)`, NaN where the metric was not finite.
+        times: int64 `(N,)`: milliseconds since 1970.
+    """
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    times: NDArray[np.int64]
+
+    def at(self, step: int) -> float | None:
+        """The value at a step; None if there is none."""
+        found = self.values[self.steps == step]
+        return float(found[0]) if len(found) and np.isfinite(found[0]) else None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run.
+
+    Args:
+        id: MLflow's id, or the uid of a run that MLflow does not know yet.
+        name: What people call it.
+        experiment: Its experiment's name.
+        status: RUNNING, FINISHED, FAILED or KILLED, as MLflow or the run itself says.
+        began: Milliseconds since 1970.
+        ended: The same; None while it runs.
+        params: Parameters by name.
+        tags: Tags by name.
+        last: The last row of each metric.
+        data: The digest of the data that was used, by its context (`training`, `validation`).
+        artifacts: Where its artifacts lie; None where that is not known.
+    """
+
+    id: str
+    name: str
+    experiment: str
+    status: str
+    began: int
+    ended: int | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    last: Mapping[str, Point] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    artifacts: str | None = None
+
+    @property
+    def uid(self) -> str | None:
+        """The run's own name for itself; None for a run of another logger."""
+        return self.tags.get("plt_nn.uid")
+
+    @property
+    def last_sign(self) -> int:
+        """When something was last heard of it; milliseconds since 1970."""
+        return max([self.began, self.ended or 0, *(point.time for point in self.last.values())])
+
+
+Histories = dict[str, dict[str, History]]  # by a run's id and a metric's name
+
+
+class RunReader(Protocol):
+    """Where runs are read from."""
+
+    def experiments(self) -> list[str]:
+        """The names of the experiments, the newest first."""
+
+    def runs(self, experiments: Sequence[str]) -> list[RunRecord]:
+        """The runs of some experiments, the newest first; those that were deleted are left out."""
+
+    def histories(self, runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> Histories:
+        """All rows of metrics.
+
+        Args:
+            runs: The runs.
+            names: The metrics. Default: all that a run has.
+        """
+
+    def value_at(self, run: RunRecord, name: str, step: int) -> float | None:
+        """A metric's value at a step; None if it has none there."""
+
+    def artifact(self, run: RunRecord, path: str) -> bytes | None:
+        """The content of an artifact; None if there is none of this path."""
+
+
+def history_of(rows: Any) -> History:
+    """A history from rows of step, value and time in any order; of rows with the same step the latest counts.
+
+    Args:
+        rows: An array `(N, 3)` or a sequence of tuples.
+    """
+    table = np.array(rows, dtype=np.float64).reshape(-1, 3)  # steps and milliseconds are whole numbers far below 2^53
+    table = table[np.lexsort((table[:, 2], table[:, 0]))]
+    table = table[np.append(table[1:, 0] != table[:-1, 0], True)[: len(table)]]
+    return History(table[:, 0].astype(np.int64), table[:, 1].copy(), table[:, 2].astype(np.int64))
