@@ -34,6 +34,8 @@ VERBS = {
     "plan": Verb("plt_nn.cli.plan", "show what each phase of a freezing schedule trains and costs"),
     "sync": Verb("plt_nn.cli.sync", "deliver to MLflow what runs have left behind"),
     "ui": Verb("plt_nn.cli.ui", "open the MLflow UI on the runs in mlruns/"),
+    "runs": Verb("plt_nn.cli.runs", "list what runs, what has died, where, how far, and the best so far"),
+    "compare": Verb("plt_nn.cli.compare", "show the runs of an experiment side by side"),
     "features": Verb("plt_nn.cli.features", "list or remove what the frozen parts of nets have computed"),
     "relocate": Verb("plt_nn.cli.relocate", "mend the artifacts' places after the folder has been moved"),
 }

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from sqlalchemy import Engine, bindparam, create_engine, text
+from sqlalchemy import BindParameter, Engine, bindparam, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -104,6 +104,7 @@ class DatabaseReader:
         return history_of(table[:, :3])
 
     def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        lists: list[BindParameter[Any]]
         lists = [bindparam(name, expanding=True) for name, value in (values or {}).items() if isinstance(value, list)]
         try:
             with self._engine.connect() as connection:

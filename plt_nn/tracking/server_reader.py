@@ -101,6 +101,7 @@ def _record(run: "Run", experiment: str) -> RunRecord:
     digests = {
         tag.value: used.dataset.digest for used in inputs for tag in used.tags if tag.key == "mlflow.data.context"
     }
+    contexts = [(tag.value, used.dataset) for used in inputs for tag in used.tags if tag.key == "mlflow.data.context"]
     rows = run.data._metric_objs  # of the highest step; there is no public name for more than the value
     last = {row.key: Point(row.value, row.step, row.timestamp) for row in rows}
     digests = {context: data.digest for context, data in contexts}

@@ -1,0 +1,3 @@
+from .run_report import RunReport
+
+__all__ = ["RunReport"]

@@ -1,0 +1,113 @@
+"""Which metric is compared, which way it gets better, and where a run was best. Pure."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.tracking.runs import MODE, MONITOR, History, RunRecord
+
+Mode = Literal["min", "max"]
+_LOWER = re.compile(r"loss|err|mse|mae|rmse|perplexity|ppl|ece|brier|nll|wer|cer|distance|entropy|deviance", re.I)
+_HIGHER = re.compile(r"acc|f1|fbeta|auc|auroc|precision|recall|iou|dice|jaccard|r2|bleu|rouge|kappa|mcc|map|ap$", re.I)
+_OTHER = (
+    "system/",
+    "perf/",
+    "lr/",
+    "lr-",
+    "cost/",
+    "best/",
+)  # metrics of how training went, not of what it has reached
+_USUAL = ("val_loss", "valid_loss", "validation_loss", "eval_loss", "val/loss", "test_loss", "loss", "train_loss")
+
+
+class Best(NamedTuple):
+    """The best that a run has reached.
+
+    Attributes:
+        value: The value.
+        step: At which step.
+    """
+
+    value: float
+    step: int
+
+
+def chosen_metric(runs: Sequence[RunRecord], name: str | None) -> str:
+    """The metric to compare.
+
+    Args:
+        runs: The runs.
+        name: What was asked for. Default: what most of the runs have sought the best of, else a validation loss.
+
+    Raises:
+        ConfigError: If no run has it.
+    """
+    known = sorted({key for run in runs for key in run.last if not key.startswith(_OTHER)})
+    if name is not None:
+        if not any(name in run.last for run in runs):
+            raise ConfigError(f"no run has a metric {name!r}.{did_you_mean(name, known)}")
+        return name
+    sought = Counter(run.tags[MONITOR] for run in runs if run.tags.get(MONITOR) in run.last)
+    usual = [key for key in _USUAL if key in known]
+    if sought:
+        return sought.most_common(1)[0][0]
+    if usual:
+        return usual[0]
+    raise ConfigError(f"say which metric to compare with --metric.{_listed(known)}")
+
+
+def better(metric: str, runs: Sequence[RunRecord], asked: Mode | None = None) -> Mode:
+    """Which way a metric gets better: as asked, as the runs say, or by its name.
+
+    Raises:
+        ConfigError: If none of these tells.
+    """
+    if asked is not None:
+        return asked
+    said = Counter(run.tags.get(MODE) for run in runs if run.tags.get(MONITOR) == metric)
+    said += Counter(mode for run in runs for mode in _modes_in(run, metric))
+    for mode, _ in said.most_common():
+        if mode in ("min", "max"):
+            return "min" if mode == "min" else "max"
+    if _LOWER.search(metric):
+        return "min"
+    if _HIGHER.search(metric):
+        return "max"
+    raise ConfigError(f"{metric!r} does not tell whether lower or higher is better: say --mode min or --mode max.")
+
+
+def kept_best(run: RunRecord, metric: str) -> Best | None:
+    """The best that the run itself has kept, if that is what it has sought."""
+    point = run.last.get(f"best/{metric}")
+    if run.tags.get(MONITOR) != metric or point is None or not np.isfinite(point.value):
+        return None
+    return Best(point.value, point.step)
+
+
+def best_of(history: History, mode: Mode) -> Best | None:
+    """The best value of a history and the first step with it; None if no value is finite."""
+    finite = np.isfinite(history.values)
+    if not finite.any():
+        return None
+    values = np.where(finite, history.values, np.inf if mode == "min" else -np.inf)
+    at = int(values.argmin() if mode == "min" else values.argmax())
+    return Best(float(history.values[at]), int(history.steps[at]))
+
+
+def is_of_training(name: str) -> bool:
+    """Whether a metric tells how training went rather than what it has reached."""
+    return name.startswith(_OTHER)
+
+
+def _modes_in(run: RunRecord, metric: str) -> list[str]:
+    """The modes of callbacks that monitor the metric, as the parameters tell them."""
+    watching = [key.removesuffix("monitor") for key, value in run.params.items() if value == metric]
+    return [run.params[f"{key}mode"] for key in watching if f"{key}mode" in run.params]
+
+
+def _listed(known: Sequence[str]) -> str:
+    return f" The runs have {', '.join(known[:20])}." if known else " The runs have no metrics."
