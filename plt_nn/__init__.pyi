@@ -5,6 +5,7 @@ from .callbacks import (
     BestLossStopping,
     DatasetInputs,
     DueValidation,
+    FitCosts,
     FitSummary,
     FreezingSchedule,
     FrozenFeatureCache,
@@ -20,6 +21,7 @@ from .callbacks import (
 )
 from .data import DigitsData, ImageFolderData, SyntheticRegressionData, TabularData
 from .modules import Classifier, Regressor
+from .reports import RunReport
 from .tracking import DurableMLFlowLogger
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "DigitsData",
     "DueValidation",
     "DurableMLFlowLogger",
+    "FitCosts",
     "FitSummary",
     "FreezingSchedule",
     "FrozenFeatureCache",
@@ -42,6 +45,7 @@ __all__ = [
     "RecurrentNet",
     "Regressor",
     "ResidualNet",
+    "RunReport",
     "SignalsBetweenSteps",
     "StepSeeds",
     "StepTimes",

@@ -3,6 +3,7 @@
 from plt_nn.callbacks.best_loss_stopping import BestLossStopping
 from plt_nn.callbacks.dataset_inputs import DatasetInputs
 from plt_nn.callbacks.due_validation import DueValidation
+from plt_nn.callbacks.fit_costs import FitCosts
 from plt_nn.callbacks.fit_summary import FitSummary
 from plt_nn.callbacks.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.frozen_feature_cache import FrozenFeatureCache
@@ -21,6 +22,7 @@ __all__ = [
     "BestLossStopping",
     "DatasetInputs",
     "DueValidation",
+    "FitCosts",
     "FitSummary",
     "FreezingSchedule",
     "FrozenFeatureCache",

@@ -122,6 +122,8 @@ class BestLossStopping(EarlyStopping):
         """Begins anew, or where the checkpoint left off."""
         require_validation(trainer, self.monitor, "BestLossStopping")
         self._weights = BestWeights(pl_module)
+        for logger in run_loggers(trainer):
+            logger.log_tags({"plt_nn.monitor": self.monitor, "plt_nn.mode": self.mode})
         self.best_path = run_folder(trainer, self.dirpath) / "best.safetensors"
         self.stop_reason, self._total_loss, self._last_check = None, None, None
         self._validated, self._unwritten = False, False

@@ -1,15 +1,20 @@
 """From what a validation has shown to its figures, with the names that the data module knows."""
 
+import base64
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plt_nn.callbacks.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
 from plt_nn.callbacks.validation_sums import ClassSums
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_MOST_CLASSES = 200  # whose confusion matrix is kept as numbers
 
 Drawings = dict[str, Callable[[], "Figure"]]
 
@@ -34,6 +39,27 @@ def class_drawings(sums: ClassSums, data: Any, subtitle: str) -> Drawings:
     return drawings
 
 
+def class_facts(sums: ClassSums, data: Any, subtitle: str) -> dict[str, Any]:
+    """What the figures show, as plain values: for reports that set several runs side by side.
+
+    Args:
+        sums: What the validation has shown.
+        data: The data module; see `class_drawings`.
+        subtitle: Which validation this is.
+
+    Returns:
+        `validation`: which it is; up to 200 classes, `classes`: their names, and `confusion`: `(C, C)`, the rows are
+        the true classes; `most_wrong`: `image` (a data URI, JPEG), `true`, `said`, `probability`, `file`.
+    """
+    facts: dict[str, Any] = {"validation": subtitle}
+    if sums.confusion is not None and len(sums.confusion) <= _MOST_CLASSES:
+        facts["classes"] = [_class_name(data, code) for code in range(len(sums.confusion))]
+        facts["confusion"] = sums.confusion.tolist()
+    wrong = wrong_samples(sums, data) if sums.pixels else []
+    facts["most_wrong"] = [{**sample._asdict(), "image": _jpeg(sample.image)} for sample in wrong]
+    return facts
+
+
 def wrong_samples(sums: ClassSums, data: Any) -> list[WrongSample]:
     """The most wrong samples, which all have images, as a person calls them.
 
@@ -51,6 +77,14 @@ def wrong_samples(sums: ClassSums, data: Any) -> list[WrongSample]:
 def _class_name(data: Any, code: int) -> str:
     names = getattr(data, "class_names", None)
     return str(names[code]) if isinstance(names, list | tuple) and code < len(names) else str(code)
+
+
+def _jpeg(image: NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(content, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _file(data: Any, index: int) -> str | None:

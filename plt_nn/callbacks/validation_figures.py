@@ -1,5 +1,6 @@
 """Figures of the best validation of a fit, and of the fit's course."""
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from plt_nn.callbacks.best_loss_stopping import BestLossStopping
 from plt_nn.callbacks.best_or_last import BestOrLast, from_state, measured_now, share_of_epoch, to_state
-from plt_nn.callbacks.class_drawings import Drawings, class_drawings
+from plt_nn.callbacks.class_drawings import Drawings, class_drawings, class_facts
 from plt_nn.callbacks.curves import Curves
 from plt_nn.callbacks.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.learning_curves import has_curves, learning_curves_figure
@@ -29,6 +30,7 @@ class ValidationFigures(Callback):
     - `figures/calibration.png`: how often the net was right where it was so and so sure.
     - `figures/most_wrong.png`: the images to whose true class it gave the least probability, with their files.
     - `figures/learning_curves.png`: losses and metrics against epochs, with the best and the phases of a schedule.
+    - `figures/validation.json`: what the first and the third show, as plain values; also in `facts`.
 
     The best is that of a `BestLossStopping` among the callbacks; without one, the last validation is shown. The first
     three need a `validation_step` that returns a mapping with `probabilities` (or `logits`) of shape `(N, C)`, `y` of
@@ -55,6 +57,7 @@ class ValidationFigures(Callback):
             raise ConfigError(f"ValidationFigures cannot be used: {'; '.join(faults)}.")
         self.worst, self.bins = worst, bins
         self._restored: dict[str, Any] | None = None
+        self.facts: dict[str, Any] | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -72,6 +75,7 @@ class ValidationFigures(Callback):
         """Begins anew, or where the checkpoint left off."""
         state, self._restored = self._restored, None
         self._forget()
+        self.facts = None
         # All processes must take part or none: some users give a logger to process 0 alone.
         self._is_wanted = bool(trainer.strategy.broadcast(bool(node_loggers(trainer))))
         callbacks: list[Callback] = getattr(trainer, "callbacks", [])
@@ -163,6 +167,8 @@ class ValidationFigures(Callback):
     def _draw(self, trainer: Trainer) -> None:
         # Once: an error may follow the figures at the end of a fit.
         is_wanted, self._is_wanted = self._is_wanted, False
+        if is_wanted and trainer.is_global_zero:
+            self._log_facts(trainer)
         for name, drawing in self._drawings(trainer).items() if is_wanted and trainer.is_global_zero else ():
             try:
                 figure = drawing()
@@ -170,6 +176,17 @@ class ValidationFigures(Callback):
                     logger.log_figure(figure, f"figures/{name}.png")
             except Exception as error:  # noqa: BLE001  # the fit is done, and worth more than a picture of it
                 rank_zero_warn(f"figures/{name}.png could not be drawn: {type(error).__name__}: {error}")
+
+    def _log_facts(self, trainer: Trainer) -> None:
+        shown = self._validations.shown()
+        if shown is None or shown.sums is None:
+            return
+        try:
+            self.facts = class_facts(shown.sums, getattr(trainer, "datamodule", None), self._validations.describe())
+            for logger in run_loggers(trainer):
+                logger.log_text(json.dumps(self.facts), "figures/validation.json")
+        except Exception as error:  # noqa: BLE001  # as with the figures
+            rank_zero_warn(f"figures/validation.json could not be written: {type(error).__name__}: {error}")
 
     def _drawings(self, trainer: Trainer) -> Drawings:
         drawings, shown = Drawings(), self._validations.shown()

@@ -20,6 +20,7 @@ from torch import distributed
 
 from plt_nn.callbacks import (
     DatasetInputs,
+    FitCosts,
     FitSummary,
     FrozenFeatureCache,
     LoadWeights,
@@ -35,12 +36,14 @@ from plt_nn.cli.check import check_config_files
 from plt_nn.cli.parser_errors import plain_message
 from plt_nn.cli.resume import without_resume
 from plt_nn.errors import ConfigError, PltNNError, WeightsError
+from plt_nn.reports import RunReport
 from plt_nn.tracking import DurableMLFlowLogger, masked
 from plt_nn.tracking.resume import RUN_KEY, Resumable, run_of_checkpoint
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}
 _OF_EVERY_FIT = (
     DatasetInputs,
+    FitCosts,
     FitSummary,
     FrozenFeatureCache,
     SignalsBetweenSteps,
@@ -48,6 +51,7 @@ _OF_EVERY_FIT = (
     StepTimes,
     SystemMetrics,
     ValidationFigures,
+    RunReport,  # tells what the others have shown
 )
 PLAIN = "--plain"
 TRAINER_VERBS = ("fit", "validate", "test", "predict")

@@ -1,8 +1,9 @@
 """Runs side by side: the best of each, what it took, and what differed. Pure, but for what a reader is asked."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,9 +11,9 @@ from plt_nn.reports.differences import MISSING, differing, require_known, settin
 from plt_nn.reports.metric import Best, Mode, best_of, better, chosen_metric, kept_best
 from plt_nn.reports.significance import Difference, differences
 from plt_nn.tracking.read_runs import AllRuns
-from plt_nn.tracking.runs import Histories, RunRecord
+from plt_nn.tracking.runs import RunRecord
 
-TRAINED, PARAMETERS, DEVICE_HOURS = "cost/trained_parameters", "cost/parameters", "cost/device_hours"
+TRAINED, DEVICE_HOURS = "cost/most_trained_parameters", "cost/device_hours"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,12 @@ def compare(
         require_known(runs, by)
     bests = {run.id: kept_best(run, metric) for run in runs}
     histories = reader.histories([run for run in runs if bests[run.id] is None and metric in run.last], [metric])
-    rows = [_row(run, bests[run.id], histories, metric, mode, reader) for run in runs]
+    for run_id, own in histories.items():
+        bests[run_id] = best_of(own[metric], mode) if metric in own else None
+    rows = []
+    for run in runs:
+        epoch = epoch_of(bests[run.id], partial(reader.value_at, run, "epoch"))
+        rows.append(row_of(run, bests[run.id], epoch))
     rows.sort(key=lambda row: _place(row.best.value if row.best else math.nan, mode))
     columns = differing(runs, by)
     names = short_names(columns)
@@ -126,18 +132,33 @@ def compare(
     return Comparison(metric, mode, tuple(rows), by, tuple(groups), tuple(pairs), names, tuple(notes))
 
 
-def _row(run: RunRecord, kept: Best | None, histories: Histories, metric: str, mode: Mode, reader: AllRuns) -> Row:
-    history = histories.get(run.id, {}).get(metric)
-    best = kept or (best_of(history, mode) if history is not None else None)
-    epoch = reader.value_at(run, "epoch", best.step) if best is not None else None
-    last = run.last.get("epoch")
-    hours = run.last.get(DEVICE_HOURS)
-    trained = [run.last[name].value for name in (TRAINED,) if name in run.last]
+def row_of(run: RunRecord, best: Best | None, epoch: float | None) -> Row:
+    """A run as the table shows it.
+
+    Args:
+        run: The run.
+        best: The best that it has reached.
+        epoch: The epoch of that.
+    """
+    last, hours, trained = (run.last.get(name) for name in ("epoch", DEVICE_HOURS, TRAINED))
     seconds = ((run.ended or run.last_sign) - run.began) / 1000
     return Row(
         *(run, best, epoch, max(0.0, seconds), last.value + 1 if last is not None else None),
-        *(trained[0] if trained else None, hours.value if hours is not None else None),
+        *(trained.value if trained is not None else None, hours.value if hours is not None else None),
     )
+
+
+def epoch_of(best: Best | None, epoch_at: Callable[[int], float | None]) -> float | None:
+    """The epoch in which a run was best, counted from 0; None if nothing tells.
+
+    Args:
+        best: The best.
+        epoch_at: The value of the metric `epoch` at a step.
+    """
+    if best is None:
+        return None
+    found = epoch_at(best.step)
+    return found if found is not None else epoch_at(best.step - 1)  # Lightning counts its rows from 0, we count steps
 
 
 def _groups(
@@ -179,9 +200,8 @@ def _notes(rows: Sequence[Row], groups: Sequence[Group], by: str | None, with_un
         notes.append(f"These runs were validated on {len(digests)} different data sets: their values do not compare.")
     unfinished = [row for row in rows if not row.is_whole]
     if unfinished and by is not None and not with_unfinished:
-        notes.append(
-            f"{_runs(len(unfinished))} that died or still run are left out of the means (--with-unfinished: not)."
-        )
+        whose = f"{_runs(len(unfinished))} that died or still run"
+        notes.append(f"{whose} are left out of the means; --with-unfinished counts them.")
     few = [group for group in groups if 0 < len(group.counted) < 3]
     if few and len(groups) > 1:
         notes.append("A difference needs at least 3 runs a side to be told from chance.")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plt_nn.reports.comparison import Comparison, Group, Row
-from plt_nn.reports.differences import MISSING, settings
+from plt_nn.reports.differences import MISSING, settings, value_of
 from plt_nn.reports.words import count, device_hours, duration, number, state
 
 Format = Literal["text", "md", "csv", "json"]
@@ -74,16 +74,20 @@ def sentences(comparison: Comparison) -> list[str]:
 
 def run_header(comparison: Comparison) -> list[str]:
     """The names of the columns of the table of runs."""
-    return ["run", f"best {comparison.metric}", "at", "time", "epochs", "trained", "cost", *comparison.columns.values()]
+    by = [comparison.by] if comparison.by is not None else []
+    fixed = ["run", f"best {comparison.metric}", "at", "state", "time", "epochs", "trained", "cost"]
+    return [*fixed, *by, *comparison.columns.values()]
 
 
 def run_line(row: Row, comparison: Comparison) -> list[str]:
     """The texts of a run's cells."""
-    name = row.run.name if row.is_whole else f"{row.run.name} ({state(row.run)})"
     own = settings(row.run)
+    by = [value_of(row.run, comparison.by)] if comparison.by is not None else []
     return [
-        *(name, number(row.best.value if row.best else None), where(row), duration(row.seconds)),
+        *(row.run.name, number(row.best.value if row.best else None), where(row)),
+        *("–" if row.is_whole else state(row.run), duration(row.seconds)),
         *("–" if row.epochs is None else f"{row.epochs:g}", count(row.trained), device_hours(row.device_hours)),
+        *by,
         *(own.get(column, MISSING) for column in comparison.columns),
     ]
 
@@ -99,7 +103,7 @@ def where(row: Row) -> str:
 def _run_cells(comparison: Comparison) -> tuple[list[str], list[list[str]], str]:
     header = run_header(comparison)
     lines = [run_line(row, comparison) for row in comparison.rows]
-    empty = [at for at in range(3, 7) if all(line[at] == "–" for line in lines)]  # what no run tells
+    empty = [at for at in range(3, 8) if all(line[at] == "–" for line in lines)]  # what no run tells
     lines = [[cell for at, cell in enumerate(line) if at not in empty] for line in lines]
     way = "lower" if comparison.mode == "min" else "higher"
     return [name for at, name in enumerate(header) if at not in empty], lines, f"Runs ({way} is better)"

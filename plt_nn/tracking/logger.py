@@ -189,6 +189,11 @@ class DurableMLFlowLogger(Logger):
         self._open(node).append({"kind": "metrics", "time": now(), "step": step, "metrics": values})
 
     @property
+    def spool_folder(self) -> SpoolFolder:
+        """Where what was logged lies on disk."""
+        return self._folder()
+
+    @property
     def features_dir(self) -> Path:
         """The folder of features that are kept for later runs."""
         return self.store.features

@@ -1,0 +1,80 @@
+"""Reads what a report tells, and writes it."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from plt_nn.reports.comparison import Comparison, epoch_of, row_of
+from plt_nn.reports.curves import wanted_metrics
+from plt_nn.reports.metric import best_of, better, chosen_metric, kept_best
+from plt_nn.reports.page import Report, page, read_facts
+from plt_nn.tracking.read_runs import AllRuns
+from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.spool_runs import spool_run
+
+FACTS = "figures/validation.json"
+MOST_RUNS = 60  # with a line each; more cannot be told apart
+
+
+def write_report(file: Path, reader: AllRuns, comparison: Comparison, title: str) -> str:
+    """Writes a comparison as a page.
+
+    Args:
+        file: Where to; written whole or not at all.
+        reader: Where the runs were read from.
+        comparison: The comparison; of more than 60 runs the best are shown.
+        title: The heading.
+
+    Returns:
+        What was written, in a sentence.
+    """
+    rows = comparison.rows[:MOST_RUNS]
+    runs = [row.run for row in rows]
+    names = wanted_metrics(runs, comparison.metric)
+    wanted = list(dict.fromkeys([*names["curves"], *names["rates"], *names["machine"], "epoch", "phase"]))
+    histories = reader.histories(runs, wanted)
+    facts = [read_facts(reader.artifact(run, FACTS)) for run in runs]
+    made = f"Made by plt-nn compare on {time.strftime('%Y-%m-%d at %H:%M')}."
+    shown = replace(comparison, rows=rows)
+    text = page(Report(title, shown, [histories.get(run.id, {}) for run in runs], facts, made))
+    write_whole(file, text)
+    left_out = len(comparison.rows) - len(rows)
+    more = f" The best {MOST_RUNS} are shown; {left_out} are left out." if left_out else ""
+    return f"{file}: {len(rows)} runs, {len(text.encode()) / 1e6:.1f} MB.{more}"
+
+
+def report_of_spool(folder: SpoolFolder, status: str, facts: dict[str, Any]) -> str | None:
+    """The page of one run, from what lies on disk.
+
+    Args:
+        folder: The run's spool.
+        status: How the run ends.
+        facts: What its best validation has shown.
+
+    Returns:
+        The page; None if the run has logged no metric.
+
+    Raises:
+        ConfigError: If there is no metric of which it is known what is better.
+    """
+    spool = spool_run(folder)
+    if spool is None or not spool.record.last:
+        return None
+    run = replace(spool.record, status=status, ended=spool.record.last_sign)
+    own = spool.histories()[run.id]
+    metric = chosen_metric([run], None)
+    mode = better(metric, [run])
+    best = kept_best(run, metric) or best_of(own[metric], mode)
+    row = row_of(run, best, epoch_of(best, own["epoch"].at) if "epoch" in own else None)
+    made = f"Made at the run's end on {time.strftime('%Y-%m-%d at %H:%M')}."
+    shown = Comparison(metric, mode, (row,), None, (), (), {}, ())
+    return page(Report(f"{run.experiment}: {run.name}", shown, [own], [facts], made))
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a text to a file, whole or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_text(text, "utf-8")
+    partial.replace(file)
