@@ -11,16 +11,13 @@ from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.runs import MODE, MONITOR, History, RunRecord
 
 Mode = Literal["min", "max"]
-_LOWER = re.compile(r"loss|err|mse|mae|rmse|perplexity|ppl|ece|brier|nll|wer|cer|distance|entropy|deviance", re.I)
-_HIGHER = re.compile(r"acc|f1|fbeta|auc|auroc|precision|recall|iou|dice|jaccard|r2|bleu|rouge|kappa|mcc|map|ap$", re.I)
-_OTHER = (
-    "system/",
-    "perf/",
-    "lr/",
-    "lr-",
-    "cost/",
-    "best/",
-)  # metrics of how training went, not of what it has reached
+_BEGIN = r"(?:^|[^a-z])"  # of a word within a name
+_LOWER = re.compile(rf"loss|error|{_BEGIN}(err|mse|mae|rmse|mape|perplexity|ppl|ece|brier|nll|wer|cer|deviance)", re.I)
+_HIGHER = re.compile(
+    rf"{_BEGIN}(acc|f1|fbeta|auc|auroc|ap|map|precision|recall|iou|dice|jaccard|r2|bleu|rouge|kappa|mcc|top\d)", re.I
+)
+_OTHER = ("system/", "perf/", "lr/", "lr-", "cost/", "best/")  # metrics of how training went
+_CLOCKS = ("epoch", "phase")
 _USUAL = ("val_loss", "valid_loss", "validation_loss", "eval_loss", "val/loss", "test_loss", "loss", "train_loss")
 
 
@@ -46,7 +43,7 @@ def chosen_metric(runs: Sequence[RunRecord], name: str | None) -> str:
     Raises:
         ConfigError: If no run has it.
     """
-    known = sorted({key for run in runs for key in run.last if not key.startswith(_OTHER)})
+    known = sorted({key for run in runs for key in run.last if not is_of_training(key)})
     if name is not None:
         if not any(name in run.last for run in runs):
             raise ConfigError(f"no run has a metric {name!r}.{did_you_mean(name, known)}")
@@ -100,7 +97,7 @@ def best_of(history: History, mode: Mode) -> Best | None:
 
 def is_of_training(name: str) -> bool:
     """Whether a metric tells how training went rather than what it has reached."""
-    return name.startswith(_OTHER)
+    return name.startswith(_OTHER) or name in _CLOCKS
 
 
 def _modes_in(run: RunRecord, metric: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from plt_nn.reports.arrays import ArrayBlock, packed
 from plt_nn.reports.comparison import Comparison, Row
 from plt_nn.reports.curves import Own, lines, phases, prices, wanted_metrics
-from plt_nn.reports.differences import MISSING, settings
+from plt_nn.reports.differences import MISSING, settings, value_of
 from plt_nn.reports.tables import sentences, where
 from plt_nn.reports.words import count, device_hours, duration, number, state
 from plt_nn.tracking.runs import RunRecord
@@ -84,7 +84,7 @@ def _data(report: Report, block: ArrayBlock) -> dict[str, Any]:
     return {
         "metric": comparison.metric,
         "mode": comparison.mode,
-        "runs": [_run(row, at, own[at]) for at, row in enumerate(comparison.rows)],
+        "runs": [_run(row, at, own) for row, at, own in zip(comparison.rows, _looks(comparison), own, strict=True)],
         **panels,
         "rates": [rate for rate in rates if rate["lines"]],
         "prices": prices(comparison.rows, comparison.mode),
@@ -94,6 +94,12 @@ def _data(report: Report, block: ArrayBlock) -> dict[str, Any]:
             if len(facts.get("classes", ())) > _CELLS_AS_TABLE
         ],
     }
+
+
+def _looks(comparison: Comparison) -> list[int]:
+    """The number of each run's colour: one each, or one for all runs of a group."""
+    group_of = {row.run.id: at for at, group in enumerate(comparison.groups) for row in group.rows}
+    return [group_of.get(row.run.id, at) for at, row in enumerate(comparison.rows)]
 
 
 def _run(row: Row, at: int, own: Own) -> dict[str, Any]:
@@ -109,10 +115,12 @@ def _run(row: Row, at: int, own: Own) -> dict[str, Any]:
 def _tables(report: Report, data: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows without the script's help."""
     comparison = report.comparison
+    header, cells = _header(comparison), [_line(row, comparison) for row in comparison.rows]
+    told = [at for at in range(len(header)) if at < 4 or any(line[at][0] != MISSING for line in cells)]
     return {
-        "header": _header(comparison),
-        "lines": [_line(row, comparison) for row in comparison.rows],
-        "sentences": sentences(comparison),
+        "header": [header[at] for at in told],
+        "lines": [[line[at] for at in told] for line in cells],
+        "sentences": sentences(comparison, every_pair=True),
         "groups": [_group_line(group) for group in comparison.groups],
         "params": _params(comparison.rows[0].run) if len(comparison.rows) == 1 else [],
         "described": {panel["id"]: _described(panel, data) for panel in [*data["curves"], *data["machine"]]},
@@ -132,8 +140,6 @@ def _header(comparison: Comparison) -> list[tuple[str, bool]]:
 
 def _line(row: Row, comparison: Comparison) -> list[tuple[str, Any, str]]:
     """The cells of a run: what is shown, by what it is sorted, and the full text."""
-    from plt_nn.reports.differences import value_of
-
     own = settings(row.run)
     best = row.best.value if row.best else None
     params = [own.get(column, MISSING) for column in comparison.columns]

@@ -60,13 +60,15 @@ def as_json(comparison: Comparison) -> str:
     return json.dumps(_finite({**told, "differences": pairs, "notes": list(comparison.notes)}), indent=2)
 
 
-def sentences(comparison: Comparison) -> list[str]:
+def sentences(comparison: Comparison, every_pair: bool = False) -> list[str]:
     """What has to be known to read the table, and what the groups' differences are worth.
 
-    Of many pairs those with the best group are told.
+    Args:
+        comparison: The comparison.
+        every_pair: Whether all pairs are told, rather than those with the best group.
     """
     best = comparison.groups[0].name if comparison.groups else None
-    told = [pair.sentence() for pair in comparison.pairs if best in (pair.first, pair.second)]
+    told = [pair.sentence() for pair in comparison.pairs if every_pair or best in (pair.first, pair.second)]
     more = len(comparison.pairs) - len(told)
     rest = [f"{more} more pairs are in --format json."] if more else []
     return [*told, *rest, *comparison.notes]

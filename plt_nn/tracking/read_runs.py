@@ -7,6 +7,7 @@ from functools import cached_property
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.address import tracking_address
 from plt_nn.tracking.database_reader import DatabaseReader
+from plt_nn.tracking.flat import masked_text
 from plt_nn.tracking.runs import HOST, Histories, RunReader, RunRecord
 from plt_nn.tracking.spool_runs import SpoolRun, spool_runs
 from plt_nn.tracking.store import Store
@@ -31,6 +32,11 @@ class AllRuns:
         self.store = store
         self.uri = tracking_address(uri, store)
 
+    @property
+    def place(self) -> str:
+        """Where the runs are read from, in words."""
+        return masked_text(self.uri or str(self.store.root))
+
     @cached_property
     def spools(self) -> dict[str, SpoolRun]:
         """The runs of the spools, by uid."""
@@ -50,8 +56,7 @@ class AllRuns:
         known = self.experiments()
         for name in experiments:
             if name not in known:
-                place = self.uri or self.store.root
-                raise ConfigError(f"there is no experiment {name!r} in {place}.{did_you_mean(name, known)}")
+                raise ConfigError(f"there is no experiment {name!r} in {self.place}.{did_you_mean(name, known)}")
         stored = self._remote.runs(experiments) if self._remote is not None and experiments else []
         found = {run.uid or run.id: self._with_spool(run) for run in stored}
         for uid, run in self.spools.items():

@@ -127,7 +127,7 @@
       const run = data.runs[line.run], [xs, ys] = thinned(x, y, from, to, pixels);
       return {
         type: "scatter", mode: xs.length <= 40 ? "lines+markers" : "lines", x: xs, y: ys, connectgaps: false, marker: { size: 4 },
-        line: { color: colour(run.colour), dash: run.dash, width: 1.6 }, name: plain(run.name),
+        line: { color: colour(run.colour), dash: run.dash, width: series.length > 8 ? 1.1 : 1.7 }, opacity: series.length > 8 ? 0.8 : 1, name: plain(run.name),
         hovertemplate: `${plain(short(run.name))}<br>${axisTitle[along]} %{x:.6~g}<br><b>%{y:.5~g}</b><extra></extra>`,
       };
     });
@@ -140,7 +140,7 @@
     const range = [low, high + (high - low) * 0.02];
     const scale = logarithmic && kind === "curves" ? "log" : "linear";
     Plotly.react(element, [...traces(low, high), ...marks], layout(axisTitle[along], {
-      shapes, xaxis: { range }, yaxis: { type: scale, exponentformat: "power" }, uirevision: along,
+      shapes, xaxis: { range }, yaxis: { type: scale, exponentformat: scale === "log" ? "power" : "SI" }, uirevision: along,
     }), config);
     element.removeAllListeners?.("plotly_relayout");
     element.on("plotly_relayout", (event) => {

@@ -1,0 +1,105 @@
+"""`plt-nn runs`: what runs now, what has died, where, how far, and the best so far."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from plt_nn.reports.run_list import Listed, listed
+from plt_nn.reports.words import ago, number
+from plt_nn.tracking import store_at
+from plt_nn.tracking.read_runs import AllRuns
+
+_SHOWN = 20
+_STYLES = {"RUNNING": "green", "FAILED": "red", "KILLED": "yellow"}
+
+
+def run(argv: list[str]) -> int:
+    """Lists runs: those that run now, then the newest.
+
+    Args:
+        argv: The verb and its words.
+
+    Raises:
+        ConfigError: For an experiment that there is not.
+        TrackingError: If MLflow cannot be read.
+    """
+    arguments = _parser().parse_args(argv[1:])
+    reader = AllRuns(store_at(arguments.store), arguments.tracking_uri)
+    found = reader.runs(arguments.experiment or reader.experiments())
+    found.sort(key=lambda run: (run.status != "RUNNING", -run.began))
+    running = sum(run.status == "RUNNING" for run in found)
+    shown = listed(reader, found if arguments.all else found[: max(running, _SHOWN)])
+    if arguments.format == "json":
+        print(json.dumps([_facts(one) for one in shown], indent=2))
+    elif not found:
+        print(f"There are no runs in {reader.place} yet.")
+    else:
+        Console().print(_table(shown))
+        if len(shown) < len(found):
+            print(f"{len(found) - len(shown)} older runs are left out; --all shows them.")
+    return 0
+
+
+def _table(shown: list[Listed]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    has_waiting = any(one.waiting for one in shown)
+    for column in ("run", "experiment", "state", "host", "how far", "best so far", "last sign"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("last sign",))
+    if has_waiting:
+        table.add_column("not in MLflow", justify="right")
+    for one in shown:
+        cells = [Text(one.run.name), Text(one.run.experiment), Text(one.state, _STYLES.get(one.run.status, ""))]
+        cells += [Text(one.host), Text(_how_far(one)), Text(_best(one)), Text(f"{ago(one.run.last_sign)} ago")]
+        table.add_row(*cells, *([Text(_size(one.waiting))] if has_waiting else []))
+    return table
+
+
+def _how_far(one: Listed) -> str:
+    if one.epochs is None:
+        return f"step {one.step:,}"
+    of = f" of {one.most_epochs}" if one.most_epochs is not None else ""
+    return f"epoch {one.epochs}{of}, step {one.step:,}"
+
+
+def _best(one: Listed) -> str:
+    if one.best is None:
+        return "–"
+    where = f" in epoch {one.best_epoch + 1:g}" if one.best_epoch is not None else f" at step {one.best.step:,}"
+    return f"{one.metric} {number(one.best.value)}{where}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1000:,.1f} kB" if count else ""
+
+
+def _facts(one: Listed) -> dict[str, Any]:
+    best = one.best
+    return {
+        **{"name": one.run.name, "id": one.run.id, "uid": one.run.uid, "experiment": one.run.experiment},
+        **{"status": one.run.status, "state": one.state, "host": one.host or None},
+        **{"began": one.run.began, "ended": one.run.ended, "last_sign": one.run.last_sign},
+        **{"epochs": one.epochs, "most_epochs": one.most_epochs, "step": one.step, "metric": one.metric},
+        **{"best": best.value if best is not None and math.isfinite(best.value) else None},
+        **{"best_step": best.step if best is not None else None, "best_epoch": one.best_epoch},
+        "undelivered_bytes": one.waiting,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plt-nn runs",
+        description="List what runs now, what has died and how, on which machine, how far it came, and the best so "
+        "far. Of this store's runs it also sees what MLflow does not know yet.",
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT", nargs="*", help="default: all experiments")
+    parser.add_argument("--all", action="store_true", help=f"more than those that run and the {_SHOWN} newest")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    parser.add_argument("--tracking-uri", metavar="URI", help="an MLflow server; default: $MLFLOW_TRACKING_URI")
+    return parser

@@ -1,0 +1,95 @@
+"""What runs now, what has died and how, where, how far, and the best so far. Pure, but for what a reader is asked."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plt_nn.errors import ConfigError
+from plt_nn.reports.comparison import epoch_of
+from plt_nn.reports.metric import Best, best_of, better, chosen_metric, kept_best
+from plt_nn.reports.words import state
+from plt_nn.tracking.read_runs import AllRuns
+from plt_nn.tracking.runs import HOST, RunRecord
+
+SILENT = 300.0  # seconds without a sign after which a run that nobody can look at is told to be silent
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run as the list shows it.
+
+    Args:
+        run: The run.
+        state: How it stands, and what it died of.
+        host: The machine it runs or ran on; empty if that is not known.
+        epochs: How many epochs it has begun; None if that is not known.
+        most_epochs: How many it was to train; None if that is not known.
+        step: The highest step of any metric that counts steps.
+        metric: What it has sought the best of; None if that is not known.
+        best: The best so far; None if there is none.
+        best_epoch: The epoch of that, counted from 0.
+        waiting: Bytes of its log that MLflow does not have yet.
+    """
+
+    run: RunRecord
+    state: str
+    host: str
+    epochs: int | None
+    most_epochs: int | None
+    step: int
+    metric: str | None
+    best: Best | None
+    best_epoch: float | None
+    waiting: int
+
+
+def listed(reader: AllRuns, runs: Sequence[RunRecord], now: float | None = None) -> list[Listed]:
+    """The runs as a list shows them: those that run first, then the newest.
+
+    Args:
+        reader: Where they were read from.
+        runs: The runs.
+        now: Seconds since 1970. Default: now.
+    """
+    found = [_listed(reader, run, time.time() if now is None else now) for run in runs]
+    return sorted(found, key=lambda one: (one.run.status != "RUNNING", -one.run.began))
+
+
+def _listed(reader: AllRuns, run: RunRecord, now: float) -> Listed:
+    spool = reader.spools.get(run.uid or "")
+    metric, best = _best(reader, run)
+    epoch = run.last.get("epoch")
+    steps = [point.step for name, point in run.last.items() if not name.startswith("system/")]
+    return Listed(
+        *(run, _state(run, spool is not None and spool.is_alive, now), run.tags.get(HOST, "")),
+        *(int(epoch.value) + 1 if epoch is not None and math.isfinite(epoch.value) else None, _most_epochs(run)),
+        *(max(steps, default=0), metric, best),
+        epoch_of(best, lambda step: reader.value_at(run, "epoch", step)),
+        max(0, spool.left.size) if spool is not None else 0,
+    )
+
+
+def _state(run: RunRecord, is_alive: bool, now: float) -> str:
+    silence = now - run.last_sign / 1000
+    if run.status != "RUNNING" or is_alive or silence < SILENT:
+        return state(run)
+    return "running, or dead: no sign of it"  # on another machine, whose processes cannot be seen from here
+
+
+def _best(reader: AllRuns, run: RunRecord) -> tuple[str | None, Best | None]:
+    try:
+        metric = chosen_metric([run], None)
+        kept = kept_best(run, metric)
+        mode = better(metric, [run])
+    except ConfigError:  # nothing that anybody could say the best of
+        return None, None
+    if kept is not None:
+        return metric, kept
+    history = reader.histories([run], [metric]).get(run.id, {}).get(metric)
+    return metric, best_of(history, mode) if history is not None else None
+
+
+def _most_epochs(run: RunRecord) -> int | None:
+    told = next((value for name, value in run.params.items() if name.endswith("max_epochs")), "")
+    return int(told) if told.isdecimal() else None
