@@ -64,13 +64,13 @@ def _how_far(one: Listed) -> str:
     if one.epochs is None:
         return f"step {one.step:,}"
     of = f" of {one.most_epochs}" if one.most_epochs is not None else ""
-    return f"epoch {one.epochs}{of}, step {one.step:,}"
+    return f"{one.epochs}{of} epochs, step {one.step:,}"
 
 
 def _best(one: Listed) -> str:
     if one.best is None:
         return "–"
-    where = f" in epoch {one.best_epoch + 1:g}" if one.best_epoch is not None else f" at step {one.best.step:,}"
+    where = f" at epoch {one.best_epoch:g}" if one.best_epoch is not None else f" at step {one.best.step:,}"
     return f"{one.metric} {number(one.best.value)}{where}"
 
 

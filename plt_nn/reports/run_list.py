@@ -62,11 +62,16 @@ def _listed(reader: AllRuns, run: RunRecord, now: float) -> Listed:
     epoch = run.last.get("epoch")
     steps = [point.step for name, point in run.last.items() if not name.startswith("system/")]
     return Listed(
-        *(run, _state(run, spool is not None and spool.is_alive, now), run.tags.get(HOST, "")),
-        *(int(epoch.value) + 1 if epoch is not None and math.isfinite(epoch.value) else None, _most_epochs(run)),
-        *(max(steps, default=0), metric, best),
-        epoch_of(best, lambda step: reader.value_at(run, "epoch", step)),
-        max(0, spool.left.size) if spool is not None else 0,
+        run=run,
+        state=_state(run, spool is not None and spool.is_alive, now),
+        host=run.tags.get(HOST, ""),
+        epochs=int(epoch.value) + 1 if epoch is not None and math.isfinite(epoch.value) else None,
+        most_epochs=_most_epochs(run),
+        step=max(steps, default=0),
+        metric=metric,
+        best=best,
+        best_epoch=epoch_of(best, lambda step: reader.value_at(run, "epoch", step)),
+        waiting=max(0, spool.left.size) if spool is not None else 0,
     )
 
 
