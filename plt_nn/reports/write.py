@@ -2,15 +2,18 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from plt_nn.errors import TrackingError
 from plt_nn.reports.comparison import Comparison, epoch_of, row_of
 from plt_nn.reports.curves import wanted_metrics
 from plt_nn.reports.metric import best_of, better, chosen_metric, kept_best
 from plt_nn.reports.page import Report, page, read_facts
 from plt_nn.tracking.read_runs import AllRuns
+from plt_nn.tracking.runs import RunRecord
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool_runs import spool_run
 
@@ -35,14 +38,27 @@ def write_report(file: Path, reader: AllRuns, comparison: Comparison, title: str
     names = wanted_metrics(runs, comparison.metric)
     wanted = list(dict.fromkeys([*names["curves"], *names["rates"], *names["machine"], "epoch", "phase"]))
     histories = reader.histories(runs, wanted)
-    facts = [read_facts(reader.artifact(run, FACTS)) for run in runs]
+    facts, unread = _facts(reader, runs)
     made = f"Made by plt-nn compare on {time.strftime('%Y-%m-%d at %H:%M')}."
     shown = replace(comparison, rows=rows)
     text = page(Report(title, shown, [histories.get(run.id, {}) for run in runs], facts, made))
     write_whole(file, text)
     left_out = len(comparison.rows) - len(rows)
     more = f" The best {MOST_RUNS} are shown; {left_out} are left out." if left_out else ""
-    return f"{file}: {len(rows)} runs, {len(text.encode()) / 1e6:.1f} MB.{more}"
+    return f"{file}: {len(rows)} runs, {len(text.encode()) / 1e6:.1f} MB.{more}{unread}"
+
+
+def _facts(reader: AllRuns, runs: Sequence[RunRecord]) -> tuple[list[dict[str, Any]], str]:
+    """What the best validation of each run has shown, and a sentence about what could not be read."""
+    facts: list[dict[str, Any]] = []
+    reason: TrackingError | None = None
+    for run in runs:
+        try:
+            facts.append(read_facts(reader.artifact(run, FACTS)))
+        except (TrackingError, OSError) as error:  # the curves are worth a page by themselves
+            facts.append({})
+            reason = error if isinstance(error, TrackingError) else TrackingError(str(error))
+    return facts, f" Confusion matrices and images could not be read: {reason}" if reason is not None else ""
 
 
 def report_of_spool(folder: SpoolFolder, status: str, facts: dict[str, Any]) -> str | None:
