@@ -46,7 +46,8 @@ CONTRAST = """
     return "rgb(255, 255, 255)";
   };
   const found = [];
-  for (const element of document.querySelectorAll("h1, h2, p, th, td, li, figcaption, small, button, label, legend, summary")) {
+  const texts = "h1, h2, p, th, td, li, figcaption, small, button, label, legend, summary";
+  for (const element of document.querySelectorAll(texts)) {
     if (!element.checkVisibility() || !element.textContent.trim()) continue;
     const ground = behind(element), ink = getComputedStyle(element).color;
     if (!ground.startsWith("rgb")) continue;
@@ -227,7 +228,9 @@ def test_the_report_of_a_run_is_seen_in_the_mlflow_ui(
     complaints: list[str] = []
     page.goto(f"{ui}/#/experiments/1/runs/{run.info.run_id}/artifacts/report.html")
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    # What the UI itself asks its server for in vain is no matter of ours.
+    ours = lambda said: said.type == "error" and not said.location["url"].startswith(ui)  # noqa: E731
+    page.on("console", lambda said: complaints.append(said.text) if ours(said) else None)
     frame = page.frame_locator("iframe").first
     frame.locator("html[data-ready]").wait_for(state="attached")
     frame.locator("#curves-0[data-drawn] .main-svg").first.wait_for()

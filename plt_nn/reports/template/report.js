@@ -131,9 +131,11 @@
         hovertemplate: `${plain(short(run.name))}<br>${axisTitle[along]} %{x:.6~g}<br><b>%{y:.5~g}</b><extra></extra>`,
       };
     });
-    const marks = panel.name !== data.metric || along !== "step" ? [] : series.flatMap(({ line }) => {
+    const marks = panel.name !== data.metric ? [] : series.flatMap(({ line, x }) => {
       const run = data.runs[line.run];
-      return run.best ? [{ type: "scatter", mode: "markers", x: [run.best.step], y: [run.best.value], hoverinfo: "skip",
+      if (!run.best) return [];
+      const at = array(line.step).findLastIndex((step) => step <= run.best.step);
+      return at >= 0 ? [{ type: "scatter", mode: "markers", x: [x[at]], y: [run.best.value], hoverinfo: "skip", cliponaxis: false,
         marker: { size: 9, color: colour(run.colour), line: { color: style("--page"), width: 2 } } }] : [];
     });
     const shapes = kind === "curves" ? phaseShapes(along) : [];
