@@ -6,7 +6,6 @@ from functools import cached_property
 
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.address import tracking_address
-from plt_nn.tracking.database_reader import DatabaseReader
 from plt_nn.tracking.flat import masked_text
 from plt_nn.tracking.runs import HOST, Histories, RunReader, RunRecord
 from plt_nn.tracking.spool_runs import SpoolRun, spool_runs
@@ -97,6 +96,8 @@ class AllRuns:
             return ServerReader(self.uri)
         if self.uri is None and not self.store.database.exists():
             return None
+        from plt_nn.tracking.database_reader import DatabaseReader  # SQLAlchemy, which a fit's own report does without
+
         return DatabaseReader(self.uri or self.store.uri)
 
     def _undelivered(self, run: RunRecord) -> SpoolRun | None:
