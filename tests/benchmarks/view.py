@@ -71,7 +71,7 @@ def fit(make: Callable[[], ProgressBar | None], epochs: int) -> tuple[float, flo
         enable_checkpointing=False,
         logger=False,
     )
-    module = Regressor(MLP(2, [20, 10], 1), optimizer=lambda p: torch.optim.SGD(p, lr=0.01))
+    module = Regressor(MLP(2, [20, 10], 1), optimizer=lambda p: torch.optim.SGD(p, lr=1e-4))
     data = SyntheticRegressionData(batch_size=1)  # 100 samples
     began = time.process_time()
     trainer.fit(module, data)
@@ -97,8 +97,8 @@ def main() -> None:
             if number:
                 seconds[name].append(took)
                 reached.add(weights)
-    assert len(reached) == 1, f"the fits have reached different weights: {reached}"
     show(seconds, arguments.epochs)
+    assert len(reached) == 1, f"the fits have reached different weights: {reached}"
 
 
 def show(seconds: dict[str, list[float]], epochs: int) -> None:
