@@ -78,7 +78,11 @@ def test_what_does_something_else_has_another_identity() -> None:
     assert [object_identity(value) for value in DIFFERENT] == found
 
 
-@pytest.mark.parametrize("value", [lambda x: x, transforms.Lambda(lambda x: x), object(), iter([1])], ids=["lambda", "Lambda", "object", "iterator"])
+@pytest.mark.parametrize(
+    "value",
+    [lambda x: x, transforms.Lambda(lambda x: x), object(), iter([1])],
+    ids=["lambda", "Lambda", "object", "iterator"],
+)
 def test_what_nobody_can_tell_has_no_identity(value: Any) -> None:
     assert object_identity(value) is None
     assert object_identity([value]) is None
