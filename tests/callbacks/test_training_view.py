@@ -249,10 +249,11 @@ def test_validation_test_and_prediction_are_drawn_and_taken_away(on_a_terminal: 
     trainer.validate(Lean("val_loss"), loader(), verbose=False)
     trainer.test(Lean(), loader(), verbose=False)
     trainer.predict(Lean(), loader())
-    screen.await_text("")
+    print("all done", flush=True)
+    screen.await_text("all done")
     for words in (b"Validation", b"Test", b"Prediction"):
         assert words in screen.raw
-    assert screen.text().strip() == ""
+    assert screen.text().strip() == "all done"
     assert screen.has_cursor
     assert "write" not in sys.stdout.__dict__
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from plt_nn.reports.page import page as page_of
 from plt_nn.tracking import store_at
@@ -228,9 +228,13 @@ def test_the_report_of_a_run_is_seen_in_the_mlflow_ui(
     complaints: list[str] = []
     page.goto(f"{ui}/#/experiments/1/runs/{run.info.run_id}/artifacts/report.html")
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    # What the UI itself asks its server for in vain is no matter of ours.
-    ours = lambda said: said.type == "error" and not said.location["url"].startswith(ui)  # noqa: E731
-    page.on("console", lambda said: complaints.append(said.text) if ours(said) else None)
+
+    def hear(said: ConsoleMessage) -> None:
+        # What the UI itself asks its server for in vain is no matter of ours.
+        if said.type == "error" and not said.location["url"].startswith(ui):
+            complaints.append(said.text)
+
+    page.on("console", hear)
     frame = page.frame_locator("iframe").first
     frame.locator("html[data-ready]").wait_for(state="attached")
     frame.locator("#curves-0[data-drawn] .main-svg").first.wait_for()
