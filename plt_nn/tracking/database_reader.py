@@ -1,6 +1,7 @@
 """Reads runs from MLflow's database. Its client takes minutes for what the tables tell in seconds."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,9 @@ JOIN experiments e ON e.experiment_id = r.experiment_id
 JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'
 WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND e.name IN :names AND r.lifecycle_stage = 'active'
 """
-_HISTORY = "SELECT step, value, timestamp, is_nan FROM metrics WHERE run_uuid = :run AND key = :key"
-_AT = "SELECT value, is_nan FROM metrics WHERE run_uuid = :run AND key = :key AND step = :step ORDER BY timestamp DESC"
+_HISTORY = "SELECT step, value, timestamp, is_nan FROM metrics {hint} WHERE run_uuid = :run AND key = :key"
+_INDEX = "index_metrics_run_uuid_key_step"
+_AT = "SELECT value, is_nan FROM metrics {hint} WHERE run_uuid = :run AND key = :key AND step = :step ORDER BY timestamp DESC"
 
 
 class DatabaseReader:
@@ -84,7 +86,8 @@ class DatabaseReader:
 
     def value_at(self, run: RunRecord, name: str, step: int) -> float | None:
         """A metric's value at a step; None if it has none there."""
-        rows = self._rows(_AT, {"run": run.id, "key": name, "step": step}) if name in run.last else []
+        query = _AT.format(hint=self._hint)
+        rows = self._rows(query, {"run": run.id, "key": name, "step": step}) if name in run.last else []
         return float(rows[0][0]) if rows and not rows[0][1] else None
 
     def artifact(self, run: RunRecord, path: str) -> bytes | None:
@@ -97,8 +100,16 @@ class DatabaseReader:
 
         return ServerReader(self._uri).artifact(run, path)
 
+    @cached_property
+    def _hint(self) -> str:
+        """Which index to use: SQLite would walk through a metric's rows of all runs for each single one."""
+        if self._engine.dialect.name != "sqlite":
+            return ""
+        known = self._rows("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = :index", {"index": _INDEX})
+        return f"INDEXED BY {_INDEX}" if known else ""
+
     def _history(self, run: str, name: str) -> History:
-        rows = self._rows(_HISTORY, {"run": run, "key": name})
+        rows = self._rows(_HISTORY.format(hint=self._hint), {"run": run, "key": name})
         table = np.fromiter(chain.from_iterable(rows), np.float64, 4 * len(rows)).reshape(-1, 4)
         table[table[:, 3] == 1, 1] = np.nan
         return history_of(table[:, :3])
