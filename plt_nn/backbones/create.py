@@ -66,7 +66,7 @@ def create_backbone(
     if file is not None:
         _load(net, name, weights, file, library)
     preprocessing = library.preprocessing(net_name, net, args)
-    attach_info(net, BackboneInfo(name, pretrained, num_classes is not None, preprocessing))
+    attach_info(net, BackboneInfo(name, pretrained, num_classes is not None, preprocessing, args))
     if num_classes is not None:
         set_num_classes(net, num_classes)
     return net

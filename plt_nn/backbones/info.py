@@ -1,6 +1,8 @@
 """What `create_backbone` knows about a net, attached to the net itself."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -19,12 +21,14 @@ class BackboneInfo:
         num_classes_given: Whether the caller fixed the number of classes; if not, the head still has the weights' own
             and is to be replaced once the data is known (`set_num_classes`).
         preprocessing: What the weights were trained with.
+        model_args: Further arguments of the library's builder.
     """
 
     name: str
     pretrained: bool | str
     num_classes_given: bool
     preprocessing: Preprocessing
+    model_args: Mapping[str, Any] = field(default_factory=dict)
 
 
 def backbone_info(net: nn.Module) -> BackboneInfo | None:

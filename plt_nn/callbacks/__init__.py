@@ -2,6 +2,7 @@
 
 from plt_nn.callbacks.best_loss_stopping import BestLossStopping
 from plt_nn.callbacks.dataset_inputs import DatasetInputs
+from plt_nn.callbacks.deployable_model import DeployableModel
 from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.fit_costs import FitCosts
 from plt_nn.callbacks.fit_summary import FitSummary
@@ -21,6 +22,7 @@ __all__ = [
     "Adapt",
     "BestLossStopping",
     "DatasetInputs",
+    "DeployableModel",
     "DueValidation",
     "FitCosts",
     "FitSummary",

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from plt_nn.callbacks.averaged import measured_weights
 from plt_nn.callbacks.best_weights import BestWeights, write_atomically
 from plt_nn.callbacks.companions import Closing, with_closing, with_companions
+from plt_nn.callbacks.deployable_model import DeployableModel
 from plt_nn.callbacks.due_validation import DueValidation
 from plt_nn.callbacks.monitored import logged_by_this_loop, missing_metric, require_validation
 from plt_nn.callbacks.patience import Mode, Moment, Progress, Unit, after_check, is_better, patience_left, renewed
@@ -34,9 +35,10 @@ class BestLossStopping(EarlyStopping):
     The value is checked after each validation that logs it; a metric of training is checked at each epoch's end, or at
     each step with `unit="steps"`. The lowest value ever reached is remembered. After any end of the fit (patience, the
     last epoch, Ctrl-C, SIGTERM, an exception) the weights of the best are put back on every process. They are also on
-    disk, as `best.safetensors` in the run's folder, written whole or not at all; a logger that keeps models gets the
-    file as the run's model, and what it reached as `best/<metric>`. All processes decide on the same
-    number, the mean of theirs. The state is in every checkpoint; a resumed run obeys a changed `patience`.
+    disk, as `best.safetensors` in the run's folder, written whole or not at all, with `model.json` beside it, so that
+    they can be used alone (`DeployableModel`). A logger that keeps models gets them as the run's model, and what they
+    reached as `best/<metric>`. All processes decide on the same number, the mean of theirs. The state is in every
+    checkpoint; a resumed run obeys a changed `patience`.
 
     A new phase of a `FreezingSchedule` renews patience. Which best is kept over several phases is said by `best_of`.
     Under Lightning's `WeightAveraging` the best are the averaged weights that validation measured. Its
@@ -115,7 +117,7 @@ class BestLossStopping(EarlyStopping):
             return
         require_whole_parameters(trainer.strategy, "BestLossStopping")
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        others = with_companions(typed_loosely.callbacks, SignalsBetweenSteps, DueValidation)
+        others = with_companions(typed_loosely.callbacks, SignalsBetweenSteps, DueValidation, DeployableModel)
         typed_loosely.callbacks = with_closing(others, _PutBackLast(self))  # a new list: Lightning walks over the old
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

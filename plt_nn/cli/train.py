@@ -20,6 +20,7 @@ from torch import distributed
 
 from plt_nn.callbacks import (
     DatasetInputs,
+    DeployableModel,
     FitCosts,
     FitSummary,
     FrozenFeatureCache,
@@ -167,6 +168,8 @@ class TrainCLI(LightningCLI):
             extra.append(TrainingView(plain=self._is_plain))
         if self.subcommand == "fit":
             extra += [kind() for kind in _OF_EVERY_FIT if not any(isinstance(c, kind) for c in given)]
+            if not any(isinstance(callback, DeployableModel) for callback in given):
+                extra.append(DeployableModel(self._net()))
             wants_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run
             if wants_checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
                 extra.append(ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False))
@@ -175,6 +178,14 @@ class TrainCLI(LightningCLI):
         if weights := self._weights():
             extra.append(LoadWeights(str(weights)))
         return extra
+
+    def _net(self) -> dict[str, Any] | None:
+        """How the configuration makes the net, as plain values."""
+        model = (
+            yaml.safe_load(self.parser.dump(self.config, skip_unset=False)).get(self.subcommand, {}).get("model", {})
+        )
+        net = (model.get("init_args") or {}).get("net") if isinstance(model, dict) else None
+        return net if isinstance(net, dict) and isinstance(net.get("class_path"), str) else None
 
     def _weights(self) -> Path | None:
         path = self._get(self.config, "ckpt_path")

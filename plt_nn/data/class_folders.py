@@ -50,7 +50,7 @@ def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, se
     if not root.is_dir():
         raise DataError(_not_a_folder(root))
     folders = _split_folders(root)
-    names = [folder.name for folder in _subfolders(folders["train"])]
+    names = [folder.name for folder in subfolders(folders["train"])]
     samples = {split: _samples(folder, names) for split, folder in folders.items()}
     labels = torch.tensor([code for _, code in samples["train"]], dtype=torch.int64)
     fractions = {"val": val_fraction, "test": test_fraction}
@@ -62,37 +62,46 @@ def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, se
     return ClassFolders(names, samples | taken, _warnings(root, folders, names, samples))
 
 
-def _not_a_folder(root: Path) -> str:
-    if root.exists():
-        return f"{root} is a file; expected a folder that holds one folder of images per class."
-    missing = root.absolute()
-    while not missing.parent.exists():
-        missing = missing.parent
-    hint = did_you_mean(missing.name, [folder.name for folder in _subfolders(missing.parent)])
-    return f"There is no folder {root}: {missing.parent} holds no {missing.name!r}.{hint}"
-
-
-def _split_folders(root: Path) -> dict[str, Path]:
-    """Split name -> its folder; `{"train": root}` where the classes lie in the root (one may be called `train`)."""
-    inside = {folder.name.lower(): folder for folder in _subfolders(root)}
-    has_splits = _subfolders(inside["train"]) if "train" in inside else False
-    if not has_splits and not (inside and inside.keys() <= SPLIT_NAMES.keys()):
-        return {"train": root}
-    found = {split: inside[name] for name, split in reversed(SPLIT_NAMES.items()) if name in inside}
-    return {"train": root / "train"} | found
-
-
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, sorted, without those that systems and tools put there (`.git`, `__MACOSX`)."""
     if not folder.is_dir():
         return []
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
 
 
-def _samples(folder: Path, class_names: Sequence[str]) -> list[Sample]:
-    codes = {name: code for code, name in enumerate(class_names)}
-    found = make_dataset(folder, codes, is_valid_file=_is_image, allow_empty=True) if codes else []
+def labelled_images(folder: Path, codes: Mapping[str, int]) -> list[Sample]:
+    """The image files in the folders of some classes.
+
+    Args:
+        folder: With a folder for each class.
+        codes: The code of each class.
+    """
+    found = make_dataset(folder, dict(codes), is_valid_file=_is_image, allow_empty=True) if codes else []
     return [(Path(path), code) for path, code in found]
+
+
+def _not_a_folder(root: Path) -> str:
+    if root.exists():
+        return f"{root} is a file; expected a folder that holds one folder of images per class."
+    missing = root.absolute()
+    while not missing.parent.exists():
+        missing = missing.parent
+    hint = did_you_mean(missing.name, [folder.name for folder in subfolders(missing.parent)])
+    return f"There is no folder {root}: {missing.parent} holds no {missing.name!r}.{hint}"
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """Split name -> its folder; `{"train": root}` where the classes lie in the root (one may be called `train`)."""
+    inside = {folder.name.lower(): folder for folder in subfolders(root)}
+    has_splits = subfolders(inside["train"]) if "train" in inside else False
+    if not has_splits and not (inside and inside.keys() <= SPLIT_NAMES.keys()):
+        return {"train": root}
+    found = {split: inside[name] for name, split in reversed(SPLIT_NAMES.items()) if name in inside}
+    return {"train": root / "train"} | found
+
+
+def _samples(folder: Path, class_names: Sequence[str]) -> list[Sample]:
+    return labelled_images(folder, {name: code for code, name in enumerate(class_names)})
 
 
 def _is_image(path: str) -> bool:
@@ -111,7 +120,7 @@ def _layout_faults(root: Path, folders: Mapping[str, Path]) -> list[str]:
     if not folders["train"].is_dir():
         others = some_of([folder.name for split, folder in folders.items() if split != "train"])
         faults.append(f"there is {others} but no 'train' to go with it. Add {folders['train']}.")
-    elif not _subfolders(folders["train"]):
+    elif not subfolders(folders["train"]):
         faults.append(f"{folders['train']} has no class folders. Make one folder of images per class in it.")
     return faults
 
@@ -127,7 +136,7 @@ def _class_faults(folders: Mapping[str, Path], names: Sequence[str], labels: tor
             f" Add images ({', '.join(IMG_EXTENSIONS)}) or remove the folder(s)."
         )
     for split, folder in folders.items():
-        unknown = [found.name for found in _subfolders(folder) if found.name not in names and split != "train"]
+        unknown = [found.name for found in subfolders(folder) if found.name not in names and split != "train"]
         faults += [
             f"{folder} has a class {name!r} that {folders['train']} lacks.{did_you_mean(name, names)}"
             for name in unknown
@@ -144,7 +153,7 @@ def _warnings(
         absent = [name for code, name in enumerate(names) if code not in present]
         if absent:
             warnings.append(f"{folder} has no image of the class(es) {some_of(absent)}, which are trained on.")
-    unused = [folder.name for folder in _subfolders(root) if folder not in folders.values()]
+    unused = [folder.name for folder in subfolders(root) if folder not in folders.values()]
     if unused and folders["train"] != root:
         warnings.append(f"{root} has folders that are not used: {some_of(unused)}. Used are train, val and test.")
     return warnings

@@ -13,6 +13,7 @@ from plt_nn.data.net_preprocessing import net_preprocessing
 from plt_nn.data.splits import check_fractions, stratified_split
 from plt_nn.data.tensors import TensorBatches, TensorSplit, class_counts, tensor_loader
 from plt_nn.errors import ConfigError, DataError
+from plt_nn.inference.inputs import TensorInputs
 
 
 class DigitsData(LightningDataModule):
@@ -98,6 +99,10 @@ class DigitsData(LightningDataModule):
         chosen = stratified_split(labels, self.fractions, self.split_seed)
         splits = {name: TensorSplit(scans[rows], labels[rows]) for name, rows in chosen.items()}
         return tensor_fingerprints(splits, self.class_names, "sklearn.datasets.load_digits")
+
+    def model_inputs(self) -> TensorInputs:
+        """What a net that is trained on them takes: the samples as they are here."""
+        return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training samples."""

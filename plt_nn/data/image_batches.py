@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data.batch import Batch
 from plt_nn.data.feature_sources import ImageSource
-from plt_nn.data.images import read_image, usable_cores
+from plt_nn.data.images import usable_cores
 from plt_nn.data.sampling import Draw, EpochBatches
 from plt_nn.features.decoded import DecodedImages
+from plt_nn.inference.images import read_image
 
 
 class ImageBatches(DataLoader[Batch]):

@@ -19,6 +19,7 @@ from plt_nn.data.images import check_images
 from plt_nn.data.net_preprocessing import net_preprocessing
 from plt_nn.data.sampling import run_seed, sampler_for
 from plt_nn.errors import ConfigError, DataError
+from plt_nn.inference.inputs import ImageInputs
 
 STAGE_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 MANY_IMAGES = 5_000  # more take so long to check that it is announced
@@ -168,6 +169,10 @@ class ImageFolderData(LightningDataModule):
         self._hashes |= file_hashes([path for path in paths if path not in self._hashes])
         contents = {name: self._content(samples) for name, samples in splits.items()}
         return fingerprints_of(contents, self.class_names, str(self.root.absolute()))
+
+    def model_inputs(self) -> ImageInputs:
+        """What a net that is trained on them takes."""
+        return ImageInputs(self.preprocessing_used)
 
     def train_dataloader(self) -> ImageBatches:
         """Shuffled and augmented training images."""

@@ -6,6 +6,7 @@ from lightning.pytorch import LightningDataModule
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, tensor_loader
 from plt_nn.errors import ConfigError
+from plt_nn.inference.inputs import TensorInputs
 
 
 class SyntheticRegressionData(LightningDataModule):
@@ -57,6 +58,10 @@ class SyntheticRegressionData(LightningDataModule):
     def fingerprints(self) -> dict[str, SplitFingerprint]:
         """What each split holds, by the samples."""
         return tensor_fingerprints(self.splits, None, "y = 2 x0^3 + 0.5 x1^2 + noise e")
+
+    def model_inputs(self) -> TensorInputs:
+        """What a net that is trained on them takes: the samples as they are here."""
+        return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training samples."""

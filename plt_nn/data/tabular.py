@@ -11,11 +11,12 @@ from plt_nn.data.faults import raise_faults
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, size_faults, stratified_split
 from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, class_counts, tensor_loader
+from plt_nn.inference.inputs import TableInputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plt_nn.data.table_encoding import TableEncoder
+    from plt_nn.inference.table_encoding import TableEncoder
 
 
 class TabularData(LightningDataModule):
@@ -75,8 +76,8 @@ class TabularData(LightningDataModule):
         """Read, check, split and encode the table, once."""
         if self.splits:
             return
-        from plt_nn.data.table_encoding import fit_encoder
         from plt_nn.data.tables import choose_columns, read_table, table_faults
+        from plt_nn.inference.table_encoding import fit_encoder
 
         frame = read_table(self.path)
         columns = choose_columns(frame, self.target, self.numeric, self.categorical)
@@ -120,6 +121,11 @@ class TabularData(LightningDataModule):
     def fingerprints(self) -> dict[str, SplitFingerprint]:
         """What each split holds, by the encoded rows; those of other columns or another split differ."""
         return tensor_fingerprints(self.splits, self.class_names, str(self.path.absolute()))
+
+    def model_inputs(self) -> TableInputs:
+        """What a net that is trained on them takes."""
+        assert self.encoder is not None, "setup has not run"
+        return TableInputs(self.encoder, self.missing)
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training rows."""

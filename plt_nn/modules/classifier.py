@@ -1,6 +1,6 @@
 """A LightningModule that classifies with any net."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,7 @@ class Classifier(LightningModule):
         ConfigError: If `num_classes`, `class_weights`, the net's output and the data disagree.
     """
 
+    task: ClassVar = "classification"
     class_weights: Tensor | None
 
     def __init__(

@@ -1,7 +1,7 @@
 """A LightningModule that predicts numbers with any net."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,8 @@ class Regressor(LightningModule):
         ConfigError: For an unknown loss.
         DataError: If the net's output has another shape than the targets.
     """
+
+    task: ClassVar = "regression"
 
     def __init__(
         self,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from plt_nn.data.images import check_images, read_image
+from plt_nn.data.images import check_images
 from plt_nn.errors import DataError
+from plt_nn.inference.images import read_image
 
 RAMP = np.linspace(0, 255, 16 * 16).round().astype(np.uint8).reshape(16, 16)
 GREY = Image.fromarray(RAMP)

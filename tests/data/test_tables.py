@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plt_nn.data.table_encoding import fit_encoder
 from plt_nn.data.tables import choose_columns, read_table, table_faults
 from plt_nn.errors import DataError
+from plt_nn.inference.table_encoding import fit_encoder
 
 
 @pytest.fixture

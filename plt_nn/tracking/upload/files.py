@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.legal import legal_path
+from plt_nn.tracking.upload.model import CARD, BestModel, put_model
 from plt_nn.tracking.upload.remote import Remote, Row
 from plt_nn.tracking.upload.state import UploadState
 
@@ -52,8 +53,9 @@ class FileDelivery:
         if digest != self._state.model_digest:
             metrics = event["metrics"].items()
             rows = [Row(f"best/{name}", value, event["time"], event["step"]) for name, value in metrics]
+            card = _text_of(source.with_name(CARD))
             try:
-                self._remote.put_model(self._run, file, digest, rows, event["step"])
+                put_model(self._remote, self._run, BestModel(file, digest, rows, event["step"], card))
             except MlflowException as error:
                 if getattr(error, "error_code", None) != "ENDPOINT_NOT_FOUND":
                     raise
@@ -124,6 +126,13 @@ class FileDelivery:
     def _note_missing(self, path: str) -> None:
         if path not in self._state.missing:
             self._state.missing.append(path)
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        return None
 
 
 def file_digest(path: Path) -> str:

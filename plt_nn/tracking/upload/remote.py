@@ -30,6 +30,7 @@ from plt_nn.tracking.upload.database import ensure_database
 
 UID = "plt_nn.uid"
 PARENT = "mlflow.parentRunId"
+DIGEST = "plt_nn.sha256"  # of the weights of a model
 
 
 class Row(NamedTuple):
@@ -168,36 +169,38 @@ class Remote:
             if error.response is None or error.response.status_code != 404:
                 raise
 
-    def put_model(self, run: Run, file: Path, digest: str, rows: Sequence[Row], step: int) -> str:
-        """Makes a file of weights the run's model, in place of an earlier one.
+    def model_of(self, run: Run, digest: str, tags: Mapping[str, str]) -> tuple[LoggedModel, list[LoggedModel]]:
+        """The run's model with this digest, made if there is none, and the run's other models.
 
         Args:
             run: The run.
-            file: The file of weights.
-            digest: The digest of its content.
-            rows: What the model has reached, as rows that the run has too.
-            step: The step at which it was reached.
-
-        Returns:
-            MLflow's id of the model.
+            digest: The digest of the model's weights.
+            tags: Tags for a model that is made.
         """
-        known = self._models(run.info.experiment_id)
-        model = next((found for found in known if found.tags.get("plt_nn.sha256") == digest), None)
+        found = self._client.search_logged_models([run.info.experiment_id], f"tags.`{UID}` = '{self._uid}'")
+        known = list(found)
+        model = next((each for each in known if each.tags.get(DIGEST) == digest), None)
         if model is None:
-            tags = {UID: self._uid, "plt_nn.sha256": digest, "plt_nn.step": str(step)}
-            model = self._client.create_logged_model(run.info.experiment_id, "best", run.info.run_id, tags)
-        if model.status != LoggedModelStatus.READY:
-            self._client.log_model_artifact(model.model_id, str(file))
-            outputs = run.outputs.model_outputs if run.outputs is not None else []
-            if model.model_id not in {output.model_id for output in outputs}:
-                self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step)])
-            self.log(run.info.run_id, rows, model_id=model.model_id)
-            self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        for older in known:
-            if older.model_id != model.model_id:
-                self._delete(older.artifact_location, None)
-                self._client.delete_logged_model(older.model_id)
-        return str(model.model_id)
+            told = {UID: self._uid, DIGEST: digest, **tags}
+            model = self._client.create_logged_model(run.info.experiment_id, "best", run.info.run_id, told)
+        return model, [older for older in known if older.model_id != model.model_id]
+
+    def fill_model(self, run: Run, model: LoggedModel, files: Path, rows: Sequence[Row], step: int) -> None:
+        """Puts the files of a folder, or one file, into a model, says what it has reached, and that it is ready."""
+        if files.is_dir():
+            self._client.log_model_artifacts(model.model_id, str(files))
+        else:
+            self._client.log_model_artifact(model.model_id, str(files))
+        outputs = run.outputs.model_outputs if run.outputs is not None else []
+        if model.model_id not in {output.model_id for output in outputs}:
+            self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step)])
+        self.log(run.info.run_id, rows, model_id=model.model_id)
+        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+    def remove_model(self, model: LoggedModel) -> None:
+        """Removes a model, and its files, which MLflow would leave."""
+        self._delete(model.artifact_location, None)
+        self._client.delete_logged_model(model.model_id)
 
     def _delete(self, location: str, path: str | None) -> None:
         repository: Any = get_artifact_repository(location, tracking_uri=self.uri)
@@ -222,9 +225,6 @@ class Remote:
             experiments, f"tags.`{tag}` = '{value}'", run_view_type=ViewType.ALL, max_results=1
         )
         return next(iter(found), None)
-
-    def _models(self, experiment: str) -> list[LoggedModel]:
-        return list(self._client.search_logged_models([experiment], f"tags.`{UID}` = '{self._uid}'"))
 
 
 def _require_active(experiment: Experiment) -> None:

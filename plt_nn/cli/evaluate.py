@@ -1,0 +1,169 @@
+"""`plt-nn evaluate`: how well a model does on a folder of images."""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from plt_nn.cli.predict import device_named, positive
+from plt_nn.errors import ConfigError
+from plt_nn.tracking.store import store_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from plt_nn.deployment.evaluate import Evaluation
+    from plt_nn.inference.predictor import Predictor
+
+_TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "ece": "expected calibration error",
+}
+_MOST_CLASSES, _MOST_WRONG, _CELLS = 50, 10, 20
+
+
+def run(argv: list[str]) -> int:
+    """Evaluates a model.
+
+    Args:
+        argv: The verb and its words.
+
+    Raises:
+        ConfigError: If there is no such model, or if it is no classifier of images.
+        DataError: If the folder's classes are not the model's.
+    """
+    arguments = _parser().parse_args(argv[1:])
+    from plt_nn.deployment.evaluate import as_plain, evaluate, find_labelled, write_report
+    from plt_nn.deployment.find_model import find_model
+    from plt_nn.inference.inputs import ImageInputs
+    from plt_nn.inference.predictor import load_predictor
+
+    found = find_model(arguments.model, store_at(arguments.store))
+    predictor = load_predictor(found.folder, device_named(arguments.device), arguments.trust)
+    if not isinstance(predictor.card.inputs, ImageInputs) or predictor.card.task != "classification":
+        raise ConfigError(f"{found.name} does not classify images; `plt-nn evaluate` is for models that do.")
+    names = predictor.class_names
+    data = find_labelled(arguments.data.expanduser(), names, arguments.split, arguments.known_only)
+    print(f"Model: {found.name}", file=sys.stderr)
+    table = _predicted(predictor, found.folder, data.paths, arguments)
+    evaluation = evaluate(table, data, names, arguments.resamples)
+    for path, reason in table.loc[table["error"] != "", ["path", "error"]].itertuples(index=False):
+        print(f"Left out, for it cannot be read: {path}: {reason}", file=sys.stderr)
+    if arguments.format == "json":
+        print(json.dumps(as_plain(evaluation), indent=1))
+    else:
+        _show(evaluation)
+    if arguments.out is not None:
+        files = write_report(evaluation, arguments.out, found.name)
+        print(f"Written to {arguments.out}: {', '.join(each.name for each in files)}", file=sys.stderr)
+    return 0
+
+
+def _predicted(predictor: "Predictor", folder: Path, paths: list[str], arguments: argparse.Namespace) -> "pd.DataFrame":
+    from plt_nn.data.images import usable_cores
+    from plt_nn.deployment.predict import PredictedParts, about, predict_images
+
+    workers = min(usable_cores(), 8) if arguments.workers is None else arguments.workers
+    columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        TemporaryDirectory() as place,
+        Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar,
+    ):
+        parts = PredictedParts(Path(place) / "all.parquet", about(folder, paths, arguments.batch_size))
+        task = bar.add_task("", total=len(paths))
+        size = arguments.batch_size
+        return predict_images(predictor, paths, parts, size, workers, lambda rows: bar.advance(task, rows))[0]
+
+
+def _show(evaluation: "Evaluation") -> None:
+    from plt_nn.deployment.evaluate import wrong_sample
+
+    console = Console()
+    data = evaluation.data
+    table = Table(title=f"{len(data.paths):,} images in {data.folder}", title_justify="left")
+    for column in ("metric", "value", "95 % interval"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, (value, low, high) in evaluation.metrics.items():
+        table.add_row(_TITLES[name], f"{value:.4f}", "" if math.isnan(low) else f"{low:.4f} to {high:.4f}")
+    console.print(table)
+    console.print(_class_table(evaluation))
+    if len(evaluation.class_names) <= _CELLS:
+        console.print(_confusion_table(evaluation))
+    for kind, names in (("No images of", data.absent), ("Left out, for the model knows no", data.unknown)):
+        if names:
+            console.print(f"{kind}: {', '.join(names)}", markup=False)
+    if evaluation.worst:
+        console.print(f"The most wrong of {len(evaluation.worst)}:")
+    for at in evaluation.worst[:_MOST_WRONG]:
+        sample = wrong_sample(evaluation, at)
+        said = f"{sample['true']}, said {sample['said']} {sample['probability']:.3f}"
+        console.print(f"  {said}  {sample['path']}", markup=False, soft_wrap=True)
+
+
+def _class_table(evaluation: "Evaluation") -> Table:
+    scores, names = evaluation.classes, evaluation.class_names
+    table = Table(title="By class", title_justify="left")
+    for column in ("class", "images", "precision", "recall", "F1"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    order = sorted(range(len(names)), key=lambda code: _or_last(float(scores.f1[code])))  # the worst first
+    shown = order[:_MOST_CLASSES] if len(names) > _MOST_CLASSES else range(len(names))
+    for code in shown:
+        values = (scores.precision[code], scores.recall[code], scores.f1[code])
+        cells = ("-" if math.isnan(value) else f"{value:.3f}" for value in values)
+        table.add_row(names[code], f"{scores.support[code]:,.0f}", *cells)
+    if len(names) > _MOST_CLASSES:
+        table.caption = f"the {_MOST_CLASSES} worst of {len(names)} classes; --format json has all"
+    return table
+
+
+def _confusion_table(evaluation: "Evaluation") -> Table:
+    table = Table(title="Confusion (rows: true, columns: said)", title_justify="left")
+    table.add_column("")
+    for name in evaluation.class_names:
+        table.add_column(name, justify="right")
+    for name, row in zip(evaluation.class_names, evaluation.confusion.tolist(), strict=True):
+        table.add_row(name, *map(str, row))
+    return table
+
+
+def _or_last(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plt-nn evaluate",
+        description="Measure a model on a folder of images with a folder for each class, matched by name: metrics with "
+        "bootstrap intervals, per class, confusion, calibration, the most wrong images.",
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="a run (uid, MLflow's id, `last`), models:/NAME@ALIAS, models:/ID, best-of:EXPERIMENT, or a folder",
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the images, a folder per class")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test"), help="of folders with such (default: test, or val)"
+    )
+    parser.add_argument("--known-only", action="store_true", help="leave out folders that are no class of the model")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write figures, evaluation.json and predictions.csv")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000; 0: none)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="images at once (default: 32)")
+    parser.add_argument("--workers", type=int, help="processes that read images (default: the cores, 8 at most)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE", help="run this module's code: a net's"
+    )
+    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    return parser

@@ -1,0 +1,151 @@
+"""`plt-nn predict`: with `--model`, what a model that stands alone says of images or rows; else Lightning's verb."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from plt_nn.errors import ConfigError
+from plt_nn.tracking.store import store_at
+
+if TYPE_CHECKING:
+    from plt_nn.inference.inputs import TableInputs
+    from plt_nn.inference.predictor import Predictor
+
+_LISTED = 20  # images that could not be read
+_LIGHTNINGS = ("--config", "-c", "--data", "--trainer", "--ckpt_path", "--print_config", "--seed_everything")
+
+
+def run(argv: list[str]) -> int:
+    """Predicts, or hands the words on to Lightning's verb if they have a configuration.
+
+    Args:
+        argv: The verb and its words.
+
+    Returns:
+        0; or 1 if no image could be read.
+
+    Raises:
+        ConfigError: If there is no such model or image, or if `--out` cannot be used.
+    """
+    if any(word.partition("=")[0].partition(".")[0] in _LIGHTNINGS for word in argv[1:]):
+        from plt_nn.cli.train import run as lightnings
+
+        return lightnings(argv)
+    arguments = _parser().parse_args(argv[1:])
+    _require_usable(arguments.out, arguments.overwrite)
+    from plt_nn.deployment.find_model import find_model
+    from plt_nn.inference.inputs import ImageInputs, TableInputs
+    from plt_nn.inference.predictor import load_predictor
+
+    found = find_model(arguments.model, store_at(arguments.store))
+    predictor = load_predictor(found.folder, device_named(arguments.device), arguments.trust)
+    print(f"Model: {found.name}", file=sys.stderr)
+    if isinstance(predictor.card.inputs, ImageInputs):
+        return _predict_images(predictor, found.folder, arguments)
+    if isinstance(predictor.card.inputs, TableInputs):
+        return _predict_rows(predictor, predictor.card.inputs, arguments)
+    raise ConfigError(
+        f"{found.name} takes tensors of the shape {predictor.card.inputs.shape}, prepared as for its training; load it "
+        "with mlflow.pyfunc.load_model and give it an array. Models of image folders and of tables predict from here."
+    )
+
+
+def device_named(name: str) -> str:
+    """A device by the name that `--device` gives it; `auto` is a GPU if there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: there is no GPU that torch can use here.")
+    return name
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected at least 1")
+    return int(text)
+
+
+def _predict_images(predictor: "Predictor", folder: Path, arguments: argparse.Namespace) -> int:
+    from plt_nn.data.images import usable_cores
+    from plt_nn.deployment.paths import image_paths
+    from plt_nn.deployment.predict import PredictedParts, about, predict_images
+
+    paths = image_paths(arguments.paths, arguments.column)
+    parts = PredictedParts(arguments.out, about(folder, paths, arguments.batch_size))
+    if done := parts.done():
+        print(f"{done:,} of {len(paths):,} images are predicted already; going on.", file=sys.stderr)
+    workers = min(usable_cores(), 8) if arguments.workers is None else arguments.workers
+    columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=len(paths))
+        table, bad = predict_images(
+            predictor, paths, parts, arguments.batch_size, workers, lambda rows: bar.advance(task, rows)
+        )
+    for each in bad[:_LISTED]:
+        print(f"  - {each.path}: {each.reason}", file=sys.stderr)
+    if len(bad) > _LISTED:
+        print(f"  - and {len(bad) - _LISTED} more; the column `error` of {arguments.out} has them all", file=sys.stderr)
+    said = f", of which {len(bad):,} could not be read (listed above)" if bad else ""
+    print(f"{arguments.out}: {len(table):,} images{said}")
+    return 1 if len(bad) == len(table) else 0
+
+
+def _predict_rows(predictor: "Predictor", inputs: "TableInputs", arguments: argparse.Namespace) -> int:
+    from plt_nn.data.tables import read_table
+    from plt_nn.deployment.predict import write_table
+    from plt_nn.inference.answers import answers
+
+    if len(arguments.paths) != 1:
+        raise ConfigError(f"The model takes the rows of one CSV or Parquet file; {len(arguments.paths)} were given.")
+    table = read_table(Path(arguments.paths[0]))
+    outputs = predictor.predict(inputs.batch(table))
+    names = predictor.class_names if predictor.card.task == "classification" else None
+    said = answers(outputs, names)
+    said.index = table.index
+    write_table(table.join(said, rsuffix="_predicted"), arguments.out)
+    print(f"{arguments.out}: {len(said):,} rows")
+    return 0
+
+
+def _require_usable(out: Path, overwrite: bool) -> None:
+    if out.suffix.lower() not in (".csv", ".parquet", ".pq"):
+        raise ConfigError(f"--out {out}: expected a name that ends in .csv or .parquet.")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}.")
+    if out.exists() and not overwrite:
+        raise ConfigError(f"--out {out} is there already; --overwrite replaces it.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plt-nn predict",
+        description="Write what a trained model says of images (or of the rows of a table). A call that was cut short "
+        "is taken up where it was left by the same call again.",
+        epilog="With --config instead of --model it is Lightning's verb: `plt-nn predict --config FILE.yaml --help`.",
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="a run (uid, MLflow's id, `last`), models:/NAME@ALIAS, models:/ID, best-of:EXPERIMENT, or a folder",
+    )
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="image files, folders, patterns, or a CSV or Parquet file with paths"
+    )
+    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="a .csv or .parquet file")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+    parser.add_argument("--column", help="the column of paths in CSV files (default: path, file, image or filename)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="images at once (default: 32)")
+    parser.add_argument("--workers", type=int, help="processes that read images (default: the cores, 8 at most)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE", help="run this module's code: a net's"
+    )
+    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    return parser

@@ -1,0 +1,213 @@
+"""Evaluates a model on a folder of images, one folder for each class."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from plt_nn.callbacks.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
+from plt_nn.data.class_folders import SPLIT_NAMES, labelled_images, subfolders
+from plt_nn.deployment.class_metrics import (
+    ClassScores,
+    Interval,
+    calibration,
+    class_scores,
+    confusion_matrix,
+    measure,
+)
+from plt_nn.errors import DataError, PltNNError, did_you_mean
+from plt_nn.inference.images import read_image
+
+_SHOWN = 16  # of the most wrong images
+_SIDE = 160  # of their pictures, in pixels
+
+
+class LabelledFolder(NamedTuple):
+    """Images with their classes, in the order of the model's classes.
+
+    Attributes:
+        folder: Where they lie.
+        paths: The images.
+        y: Their classes as the model counts them.
+        absent: Classes of the model of which there is no image.
+        unknown: Folders that are no class of the model, which are left out.
+    """
+
+    folder: Path
+    paths: list[str]
+    y: NDArray[np.int64]
+    absent: list[str]
+    unknown: list[str]
+
+
+class Evaluation(NamedTuple):
+    """What a model has shown on some images.
+
+    Attributes:
+        data: The images, without those that could not be read.
+        class_names: The model's classes.
+        probabilities: float `(N, C)`.
+        metrics: By name.
+        classes: The scores of each class.
+        confusion: `(C, C)`.
+        worst: The places of the most wrong samples, the worst first.
+    """
+
+    data: LabelledFolder
+    class_names: list[str]
+    probabilities: NDArray[np.float64]
+    metrics: dict[str, Interval]
+    classes: ClassScores
+    confusion: NDArray[np.int64]
+    worst: list[int]
+
+
+def find_labelled(root: Path, class_names: Sequence[str], split: str | None, known_only: bool) -> LabelledFolder:
+    """The images of a folder, labelled by the names of their folders.
+
+    Args:
+        root: A folder with a folder for each class, or with `val/` or `test/` that have them.
+        class_names: The model's classes; the folders are matched by name, in whatever order.
+        split: `train`, `val` or `test`. Default: `test`, else `val`, else the folder itself.
+        known_only: Whether folders that are no class of the model are left out, rather than refused.
+
+    Raises:
+        DataError: If there are no images, or folders that are no class of the model.
+    """
+    folder = _split_folder(root, split)
+    names = [each.name for each in subfolders(folder)]
+    unknown = [name for name in names if name not in class_names]
+    if unknown and (not known_only or len(unknown) == len(names)):
+        hints = "".join(f"\n  - {name!r}.{did_you_mean(name, class_names)}" for name in unknown[:10])
+        raise DataError(
+            f"{folder} has {len(unknown)} folder(s) that are no class of the model, which knows "
+            f"{', '.join(class_names[:12])}{', ...' if len(class_names) > 12 else ''}:{hints}\n"
+            "Rename them, or leave them out with --known-only."
+        )
+    codes = {name: code for code, name in enumerate(class_names)}
+    samples = labelled_images(folder, {name: codes[name] for name in names if name in codes})
+    if not samples:
+        raise DataError(f"{folder} has no images in folders named like the model's classes: {', '.join(class_names)}.")
+    y = np.array([code for _, code in samples], dtype=np.int64)
+    absent = [name for name, code in codes.items() if code not in set(y.tolist())]
+    return LabelledFolder(folder, [str(path) for path, _ in samples], y, absent, unknown)
+
+
+def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], resamples: int) -> Evaluation:
+    """The evaluation of predictions.
+
+    Args:
+        table: What `predict_images` has given for `data.paths`.
+        data: The images.
+        class_names: The model's classes.
+        resamples: See `measure`.
+
+    Raises:
+        DataError: If none of the images could be read.
+    """
+    good = (table["error"] == "").to_numpy()
+    if not good.any():
+        raise DataError(f"None of the {len(table)} images in {data.folder} can be read.")
+    paths = [path for path, is_good in zip(data.paths, good, strict=True) if is_good]
+    read = data._replace(paths=paths, y=data.y[good])
+    columns = [f"probability_{name}" for name in class_names]
+    probabilities = table.loc[good, columns].to_numpy(dtype=np.float64)
+    confusion = confusion_matrix(probabilities, read.y)
+    metrics = measure(probabilities, read.y, resamples)
+    wrong = np.flatnonzero(probabilities.argmax(1) != read.y)
+    of_true = probabilities[wrong, read.y[wrong]]
+    worst = wrong[np.argsort(of_true, kind="stable")].tolist()
+    return Evaluation(read, class_names, probabilities, metrics, class_scores(confusion), confusion, worst)
+
+
+def as_plain(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as plain values, for JSON; what is not defined is None."""
+    names, found = evaluation.class_names, evaluation
+    per_class = {
+        name: {key: _number(values[code]) for key, values in found.classes._asdict().items()}
+        for code, name in enumerate(names)
+    }
+    metrics = {name: {k: _number(v) for k, v in each._asdict().items()} for name, each in found.metrics.items()}
+    return {
+        "data": str(found.data.folder),
+        "samples": len(found.data.paths),
+        "metrics": metrics,
+        "per_class": per_class,
+        "confusion": found.confusion.tolist(),
+        "classes_without_images": found.data.absent,
+        "folders_left_out": found.data.unknown,
+        "most_wrong": [wrong_sample(found, at) for at in found.worst[:100]],
+    }
+
+
+def wrong_sample(evaluation: Evaluation, at: int) -> dict[str, Any]:
+    """A sample that was said to be of another class than it is."""
+    probabilities, true = evaluation.probabilities[at], int(evaluation.data.y[at])
+    said = int(probabilities.argmax())
+    return {
+        "path": evaluation.data.paths[at],
+        "true": evaluation.class_names[true],
+        "said": evaluation.class_names[said],
+        "probability": float(probabilities[said]),
+        "probability_of_true": float(probabilities[true]),
+    }
+
+
+def write_report(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
+    """Writes `evaluation.json`, `predictions.csv` and figures into a folder.
+
+    Args:
+        evaluation: The evaluation.
+        out: The folder; made if it is not there.
+        title: Which model this is.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.json").write_text(json.dumps(as_plain(evaluation), indent=1))
+    names = [evaluation.class_names[code] for code in evaluation.data.y]
+    table = pd.DataFrame(evaluation.probabilities, columns=[f"probability_{name}" for name in evaluation.class_names])
+    table.insert(0, "path", evaluation.data.paths)
+    table.insert(1, "true", names)
+    table.to_csv(out / "predictions.csv", index=False)
+    subtitle = f"{title}, {evaluation.data.folder}"
+    figures = {"confusion_matrix": confusion_figure(evaluation.confusion, evaluation.class_names, subtitle)}
+    figures["calibration"] = calibration_figure(*calibration(evaluation.probabilities, evaluation.data.y), subtitle)
+    if pictures := _pictures(evaluation):
+        figures["most_wrong"] = most_wrong_figure(pictures, subtitle)
+    for name, figure in figures.items():
+        figure.savefig(out / f"{name}.png")
+    return sorted(out.iterdir())
+
+
+def _pictures(evaluation: Evaluation) -> list[WrongSample]:
+    pictures = []
+    for at in evaluation.worst[:_SHOWN]:
+        sample = wrong_sample(evaluation, at)
+        try:
+            image = read_image(Path(sample["path"]))
+        except PltNNError:  # gone since it was predicted
+            continue
+        image.thumbnail((_SIDE, _SIDE))
+        name = Path(sample["path"]).name
+        pictures.append(WrongSample(np.asarray(image), sample["true"], sample["said"], sample["probability"], name))
+    return pictures
+
+
+def _split_folder(root: Path, split: str | None) -> Path:
+    if not root.is_dir():
+        near = did_you_mean(root.name, [each.name for each in subfolders(root.absolute().parent)])
+        raise DataError(f"There is no folder {root}.{near}")
+    inside = {SPLIT_NAMES[each.name.lower()]: each for each in subfolders(root) if each.name.lower() in SPLIT_NAMES}
+    inside = {name: folder for name, folder in inside.items() if subfolders(folder)}
+    if split is not None:
+        if split not in inside:
+            raise DataError(f"{root} has no folder for {split!r} with a folder for each class in it.")
+        return inside[split]
+    return inside.get("test") or inside.get("val") or root
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

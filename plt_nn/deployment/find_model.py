@@ -1,0 +1,204 @@
+"""Finding a model by what people call it."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plt_nn.errors import ConfigError, TrackingError, did_you_mean
+from plt_nn.inference.card import CARD, WEIGHTS
+from plt_nn.tracking.find_run import UID, Found, find_run, find_run_on_server, names_of_runs
+from plt_nn.tracking.resume import find_resumable
+from plt_nn.tracking.store import Store
+from plt_nn.tracking.upload.environment import set_defaults
+from plt_nn.tracking.upload.model import MODE, MONITOR, VALUE
+from plt_nn.tracking.upload.retries import in_words
+
+BEST_OF = "best-of:"
+FORMS = (
+    "a run (its uid, MLflow's id, `last`), models:/NAME@ALIAS, models:/NAME/VERSION, models:/ID, best-of:EXPERIMENT, "
+    "or a folder"
+)
+
+
+class FoundModel(NamedTuple):
+    """A model on this machine.
+
+    Attributes:
+        folder: Its files.
+        name: What to call it in a sentence.
+    """
+
+    folder: Path
+    name: str
+
+
+def find_model(word: str, store: Store) -> FoundModel:
+    """The model that a word means; one that lies elsewhere is downloaded.
+
+    Args:
+        word: One of `FORMS`.
+        store: The store to look in, unless `MLFLOW_TRACKING_URI` names a server.
+
+    Raises:
+        ConfigError: If there is no such model, or if it does not stand alone.
+        TrackingError: If MLflow does not answer.
+    """
+    folder = Path(word).expanduser()
+    if folder.is_dir():
+        return _whole(next((each for each in _places(folder) if (each / CARD).is_file()), folder), word)
+    if word.startswith("models:/"):
+        return _whole(_downloaded(word, _location(word.removeprefix("models:/"), store), store), word)
+    if word.startswith(BEST_OF):
+        model, told = best_of(word.removeprefix(BEST_OF), store)
+        return _whole(_downloaded(word, model.artifact_location, store), told)
+    return _of_run(word, store)
+
+
+def model_of_run(word: str, store: Store) -> Any:
+    """MLflow's entry of the model of a run; None if it has none.
+
+    Args:
+        word: The run: its uid, MLflow's id or `last`.
+        store: As for `find_model`.
+
+    Raises:
+        ConfigError: If there is no such run.
+        TrackingError: If MLflow does not answer.
+    """
+    found = _run(word, store)
+    if found is None:
+        raise _unknown(word, store)
+    uri, client = client_of(store)
+    try:
+        models = client.search_logged_models([found.experiment], f"source_run_id = '{found.run}'")
+    except Exception as error:
+        raise TrackingError(f"MLflow at {uri} does not answer: {in_words(error)}") from error
+    return next(iter(models), None)
+
+
+def best_of(experiment: str, store: Store) -> tuple[Any, str]:
+    """MLflow's entry of the best model of an experiment, and a sentence's worth of what it has reached.
+
+    Args:
+        experiment: The experiment's name.
+        store: As for `find_model`.
+
+    Raises:
+        ConfigError: If there is none, or if the models are the best of different metrics.
+    """
+    uri, client = client_of(store)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        names = [each.name for each in client.search_experiments()]
+        raise ConfigError(f"There is no experiment {experiment!r} at {uri}.{did_you_mean(experiment, names)}")
+    models = [each for each in client.search_logged_models([found.experiment_id]) if VALUE in each.tags]
+    monitors = {(each.tags[MONITOR], each.tags[MODE]) for each in models}
+    if not models:
+        raise ConfigError(f"No run of {experiment!r} has a model that stands alone.")
+    if len(monitors) > 1:
+        listed = ", ".join(sorted(name for name, _ in monitors))
+        raise ConfigError(f"The models of {experiment!r} are the best by different metrics ({listed}): name a run.")
+    ((monitor, mode),) = monitors
+    sign = 1.0 if mode == "min" else -1.0
+    best = min(models, key=lambda each: _or_worst(sign * float(each.tags[VALUE])))
+    value = float(best.tags[VALUE])
+    return best, f"the best of {len(models)} of {experiment} ({monitor} {value:.6g}, run {best.tags.get(UID)})"
+
+
+def client_of(store: Store) -> tuple[str, Any]:
+    """The address of MLflow, and a client of it."""
+    set_defaults()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or store.uri
+    if uri == store.uri and not store.database.is_file():
+        raise ConfigError(f"There are no runs in {store.root}; --store names the folder of the runs.")
+    from mlflow.tracking import MlflowClient
+
+    return uri, MlflowClient(uri)
+
+
+def model_id_of(version: Any) -> str:
+    """MLflow's id of the model that a registered version is of; it may stand in the version's source alone."""
+    return version.model_id or next((part for part in str(version.source).split("/") if part.startswith("m-")), "")
+
+
+def _places(folder: Path) -> list[Path]:
+    """Where in a folder a model may lie: in it, or, in a run's folder, among its checkpoints."""
+    return [folder, folder / "checkpoints"]
+
+
+def _or_worst(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _of_run(word: str, store: Store) -> FoundModel:
+    """The model of a run, in MLflow, or where it is not delivered yet, where training has left it."""
+    local = _local(word, store)
+    if local is not None:
+        return _whole(local, f"run {word}")
+    model = model_of_run(word, store)
+    if model is None:
+        raise ConfigError(f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet.")
+    return _whole(_downloaded(word, model.artifact_location, store), f"run {word}")
+
+
+def _local(word: str, store: Store) -> Path | None:
+    try:
+        run = find_resumable(store, word)
+    except ConfigError:
+        return None
+    folder = run.folder / "checkpoints" if run is not None else None
+    return folder if folder is not None and (folder / CARD).is_file() and (folder / WEIGHTS).is_file() else None
+
+
+def _run(word: str, store: Store) -> Found | None:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")):
+        return find_run_on_server(uri, word)
+    return find_run(store, word) if store.database.is_file() else None
+
+
+def _unknown(word: str, store: Store) -> ConfigError:
+    names = names_of_runs(store) if store.database.is_file() else []
+    hint = did_you_mean(word, names)
+    return ConfigError(f"There is no model {word!r} in {store.root}.{hint} Expected {FORMS}.")
+
+
+def _location(name: str, store: Store) -> str:
+    """Where the files of `NAME@ALIAS`, `NAME/VERSION` or a model's id lie."""
+    address, client = client_of(store)
+    from mlflow.exceptions import MlflowException
+
+    model, at, alias = name.partition("@")
+    model, slash, version = model.partition("/")
+    try:
+        if at:
+            model = model_id_of(client.get_model_version_by_alias(model, alias))
+        elif slash:
+            model = model_id_of(client.get_model_version(model, version))
+        return str(client.get_logged_model(model).artifact_location)
+    except MlflowException as error:
+        known = [each.name for each in client.search_registered_models()]
+        hint = did_you_mean(model, known) if model not in known else ""
+        raise ConfigError(f"There is no models:/{name} at {address}: {in_words(error)}{hint}") from error
+
+
+def _downloaded(word: str, location: str, store: Store) -> Path:
+    address, _ = client_of(store)
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(artifact_uri=location, tracking_uri=address))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"The files of {word} cannot be had from {location}: {in_words(error)}") from error
+
+
+def _whole(folder: Path, name: str) -> FoundModel:
+    missing = [each for each in (CARD, WEIGHTS) if not (folder / each).is_file()]
+    if missing:
+        raise ConfigError(
+            f"{name} is no model that stands alone: {folder} has no {' and no '.join(missing)}. The tag "
+            "`plt_nn.not_deployable` of its run may say why."
+        )
+    return FoundModel(folder, name)

@@ -1,0 +1,195 @@
+"""Predicts many images: in batches, read by several processes, written as it goes, and taken up where it was left."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from plt_nn.errors import ConfigError, DataError
+from plt_nn.inference.answers import answer_columns, answers
+from plt_nn.inference.card import CARD, WEIGHTS
+from plt_nn.inference.images import read_image
+from plt_nn.inference.inputs import ImageInputs
+from plt_nn.inference.predictor import Predictor
+
+_ROWS = 1024  # of a part, about: what an interruption may cost
+FEW = 64  # images for which it does not pay to start processes
+
+
+class Bad(NamedTuple):
+    """An image that could not be read.
+
+    Attributes:
+        path: Its file.
+        reason: Why.
+    """
+
+    path: str
+    reason: str
+
+
+class PredictedParts:
+    """A table of predictions that grows in parts on disk, beside the file that it will be.
+
+    Args:
+        out: The file to be, `.csv` or `.parquet`.
+        about: What the predictions are of; parts that are there already must be of the same.
+
+    Raises:
+        ConfigError: If parts are there that are of something else.
+    """
+
+    def __init__(self, out: Path, about: dict[str, Any]) -> None:
+        self.out, self.folder = out, out.with_name(f"{out.name}.parts")
+        manifest = self.folder / "about.json"
+        if manifest.is_file() and json.loads(manifest.read_text()) != about:
+            raise ConfigError(
+                f"{self.folder} holds the beginning of other predictions: of another model, of other images, or in "
+                "batches of another size. Remove it to begin anew, or choose another --out."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        manifest.write_text(json.dumps(about))
+
+    def done(self) -> int:
+        """How many rows are there."""
+        return sum(int(part.stem.split("-")[1]) for part in self._parts())
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Writes some more, whole or not at all."""
+        name = f"{self.done():09d}-{len(rows)}.parquet"
+        partial = self.folder / f".{name}"
+        rows.to_parquet(partial, index=False)
+        partial.replace(self.folder / name)
+
+    def finish(self) -> pd.DataFrame:
+        """Makes the file of the parts, and removes them."""
+        table = pd.concat([pd.read_parquet(part) for part in self._parts()], ignore_index=True)
+        write_table(table, self.out)
+        shutil.rmtree(self.folder)
+        return table
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.parquet"))
+
+
+def predict_images(
+    predictor: Predictor,
+    paths: Sequence[str],
+    parts: PredictedParts,
+    batch_size: int,
+    workers: int,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> tuple[pd.DataFrame, list[Bad]]:
+    """Predicts what is not predicted yet, and makes the file.
+
+    Args:
+        predictor: The model.
+        paths: The images.
+        parts: Where the rows go.
+        batch_size: Images at once.
+        workers: Processes that read images; 0 reads in this one.
+        progress: Called with the number of new rows.
+
+    Returns:
+        The whole table, in the order of the paths: `path`, `label`, `score`, `probability_CLASS`, `error`; and the
+        images that could not be read, whose rows are empty but for `error`.
+    """
+    begin = parts.done()
+    progress(begin)
+    rows: list[pd.DataFrame] = []
+    for batch, labelled in _batches(predictor, paths[begin:], batch_size, workers):
+        rows.append(_rows(predictor, batch, labelled))
+        progress(len(labelled))
+        if sum(map(len, rows)) >= _ROWS:
+            parts.add(pd.concat(rows, ignore_index=True))
+            rows = []
+    if rows:
+        parts.add(pd.concat(rows, ignore_index=True))
+    table = parts.finish()
+    wrong = table[table["error"] != ""]
+    return table, [Bad(str(path), str(reason)) for path, reason in zip(wrong["path"], wrong["error"], strict=True)]
+
+
+def about(predictor_folder: Path, paths: Sequence[str], batch_size: int) -> dict[str, Any]:
+    """What predictions are of: tells the same from others."""
+    digest = hashlib.sha256((predictor_folder / CARD).read_bytes())
+    with (predictor_folder / WEIGHTS).open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    listed = hashlib.sha256("\n".join(f"{path}\0{_stamp(path)}" for path in paths).encode("utf-8", "surrogateescape"))
+    facts = {"card": digest.hexdigest(), "weights": weights, "images": listed.hexdigest()}
+    return facts | {"count": len(paths), "batch_size": batch_size}
+
+
+def write_table(table: pd.DataFrame, out: Path) -> None:
+    """Writes a table as CSV or Parquet, as the name says; whole or not at all."""
+    partial = out.with_name(f".{out.name}.partial")
+    if out.suffix.lower() in (".parquet", ".pq"):
+        table.to_parquet(partial, index=False)
+    else:
+        table.to_csv(partial, index=False)
+    partial.replace(out)
+
+
+def _batches(
+    predictor: Predictor, paths: Sequence[str], batch_size: int, workers: int
+) -> Iterator[tuple[Tensor | None, list[Bad]]]:
+    inputs = predictor.card.inputs
+    assert isinstance(inputs, ImageInputs)
+    loader: DataLoader[Any] = DataLoader(
+        _Files(paths, inputs),
+        batch_size=batch_size,
+        num_workers=workers if len(paths) > FEW else 0,
+        collate_fn=_collated,
+        pin_memory=torch.cuda.is_available(),
+    )
+    yield from loader
+
+
+class _Files(Dataset[Any]):
+    def __init__(self, paths: Sequence[str], inputs: ImageInputs) -> None:
+        self.paths, self.inputs = paths, inputs
+        self._transform = inputs.preprocessing.evaluation_transform()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor | None, Bad]:
+        path = self.paths[index]
+        try:
+            return self._transform(read_image(Path(path))), Bad(path, "")
+        except DataError as error:
+            return None, Bad(path, str(error).removeprefix(f"{path}: "))
+
+
+def _collated(items: list[tuple[Tensor | None, Bad]]) -> tuple[Tensor | None, list[Bad]]:
+    images = [image for image, _ in items if image is not None]
+    return torch.stack(images) if images else None, [bad for _, bad in items]
+
+
+def _rows(predictor: Predictor, batch: Tensor | None, labelled: list[Bad]) -> pd.DataFrame:
+    names = predictor.class_names if predictor.card.task == "classification" else None
+    outputs = predictor.predict(batch) if batch is not None else torch.empty(0, len(names) if names else 1)
+    said = answers(outputs, names)
+    if batch is None and names is None:
+        said = said.reindex(columns=answer_columns(None, 1))
+    at = [place for place, bad in enumerate(labelled) if not bad.reason]
+    said.index = pd.Index(at)
+    rows = said.reindex(range(len(labelled)))
+    rows.insert(0, "path", [bad.path for bad in labelled])
+    rows["error"] = [bad.reason for bad in labelled]
+    return rows
+
+
+def _stamp(path: str) -> str:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns}"

@@ -1,0 +1,96 @@
+"""The model card: what must be known beside the weights to use a model, as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from plt_nn.errors import WeightsError
+from plt_nn.inference.inputs import Inputs, inputs_from_plain
+
+FORMAT = 1
+CARD, WEIGHTS = "model.json", "best.safetensors"  # the files of a model
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is.
+
+    Args:
+        task: What its outputs mean: logits of classes, or values.
+        net: How the net is made: `class_path` and `init_args`, plain values.
+        inputs: What it is fed with.
+        class_names: The classes in the order of the outputs.
+        prefix: What stands before the net's own names in the file of weights.
+        monitor: The metric by which the best was chosen.
+        mode: Whether lower (`min`) or higher (`max`) values of it are better.
+        versions: The packages that it was trained with.
+        sources: Python files of the user's that the net's class lies in, by their path, and their text.
+    """
+
+    task: Task
+    net: dict[str, Any]
+    inputs: Inputs
+    class_names: tuple[str, ...] | None = None
+    prefix: str = "net."
+    monitor: str = "val_loss"
+    mode: Literal["min", "max"] = "min"
+    versions: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The top-level names of the modules in `sources`."""
+        return tuple(dict.fromkeys(path.split("/")[0].removesuffix(".py") for path in self.sources))
+
+    def to_json(self) -> str:
+        """The card as text."""
+        plain = {name: value for name, value in vars(self).items() if name != "inputs"}
+        return json.dumps({"format": FORMAT, **plain, "inputs": self.inputs.to_plain()}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "model.json") -> "ModelCard":
+        """The inverse of `to_json`.
+
+        Args:
+            text: The text.
+            where: Where it comes from, for errors.
+
+        Raises:
+            WeightsError: If it is no card, or one of a later format.
+        """
+        try:
+            plain = json.loads(text)
+            if plain["format"] > FORMAT:
+                raise WeightsError(f"{where} has format {plain['format']}; this plt_nn reads {FORMAT}. Update plt_nn.")
+            del plain["format"]
+            names = plain["class_names"]
+            given = plain | {"class_names": tuple(names) if names is not None else None}
+            card = cls(**given | {"inputs": inputs_from_plain(plain["inputs"])})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, WeightsError):
+                raise
+            raise WeightsError(f"{where} does not describe a model: {type(error).__name__}: {error}") from error
+        if card.task not in ("classification", "regression") or not isinstance(card.net, Mapping):
+            raise WeightsError(f"{where} does not describe a model: task {card.task!r}, net {card.net!r}")
+        return card
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card in a model's folder.
+
+    Raises:
+        WeightsError: If there is none.
+    """
+    path = folder / CARD
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"{folder} holds no model that can be used: there is no {CARD} that can be read. Models have one since "
+            "plt_nn logs them with `BestLossStopping` and `DeployableModel`, unless the run says (in its tag "
+            "`plt_nn.not_deployable`) why it could not."
+        ) from error
+    return ModelCard.from_json(text, str(path))

@@ -1,0 +1,19 @@
+"""The module by which MLflow loads a model. It lies in the model's `code/`, beside `carried/`, a part of plt_nn.
+
+An installed plt_nn is used if there is one, so that none is hidden behind the part that is carried.
+"""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Any:
+    if find_spec("plt_nn") is None:
+        sys.path.append(str(Path(path) / "code" / "carried"))
+    if find_spec("plt_nn.inference") is None:
+        raise ImportError("The plt_nn that is installed is older than this model: update it.")
+    from plt_nn.inference.pyfunc import load
+
+    return load(path, model_config)

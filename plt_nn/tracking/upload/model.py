@@ -1,0 +1,87 @@
+"""Delivers the model of a run: the best weights, and with their card a model that stands alone."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlflow.entities import LoggedModelStatus, Run
+
+from plt_nn.tracking.upload.remote import Remote, Row
+
+CARD = "model.json"  # beside the weights
+MONITOR, MODE, VALUE, DATA = "plt_nn.monitor", "plt_nn.mode", "plt_nn.value", "plt_nn.data"  # tags of models
+
+
+class BestModel(NamedTuple):
+    """The best weights of a run.
+
+    Attributes:
+        file: The file.
+        digest: The digest of its content.
+        rows: What they have reached, as rows that the run has too.
+        step: The step at which that was.
+        card: The model card, as JSON; None where the net could not be described.
+    """
+
+    file: Path
+    digest: str
+    rows: Sequence[Row]
+    step: int
+    card: str | None
+
+
+def put_model(remote: Remote, run: Run, best: BestModel) -> str:
+    """Makes the best weights the run's model, in place of an earlier one; a call that was cut short can be repeated.
+
+    The model's tags say by which metric it is the best, the value, and the digests of the data.
+
+    Args:
+        remote: Where to.
+        run: The run.
+        best: The weights.
+
+    Returns:
+        MLflow's id of the model.
+    """
+    now = remote.run(run.info.run_id)  # with the data that was logged since
+    tags = {"plt_nn.step": str(best.step)} | _tags(best, now)
+    model, others = remote.model_of(now, best.digest, tags)
+    if model.status != LoggedModelStatus.READY:
+        folder = best.file.with_name("alone")
+        if best.card is not None:
+            from plt_nn.tracking.upload.model_folder import make_model_folder  # which takes a second to import
+
+            make_model_folder(folder, best.file, best.card, model, {"plt_nn": _facts(best, now)})
+        remote.fill_model(now, model, folder if best.card is not None else best.file, best.rows, best.step)
+        shutil.rmtree(folder, ignore_errors=True)
+    for older in others:
+        remote.remove_model(older)
+    return str(model.model_id)
+
+
+def _facts(best: BestModel, run: Run) -> dict[str, Any]:
+    reached = {row.key.removeprefix("best/"): row.value for row in best.rows}
+    return {"run": run.data.tags.get("plt_nn.uid", ""), "step": best.step, "reached": reached, "data": _data(run)}
+
+
+def _tags(best: BestModel, run: Run) -> dict[str, str]:
+    tags = {f"{DATA}.{context}": digest for context, digest in _data(run).items()}
+    if best.card is not None:
+        card = json.loads(best.card)
+        values = {row.key: row.value for row in best.rows}
+        tags |= {MONITOR: card["monitor"], MODE: card["mode"]}
+        if (value := values.get(f"best/{card['monitor']}")) is not None:
+            tags[VALUE] = repr(value)
+    return tags
+
+
+def _data(run: Run) -> dict[str, str]:
+    """The use of each data set of a run, such as `validation`, and its digest."""
+    found = run.inputs.dataset_inputs if run.inputs is not None else []
+    digests = {}
+    for each in found:
+        use = next((tag.value for tag in each.tags if tag.key == "mlflow.data.context"), "data")
+        digests[use] = each.dataset.digest
+    return digests

@@ -1,0 +1,142 @@
+"""The folder of a model that stands alone, in MLflow's form: made of the weights and their card, without torch."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import LoggedModel
+from mlflow.models import Model, ModelSignature
+from mlflow.pyfunc import add_to_model
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.utils.environment import _PythonEnv
+
+from plt_nn.inference.carried import LOADER, carried_files
+
+_EXAMPLE, _SERVED_EXAMPLE = "input_example.json", "serving_input_example.json"
+
+
+def make_model_folder(folder: Path, weights: Path, card: str, model: LoggedModel, facts: Mapping[str, Any]) -> None:
+    """Writes all files of a model.
+
+    Args:
+        folder: Where to; need not exist.
+        weights: The file of weights, which gets a second name in the folder.
+        card: The model card, as JSON.
+        model: The model in MLflow that the files are for.
+        facts: What MLflow is to show of the model.
+    """
+    plain = json.loads(card)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _second_name(weights, folder / weights.name)
+    (folder / "model.json").write_text(card, "utf-8")
+    _write_code(folder / "code", plain["sources"])
+    _write_environment(folder, plain["versions"])
+    example = _example(plain)
+    described = Model(
+        run_id=model.source_run_id,
+        model_id=model.model_id,
+        artifact_path=model.artifact_location,
+        signature=_signature(plain),
+        saved_input_example_info=_write_example(folder, example) if example is not None else None,
+        metadata=dict(facts),
+    )
+    add: Any = add_to_model  # MLflow leaves it untyped
+    add(described, LOADER, code="code", conda_env="conda.yaml", python_env="python_env.yaml")
+    described.save(str(folder / "MLmodel"))
+
+
+def _second_name(file: Path, name: Path) -> None:
+    try:
+        os.link(file, name)
+    except OSError:  # a file system without second names
+        shutil.copyfile(file, name)
+
+
+def _write_code(folder: Path, sources: Mapping[str, str]) -> None:
+    for name, file in carried_files():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    for name, text in sources.items():  # the user's own
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, "utf-8")
+
+
+def _write_environment(folder: Path, versions: Mapping[str, str]) -> None:
+    packages = [name for name in versions if name not in ("python", "plt-nn")]
+    lines = [f"{name}=={versions[name].partition('+')[0]}" for name in packages]
+    (folder / "requirements.txt").write_text("\n".join(lines) + "\n")
+    python = versions.get("python", ".".join(map(str, sys.version_info[:3])))
+    python_env: Any = _PythonEnv  # untyped too
+    python_env(python, [], ["-r requirements.txt"]).to_yaml(str(folder / "python_env.yaml"))
+    conda = {"name": "mlflow-env", "channels": ["conda-forge"]}
+    depends = [f"python={python}", "pip", {"pip": lines}]
+    (folder / "conda.yaml").write_text(json.dumps(conda | {"dependencies": depends}, indent=1))  # JSON is YAML
+
+
+def _signature(card: Mapping[str, Any]) -> ModelSignature:
+    return ModelSignature(inputs=_input_schema(card["inputs"]), outputs=_output_schema(card))
+
+
+def _input_schema(inputs: Mapping[str, Any]) -> Schema:
+    if inputs["kind"] == "images":
+        return Schema([ColSpec(DataType.binary, "image")])
+    if inputs["kind"] == "table":
+        optional = inputs["missing"] != "error"
+        numbers = [ColSpec(DataType.double, name, required=not optional) for name in inputs["means"]]
+        return Schema([*numbers, *(ColSpec(DataType.string, name, required=True) for name in inputs["categories"])])
+    return _tensor_schema(inputs["shape"])
+
+
+def _tensor_schema(shape: list[int]) -> Schema:
+    import numpy as np
+
+    return Schema([TensorSpec(np.dtype("float32"), (-1, *shape))])
+
+
+def _output_schema(card: Mapping[str, Any]) -> Schema | None:
+    if card["task"] != "classification":
+        return None  # as many values as the net has outputs
+    if card["class_names"] is None:
+        return None
+    names = ["score", *(f"probability_{name}" for name in card["class_names"])]
+    return Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in names)])
+
+
+def _example(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A table of one row that the model takes, in MLflow's form; none of the user's data."""
+    inputs = card["inputs"]
+    if inputs["kind"] == "images":
+        return {"columns": ["image"], "data": [[base64.b64encode(_picture()).decode()]]}
+    if inputs["kind"] == "table":
+        first = {name: (values or [""])[0] for name, values in inputs["categories"].items()}
+        row = inputs["means"] | first
+        return {"columns": list(row), "data": [list(row.values())]}
+    return None
+
+
+def _picture() -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(content, "PNG")
+    return content.getvalue()
+
+
+def _write_example(folder: Path, example: dict[str, Any]) -> dict[str, str]:
+    (folder / _EXAMPLE).write_text(json.dumps(example))
+    (folder / _SERVED_EXAMPLE).write_text(json.dumps({"dataframe_split": example}, indent=1))
+    return {
+        "artifact_path": _EXAMPLE,
+        "type": "dataframe",
+        "pandas_orient": "split",
+        "serving_input_path": _SERVED_EXAMPLE,
+    }
