@@ -33,6 +33,7 @@ VERBS = {
     "predict": Verb("plt_nn.cli.predict", "write what a model says of images"),
     "plan": Verb("plt_nn.cli.plan", "show what each phase of a freezing schedule trains and costs"),
     "evaluate": Verb("plt_nn.cli.evaluate", "measure a model on a folder of images, with intervals"),
+    "export": Verb("plt_nn.cli.export", "write a model as ONNX, torch.export or plain weights"),
     "register": Verb("plt_nn.cli.register", "put the model of a run into MLflow's registry"),
     "sync": Verb("plt_nn.cli.sync", "deliver to MLflow what runs have left behind"),
     "ui": Verb("plt_nn.cli.ui", "open the MLflow UI on the runs in mlruns/"),

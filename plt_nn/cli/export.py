@@ -1,0 +1,116 @@
+"""`plt-nn export`: writes a model for other programs, and checks that it says the same there."""
+
+import argparse
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plt_nn.errors import ConfigError
+from plt_nn.tracking.store import store_at
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from plt_nn.inference.predictor import Predictor
+
+_MOST = 8  # images that are compared
+
+
+def run(argv: list[str]) -> int:
+    """Exports a model.
+
+    Args:
+        argv: The verb and its words.
+
+    Raises:
+        ConfigError: If there is no such model, if it cannot be exported, or if `--out` cannot be used.
+        ExportError: If the exported file does not say what the original does.
+    """
+    arguments = _parser().parse_args(argv[1:])
+    from plt_nn.deployment.export import ENDINGS, export_model
+    from plt_nn.deployment.find_model import find_model
+    from plt_nn.inference.predictor import load_predictor
+
+    out = arguments.out or Path(f"model{ENDINGS[arguments.format]}")
+    if out.suffix != ENDINGS[arguments.format]:
+        raise ConfigError(f"--out {out}: expected a name that ends in {ENDINGS[arguments.format]}.")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}.")
+    if out.exists() and not arguments.overwrite:
+        raise ConfigError(f"--out {out} is there already; --overwrite replaces it.")
+    found = find_model(arguments.model, store_at(arguments.store))
+    predictor = load_predictor(found.folder, "cpu", arguments.trust)
+    samples, what = _samples(predictor, arguments.samples, arguments.with_preprocessing)
+    _hush()
+    parity = export_model(predictor, arguments.format, out, samples, arguments.with_preprocessing)
+    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB), and {out.name}.json with what is to know beside it")
+    batches = " and ".join(map(str, parity.batches))
+    print(f"Parity with the original on {parity.samples} {what}, in batches of {batches}: {parity.difference:.1e}")
+    return 0
+
+
+def _samples(predictor: "Predictor", words: list[str], raw: bool) -> "tuple[Tensor, str]":
+    """What is compared on: images that were named, or else random numbers."""
+    import numpy as np
+    import torch
+
+    from plt_nn.deployment.export import example_inputs
+    from plt_nn.deployment.paths import image_paths
+    from plt_nn.inference.images import read_image
+    from plt_nn.inference.inputs import ImageInputs
+
+    inputs = predictor.card.inputs
+    if not isinstance(inputs, ImageInputs):
+        if words:
+            raise ConfigError("--samples is for models of images.")
+        return example_inputs(predictor), "random samples"
+    if not words:
+        if raw:
+            pixels = np.random.default_rng(0).integers(0, 256, (4, 190, 250, 3), dtype=np.uint8)
+            return torch.from_numpy(pixels), "random images"
+        return example_inputs(predictor), "random samples"
+    images = [read_image(Path(path)) for path in image_paths(words)[:_MOST]]
+    if not raw:
+        return inputs.batch([*images, *images[:1]] if len(images) == 1 else images), "images"
+    size = images[0].size  # a batch is of one size
+    alike = [image.resize(size) for image in [*images, *images[:1]][: max(2, len(images))]]
+    return torch.stack([torch.from_numpy(np.array(image)) for image in alike]), "images"
+
+
+def _hush() -> None:
+    """Silences the exporters about what they do themselves."""
+    for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plt-nn export",
+        description="Write a model as ONNX, torch.export's pt2, or plain weights, with batches of any size; load what "
+        "was written and compare it with the original. Classifiers give probabilities (safetensors: weights alone).",
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="a run (uid, MLflow's id, `last`), models:/NAME@ALIAS, models:/ID, best-of:EXPERIMENT, or a folder",
+    )
+    parser.add_argument("--format", choices=("onnx", "pt2", "safetensors"), default="onnx", help="default: onnx")
+    parser.add_argument("--out", type=Path, help="the file (default: model.onnx and so on)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+    parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="take uint8 RGB images (N, H, W, 3) of any size; resize inside",
+    )
+    parser.add_argument(
+        "--samples", nargs="+", default=[], metavar="PATH", help="images to compare on (default: random)"
+    )
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE", help="run this module's code: a net's"
+    )
+    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    return parser

@@ -1,0 +1,207 @@
+"""A model as a file that other programs run, checked against the original."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from plt_nn.deployment.preprocessing_net import PreprocessingNet
+from plt_nn.errors import ConfigError, PltNNError
+from plt_nn.inference.card import CARD
+from plt_nn.inference.inputs import ImageInputs, TableInputs
+from plt_nn.inference.predictor import Predictor, load_predictor
+
+Format = Literal["onnx", "pt2", "safetensors"]
+ENDINGS: dict[str, str] = {"onnx": ".onnx", "pt2": ".pt2", "safetensors": ".safetensors"}
+TOLERANCE = 1e-4  # of a probability or, relatively, of a value; other programs add up in another order
+_OPSET = 18
+
+
+class Parity(NamedTuple):
+    """How far an exported file is from the original on some samples.
+
+    Attributes:
+        difference: The largest difference of an output.
+        samples: How many samples were compared.
+        batches: The sizes of their batches.
+    """
+
+    difference: float
+    samples: int
+    batches: list[int]
+
+
+class _Outputs(nn.Module):
+    """What is exported: the preprocessing, if it is wanted, and the model up to its probabilities or values."""
+
+    def __init__(self, predictor: Predictor, preprocessing: nn.Module | None) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.net, self.is_classifier = predictor.net, predictor.card.task == "classification"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Probabilities or values."""
+        output: Tensor = self.net(self.preprocessing(x) if self.preprocessing is not None else x)
+        return output.softmax(1) if self.is_classifier else output
+
+
+def export_model(
+    predictor: Predictor, kind: Format, out: Path, samples: Tensor, with_preprocessing: bool = False
+) -> Parity:
+    """Writes a model to a file, loads that again, and compares what the two say.
+
+    Beside it lies `OUT.json` with what the file does not hold: the preprocessing and the names of the classes.
+
+    Args:
+        predictor: The model.
+        kind: `onnx` (opset 18), `pt2` (`torch.export`), or `safetensors` (the net's weights alone).
+        out: The file.
+        samples: Samples to compare on, at least two: as the net takes them; with preprocessing uint8 `(N, H, W, 3)`.
+        with_preprocessing: Whether the file takes RGB images of any size, uint8 `(N, H, W, 3)`, rather than tensors.
+
+    Raises:
+        ConfigError: If the net or its preprocessing cannot be exported.
+        ExportError: If what was written says something else than the original; the file is removed.
+    """
+    preprocessing = _preprocessing(predictor, kind) if with_preprocessing else None
+    original = _Outputs(predictor, preprocessing).eval()
+    partial = out.with_name(f".partial.{out.name}")
+    try:
+        run = _WRITERS[kind](original, samples[:2], partial, predictor, with_preprocessing)
+        parity = _compared(original, run, samples)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.replace(out)
+    _write_card(predictor, out, kind, with_preprocessing)
+    return parity
+
+
+def example_inputs(predictor: Predictor, count: int = 5) -> Tensor:
+    """Random samples of the shape that the net takes, for a comparison without images."""
+    inputs = predictor.card.inputs
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(inputs, ImageInputs):
+        size = inputs.preprocessing.size
+        shape: tuple[int, ...] = (3, size, size) if isinstance(size, int) else (3, *size)
+    elif isinstance(inputs, TableInputs):
+        shape = (len(inputs.encoder.feature_names),)
+    else:
+        shape = inputs.shape
+    return torch.randn(count, *shape, generator=generator)
+
+
+class ExportError(PltNNError, RuntimeError):
+    """An exported file does not say what the original does."""
+
+
+Run = Callable[[Tensor], Tensor]
+
+
+def _to_onnx(net: nn.Module, example: Tensor, path: Path, predictor: Predictor, raw: bool) -> Run:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  # which torch's exporter needs
+    except ImportError as error:
+        raise ConfigError(f"--format onnx needs more packages ({error.name}): pip install 'plt-nn[export]'") from error
+    output = "probabilities" if predictor.card.task == "classification" else "values"
+    program: Any = _traced(
+        lambda: torch.onnx.export(
+            net,
+            (example,),
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=["images" if raw else "x"],
+            output_names=[output],
+            dynamic_shapes=(_dynamic(raw),),
+            verbose=False,
+        ),
+        predictor,
+    )
+    program.save(str(path))
+    onnx.checker.check_model(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+def _to_pt2(net: nn.Module, example: Tensor, path: Path, predictor: Predictor, raw: bool) -> Run:
+    program: Any = _traced(lambda: torch.export.export(net, (example,), dynamic_shapes=(_dynamic(raw),)), predictor)
+    torch.export.save(program, path)
+    loaded = torch.export.load(path).module()
+    return lambda x: loaded(x)
+
+
+def _to_safetensors(net: nn.Module, example: Tensor, path: Path, predictor: Predictor, raw: bool) -> Run:
+    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in predictor.net.state_dict().items()}
+    save_file(state, path, {"format": "pt"})
+    folder = path.with_name(f".check.{path.stem}")
+    folder.mkdir(exist_ok=True)
+    try:  # as anybody would load it: by the card, with the net's own names
+        plain = json.loads(predictor.card.to_json()) | {"prefix": ""}
+        (folder / CARD).write_text(json.dumps(plain))
+        shutil.copyfile(path, folder / "best.safetensors")
+        return load_predictor(folder, trusted=predictor.card.modules)
+    finally:
+        shutil.rmtree(folder)
+
+
+_WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Predictor, bool], Run]] = {
+    "onnx": _to_onnx,
+    "pt2": _to_pt2,
+    "safetensors": _to_safetensors,
+}
+
+
+def _dynamic(raw: bool) -> dict[int, Any]:
+    axes = {0: "batch"} | ({1: "height", 2: "width"} if raw else {})
+    return {axis: torch.export.Dim(name) for axis, name in axes.items()}
+
+
+def _traced(export: Callable[[], Any], predictor: Predictor) -> Any:
+    with torch.no_grad():
+        try:
+            return export()
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            raise ConfigError(
+                f"{type(predictor.net).__name__} cannot be exported by torch.export: {type(error).__name__}: {lines[0]}"
+            ) from error
+
+
+def _preprocessing(predictor: Predictor, kind: Format) -> nn.Module:
+    inputs = predictor.card.inputs
+    if not isinstance(inputs, ImageInputs):
+        raise ConfigError("--with-preprocessing is for models of images.")
+    if kind == "safetensors":
+        raise ConfigError("--with-preprocessing does not go with safetensors, which hold weights alone.")
+    return PreprocessingNet(inputs.preprocessing)
+
+
+def _compared(original: nn.Module, run: Run, samples: Tensor) -> Parity:
+    batches = [samples, samples[:1]]
+    with torch.inference_mode():
+        pairs = [(original(batch), run(batch)) for batch in batches]
+    difference = max(float(((ours - theirs) / ours.abs().clamp_min(1)).abs().max()) for ours, theirs in pairs)
+    if not difference <= TOLERANCE:
+        raise ExportError(
+            f"The exported model differs from the original by up to {difference:.2g} on {len(samples)} samples; up to "
+            f"{TOLERANCE:g} is taken for rounding. Nothing was written."
+        )
+    return Parity(difference, len(samples), [len(batch) for batch in batches])
+
+
+def _write_card(predictor: Predictor, out: Path, kind: Format, with_preprocessing: bool) -> None:
+    card = json.loads(predictor.card.to_json())
+    takes = "uint8 RGB images (N, H, W, 3)" if with_preprocessing else "float32, prepared as `inputs` says"
+    plain = {"format": kind, "takes": takes, "gives": "logits" if kind == "safetensors" else "probabilities"}
+    if predictor.card.task != "classification":
+        plain["gives"] = "values"
+    kept = {name: card[name] for name in ("task", "class_names", "inputs", "net")}
+    out.with_name(f"{out.name}.json").write_text(json.dumps(plain | kept, indent=1))
