@@ -31,7 +31,7 @@ class PreprocessingNet(nn.Module):
         super().__init__()
         if preprocessing.crop_mode == "border" or preprocessing.crop_pct > 1:
             raise ConfigError(
-                f"Preprocessing with crop_mode {preprocessing.crop_mode!r}, crop_pct {preprocessing.crop_pct} cannot be "
+                f"Preprocessing by crop_mode {preprocessing.crop_mode!r}, crop_pct {preprocessing.crop_pct} cannot be "
                 "exported; leave --with-preprocessing out."
             )
         if preprocessing.interpolation not in _SUPPORT:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -106,7 +107,8 @@ class ServedModel:
     def _image_of_bytes(self, content: bytes, name: str) -> Image.Image:
         """An image of its bytes, or of its bytes as base64, as which MLflow's `inputs` and `instances` come."""
         if _BASE64.fullmatch(content) and not content.startswith(b"P"):  # as an image in plain text does (PPM)
-            content = _bytes_of_text(content.decode(), name)
+            with contextlib.suppress(DataError):
+                content = _bytes_of_text(content.decode(), name)
         return decode_image(content, name, self._most_pixels)
 
 

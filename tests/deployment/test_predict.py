@@ -14,11 +14,11 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 def test_the_order_is_the_one_given_and_bad_images_are_told(in_copy: Fitted, call: Call) -> None:
-    Path("broken.png").write_bytes(in_copy.val[0].read_bytes()[:300])
+    whole = in_copy.val[0].read_bytes()
+    Path("broken.png").write_bytes(whole[: len(whole) // 2])
     names = [in_copy.val[9], "broken.png", in_copy.val[2], "gone.png", "photos/val/light", "photos/val/dark/0[12].png"]
     status, out, err = call("predict", "--model", in_copy.uid, *names, "--out", "p.csv", "--batch-size", 4)
     assert status == 0, err
-    assert "16 images" not in out
     table = pd.read_csv("p.csv")
     light, dark = [f"photos/val/light/{n:02}.png" for n in range(7)], [f"photos/val/dark/{n:02}.png" for n in (1, 2)]
     assert list(table["path"]) == [str(name) for name in names[:4]] + light + dark

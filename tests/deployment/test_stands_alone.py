@@ -58,7 +58,9 @@ def trainers(fitted: Fitted) -> pd.DataFrame:
     words += ["--trainer.devices", "1", "--trainer.strategy", "auto"]
     done = warm.run(["-m", "plt_nn", *words], cwd=fitted.folder, env=environment())
     assert done.returncode == 0, done.stdout + done.stderr
-    return pd.read_csv(fitted.folder / "predictions.csv")
+    table = pd.read_csv(fitted.folder / "predictions.csv")
+    table["file"] = [str(fitted.folder / file) for file in table["file"]]
+    return table
 
 
 @pytest.fixture(scope="module")

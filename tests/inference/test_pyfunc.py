@@ -3,9 +3,6 @@
 import base64
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,19 +13,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from plt_nn.errors import WeightsError
-from plt_nn.inference.carried import carried_files
 from plt_nn.inference.predictor import load_predictor
 from plt_nn.inference.pyfunc import ServedModel, load
-
-CLEAN = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-from plt_nn_model import _load_pyfunc
-model = _load_pyfunc(sys.argv[2])
-import plt_nn
-heavy = [name for name in ("lightning", "torchmetrics", "matplotlib", "mlflow") if name in sys.modules]
-print(json.dumps([plt_nn.__file__, heavy, model.predict([sys.argv[3]]).to_dict("records")]))
-"""
 
 
 def png(image: Image.Image) -> bytes:
@@ -124,22 +110,3 @@ def test_weights_of_another_net_are_refused(model_folder: Path) -> None:
     (model_folder / "best.safetensors").write_bytes(b"\x80\x04.")  # a pickle
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
         load_predictor(model_folder)
-
-
-def test_what_is_carried_loads_the_model_where_plt_nn_is_not_installed(
-    model_folder: Path, model: ServedModel, noise: Callable[[int], Image.Image], tmp_path: Path
-) -> None:
-    for name, file in carried_files():
-        target = model_folder / "code" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.read_bytes())
-    text = base64.b64encode(png(noise(0))).decode()
-    packages = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
-    code = f"import sys; sys.path += {packages.split(os.pathsep)!r}\n{CLEAN}"  # without the installed plt_nn's .pth
-    words = [sys.executable, "-I", "-S", "-c", code, str(model_folder / "code"), str(model_folder), text]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    place, heavy, rows = json.loads(done.stdout)
-    assert place.startswith(str(model_folder))
-    assert heavy == []
-    assert rows == model.predict([text]).to_dict("records")

@@ -1,6 +1,7 @@
 """Delivers artifacts and the model of a run: each content once."""
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -53,7 +54,7 @@ class FileDelivery:
         if digest != self._state.model_digest:
             metrics = event["metrics"].items()
             rows = [Row(f"best/{name}", value, event["time"], event["step"]) for name, value in metrics]
-            card = _text_of(source.with_name(CARD))
+            card = _card(source.with_name(CARD))
             try:
                 put_model(self._remote, self._run, BestModel(file, digest, rows, event["step"], card))
             except MlflowException as error:
@@ -128,10 +129,12 @@ class FileDelivery:
             self._state.missing.append(path)
 
 
-def _text_of(path: Path) -> str | None:
+def _card(path: Path) -> str | None:
+    """The model card in a file; None if there is none."""
     try:
-        return path.read_text("utf-8")
-    except OSError:
+        text = path.read_text("utf-8")
+        return text if isinstance(json.loads(text), dict) else None
+    except (OSError, ValueError):
         return None
 
 

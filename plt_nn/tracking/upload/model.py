@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlflow.entities import LoggedModelStatus, Run
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 
 from plt_nn.tracking.upload.remote import Remote, Row
 
@@ -49,16 +49,31 @@ def put_model(remote: Remote, run: Run, best: BestModel) -> str:
     tags = {"plt_nn.step": str(best.step)} | _tags(best, now)
     model, others = remote.model_of(now, best.digest, tags)
     if model.status != LoggedModelStatus.READY:
-        folder = best.file.with_name("alone")
-        if best.card is not None:
-            from plt_nn.tracking.upload.model_folder import make_model_folder  # which takes a second to import
-
-            make_model_folder(folder, best.file, best.card, model, {"plt_nn": _facts(best, now)})
-        remote.fill_model(now, model, folder if best.card is not None else best.file, best.rows, best.step)
-        shutil.rmtree(folder, ignore_errors=True)
+        files = _files(remote, now, model, best)
+        remote.fill_model(now, model, files, best.rows, best.step)
+        if files != best.file:
+            shutil.rmtree(files, ignore_errors=True)
     for older in others:
         remote.remove_model(older)
     return str(model.model_id)
+
+
+def _files(remote: Remote, run: Run, model: LoggedModel, best: BestModel) -> Path:
+    """The folder of a model that stands alone; the weights alone where there is no card, or none that can be used."""
+    if best.card is None:
+        return best.file
+    from plt_nn.tracking.upload.model_folder import make_model_folder  # which takes a second to import
+
+    folder = best.file.with_name("alone")
+    try:
+        make_model_folder(folder, best.file, best.card, model, {"plt_nn": _facts(best, run)})
+    except OSError:  # a full disk, which may have room later
+        raise
+    except Exception as error:  # noqa: BLE001  # the weights are worth more, and another try would end as this one
+        told = f"{type(error).__name__}: {error}"[:1000]
+        remote.log(run.info.run_id, tags={"plt_nn.not_deployable": told})
+        return best.file
+    return folder
 
 
 def _facts(best: BestModel, run: Run) -> dict[str, Any]:

@@ -90,9 +90,8 @@ def _input_schema(inputs: Mapping[str, Any]) -> Schema:
     if inputs["kind"] == "images":
         return Schema([ColSpec(DataType.binary, "image")])
     if inputs["kind"] == "table":
-        optional = inputs["missing"] != "error"
-        numbers = [ColSpec(DataType.double, name, required=not optional) for name in inputs["means"]]
-        return Schema([*numbers, *(ColSpec(DataType.string, name, required=True) for name in inputs["categories"])])
+        numbers = [ColSpec(DataType.double, name) for name in inputs["means"]]
+        return Schema([*numbers, *(ColSpec(DataType.string, name) for name in inputs["categories"])])
     return _tensor_schema(inputs["shape"])
 
 
