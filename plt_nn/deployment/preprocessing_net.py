@@ -29,7 +29,8 @@ class PreprocessingNet(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
-        if preprocessing.crop_mode == "border" or preprocessing.crop_pct > 1:
+        # Pillow squashes tall images rows first, wide ones columns first: that is not followed here.
+        if preprocessing.crop_mode != "center" or preprocessing.crop_pct > 1:
             raise ConfigError(
                 f"Preprocessing by crop_mode {preprocessing.crop_mode!r}, crop_pct {preprocessing.crop_pct} cannot be "
                 "exported; leave --with-preprocessing out."
@@ -41,11 +42,10 @@ class PreprocessingNet(nn.Module):
             )
         size = preprocessing.size
         self.height, self.width = (size, size) if isinstance(size, int) else size
-        self.squashes = preprocessing.crop_mode == "squash"
-        if not self.squashes and self.height != self.width:
+        if self.height != self.width:
             raise ConfigError("Preprocessing of images that are not square cannot be exported.")
         self.interpolation = preprocessing.interpolation
-        self.resized = [math.floor(side / preprocessing.crop_pct + 1e-6) for side in (self.height, self.width)]
+        self.shorter = math.floor(self.height / preprocessing.crop_pct + 1e-6)
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1))
 
@@ -58,17 +58,15 @@ class PreprocessingNet(nn.Module):
         to_height, to_width = self._resized_sides(height, width)
         across = self._weights(torch.cumsum(columns, 0) - 1, width, to_width, self.width)
         down = self._weights(torch.cumsum(rows, 0) - 1, height, to_height, self.height)
-        pixels = torch.round(pixels @ across.T).clamp(0, 255)  # Pillow too resizes the columns first, and rounds
-        pixels = torch.round(down @ pixels).clamp(0, 255)
+        pixels = _whole_shades(pixels @ across.T)  # Pillow too resizes the columns first, and rounds
+        pixels = _whole_shades(down @ pixels)
         return (pixels / 255 - self.mean) / self.std
 
     def _resized_sides(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """The size before the crop: the shorter side as it is given, the longer in proportion, rounded down."""
-        if self.squashes:
-            return torch.full_like(height, self.resized[0]), torch.full_like(width, self.resized[1])
         shorter = torch.minimum(height, width)
-        long = torch.floor(self.resized[0] * torch.maximum(height, width) / shorter)
-        short = torch.full_like(long, self.resized[0])
+        long = torch.floor(self.shorter * torch.maximum(height, width) / shorter)
+        short = torch.full_like(long, self.shorter)
         return torch.where(height <= width, short, long), torch.where(width <= height, short, long)
 
     def _weights(self, places: Tensor, side: Tensor, resized: Tensor, cropped: int) -> Tensor:
@@ -97,6 +95,11 @@ class PreprocessingNet(nn.Module):
         if self.interpolation == "hamming":
             return torch.where(x < 1, _sinc(x) * (0.54 + 0.46 * torch.cos(math.pi * x)), torch.zeros_like(x))
         return torch.where(x < 3, _sinc(x) * _sinc(x / 3), torch.zeros_like(x))
+
+
+def _whole_shades(pixels: Tensor) -> Tensor:
+    """Pixels rounded as Pillow does: halves up, and what is a half but for rounding errors too."""
+    return torch.floor(pixels + (0.5 + 1e-4)).clamp(0, 255)
 
 
 def _sinc(x: Tensor) -> Tensor:
