@@ -79,8 +79,7 @@ class Process:
         cwd: The working directory. Default: that of this process.
         env: The environment. Default: that of this process.
         together: Whether what goes to stderr comes with the output.
-        terminal: A pseudo-terminal's end that the process prints to, in place of pipes; its other end is read by the
-            caller.
+        output: The descriptor of a file or a terminal that the process prints to, in place of pipes.
         start_new_session: Whether it leads a session of its own.
         interpreter: The one that is forked.
     """
@@ -92,7 +91,7 @@ class Process:
         cwd: str | Path | None = None,
         env: Mapping[str, str] | None = None,
         together: bool = False,
-        terminal: int | None = None,
+        output: int | None = None,
         start_new_session: bool = False,
         interpreter: Interpreter = TRAINING,
     ) -> None:
@@ -101,14 +100,11 @@ class Process:
         self._interpreter = interpreter
         order: dict[str, object] = {"words": self.args, "folder": str(Path(cwd or ".").absolute())}
         order |= {"environment": dict(os.environ if env is None else env), "new_session": start_new_session}
-        self._outputs = [_Output() for _ in range(1 if together else 2)] if terminal is None else []
-        if terminal is not None:
-            written = [terminal, terminal]
-        else:
-            written = [self._outputs[0].written, self._outputs[-1].written]
+        self._outputs = [_Output() for _ in range(1 if together else 2)] if output is None else []
+        written = [output, output] if output is not None else [self._outputs[0].written, self._outputs[-1].written]
         self.pid, self._answers = interpreter.fork(order, written)
-        for output in self._outputs:
-            output.start()
+        for each in self._outputs:
+            each.start()
 
     def poll(self) -> int | None:
         """The exit status, or the negative number of the signal that has ended it; None while it runs."""
@@ -132,7 +128,8 @@ class Process:
             if output.is_alive():
                 raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
         self.wait(None if end is None else max(0.0, end - time.monotonic()))
-        return self._outputs[0].text, "" if len(self._outputs) == 1 else self._outputs[1].text
+        texts = [output.text for output in self._outputs] + ["", ""]
+        return texts[0], texts[1]
 
     def send_signal(self, signal_: int) -> None:
         if self.poll() is None:

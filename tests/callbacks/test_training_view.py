@@ -85,7 +85,7 @@ class Job:
         self.screen = Screen(columns)
         plain = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
         plain |= {"TERM": "xterm-256color", "OMP_NUM_THREADS": "1", **(environment or {})}
-        self.process = warm.Process([JOB, *happening], env=plain, terminal=self.screen.theirs)
+        self.process = warm.Process([JOB, *happening], env=plain, output=self.screen.theirs)
         os.close(self.screen.theirs)
 
     def end(self) -> str:

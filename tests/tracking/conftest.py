@@ -9,7 +9,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from plt_nn import DurableMLFlowLogger
-from plt_nn.tracking import store_at
+from plt_nn.tracking import run_spool, store_at
+from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.upload.environment import uploader_environment
+from tests import warm
 from tests.tracking.servers import Front, MLflowServer, end_uploaders
 
 
@@ -43,7 +46,22 @@ def new_store(empty_database: Path) -> Callable[[Path], str]:
 @pytest.fixture
 def logger(tmp_path: Path, new_store: Callable[[Path], str]) -> DurableMLFlowLogger:
     """A logger on a store without runs."""
-    return DurableMLFlowLogger("an experiment", store=new_store(tmp_path / "store"))
+    store = new_store(tmp_path / "store")
+    return DurableMLFlowLogger("an experiment", store=store, flush_seconds=warm.PATIENCE)
+
+
+@pytest.fixture
+def warm_uploaders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks the uploaders of loggers: importing MLflow takes each of them seconds. `ps` does not show what they are."""
+
+    def start(folder: SpoolFolder, login: dict[str, str]) -> warm.Process:
+        words, variables = ["-m", "plt_nn.tracking.upload", folder.root], uploader_environment(login)
+        with folder.log.open("ab") as log:
+            return warm.Process(
+                words, env=variables, output=log.fileno(), start_new_session=True, interpreter=warm.MLFLOW
+            )
+
+    monkeypatch.setattr(run_spool, "start_uploader", start)
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from plt_nn.tracking.checkpoint_files import Policy
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.left import wait_for_delivery
 
+pytestmark = pytest.mark.usefixtures("warm_uploaders")
+
 Client = Callable[[DurableMLFlowLogger], MlflowClient]
 Delivered = Callable[..., Run]
 NewStore = Callable[[Path], str]
