@@ -38,10 +38,9 @@ WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND e.name IN :na
 """
 _HISTORY = "SELECT step, value, timestamp, is_nan FROM metrics {hint} WHERE run_uuid = :run AND key = :key"
 _INDEX = "index_metrics_run_uuid_key_step"
-_AT = (
-    "SELECT value, is_nan FROM metrics {hint} WHERE run_uuid = :run AND key = :key AND step = :step"
-    " ORDER BY timestamp DESC"
-)
+_AT = """
+SELECT value, is_nan FROM metrics {hint} WHERE run_uuid = :run AND key = :key AND step = :step ORDER BY timestamp DESC
+"""
 
 
 class DatabaseReader:
