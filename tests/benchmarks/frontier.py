@@ -235,7 +235,7 @@ def growth(data: Data, repeats: int) -> Table:
             split: TensorDataset(*(tensor.repeat(many, *[1] * (tensor.ndim - 1)) for tensor in part.tensors))
             for split, part in small.items()
         }
-        for epochs in (1, 4, 16) if many < 16 else (1, 4):
+        for epochs in (1, 4, 16):
             schedule = Schedule((HEAD,), epochs, RATE, 1.0)
             ours = _fresh(partial(with_plt_nn, schedule, more))
             floor = bare(schedule, more, keeps=True)
