@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import Checkpoint
 
 
 class Closing(Callback):
@@ -26,6 +27,13 @@ def with_companions(callbacks: Iterable[Callback], *kinds: type[Callback]) -> li
 def with_closing(callbacks: Iterable[Callback], closing: Closing) -> list[Callback]:
     """The callbacks with one that is called after them, in place of an earlier one of its class."""
     return in_order([*(callback for callback in callbacks if type(callback) is not type(closing)), closing])
+
+
+def before_checkpoints(callbacks: Iterable[Callback], callback: Callback) -> list[Callback]:
+    """The callbacks with one of them right before those that write checkpoints, and so after all others."""
+    others = [other for other in callbacks if other is not callback]
+    keepers = [other for other in others if isinstance(other, Checkpoint)]
+    return in_order([*(other for other in others if other not in keepers), callback, *keepers])
 
 
 def in_order(callbacks: Iterable[Callback]) -> list[Callback]:

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
-from plt_nn.callbacks.companions import in_order
+from plt_nn.callbacks.companions import before_checkpoints
 from plt_nn.callbacks.feature_net import Forward, condition, feature_net, is_compiled, take_over
 from plt_nn.callbacks.feature_role import FeatureRole
 from plt_nn.callbacks.feature_site import Setting
@@ -93,10 +92,7 @@ class FrozenFeatureCache(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes its place: after the callbacks that freeze, and those that seed the order of the samples."""
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        others = [callback for callback in typed_loosely.callbacks if callback is not self]
-        keepers = [callback for callback in others if isinstance(callback, Checkpoint)]
-        rest = [callback for callback in others if callback not in keepers]
-        typed_loosely.callbacks = in_order([*rest, self, *keepers])
+        typed_loosely.callbacks = before_checkpoints(typed_loosely.callbacks, self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts anew; a run that is resumed in the middle of an epoch begins that one without a hook."""

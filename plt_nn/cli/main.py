@@ -75,7 +75,8 @@ def _run(words: list[str]) -> int:
         return 0
     verb = VERBS.get(words[0])
     if verb is None:
-        raise ConfigError(f"unknown verb {words[0]!r}.{did_you_mean(words[0], VERBS)}")
+        hint = did_you_mean(words[0], VERBS) or f" Valid: {', '.join(VERBS)}."
+        raise ConfigError(f"unknown verb {words[0]!r}.{hint}")
     run: Callable[[list[str]], int] = import_module(verb.module).run
     return run(words)
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
 from plt_nn.callbacks import ValidationFigures
+from plt_nn.callbacks.companions import before_checkpoints
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import DurableMLFlowLogger
 
@@ -33,10 +33,7 @@ class RunReport(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes its place behind the callbacks that show something, but before those that write checkpoints."""
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        others = [callback for callback in typed_loosely.callbacks if callback is not self]
-        keepers = [callback for callback in others if isinstance(callback, Checkpoint)]
-        rest = [callback for callback in others if callback not in keepers]
-        typed_loosely.callbacks = [*rest, self, *keepers]
+        typed_loosely.callbacks = before_checkpoints(typed_loosely.callbacks, self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on there is something to tell."""

@@ -228,7 +228,7 @@ def test_the_report_of_a_run_is_seen_in_the_mlflow_ui(
     page.goto(f"{ui}/#/experiments/1/runs/{run.info.run_id}/artifacts/report.html")
     page.on("pageerror", lambda error: complaints.append(str(error)))
     said: list[ConsoleMessage] = []
-    page.on("console", said.append)
+    page.on("console", lambda message: said.append(message))  # playwright sets an attribute of what it is given
     frame = page.frame_locator("iframe").first
     frame.locator("html[data-ready]").wait_for(state="attached")
     frame.locator("#curves-0[data-drawn] .main-svg").first.wait_for()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from plt_nn import (
     MLP,
@@ -24,6 +25,7 @@ from plt_nn import (
     RunReport,
     ValidationFigures,
 )
+from plt_nn.callbacks.companions import Closing
 from plt_nn.reports import write
 from plt_nn.tracking.spool_runs import spool_run
 from tests.tracking.servers import end_uploaders, free_port
@@ -122,3 +124,13 @@ def test_a_report_that_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.warns(UserWarning, match="report.html could not be made: RuntimeError: no room"):
         fit(tmp_path)
     assert reports(tmp_path) == []
+
+
+def test_it_leaves_those_in_their_place_that_close_a_fit(tmp_path: Path) -> None:
+    keeper, stopping, report = ModelCheckpoint(tmp_path), BestLossStopping("val_loss"), RunReport()
+    trainer = Trainer(callbacks=[stopping, report, keeper], logger=False, enable_progress_bar=False)
+    for callback in (stopping, report):
+        callback.setup(trainer, LightningModule(), "fit")
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    assert callbacks.index(report) < callbacks.index(keeper) < len(callbacks) - 1
+    assert isinstance(callbacks[-1], Closing), "the best weights are put back when the checkpoint has been written"
