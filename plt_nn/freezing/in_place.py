@@ -22,14 +22,20 @@ _VIEWS = frozenset(
 )
 
 
-def changes_in_place(graph: fx.Graph, module: nn.Module) -> dict[fx.Node, fx.Node]:
+_OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
+_Known = dict[tuple[object, ...], bool]
+
+
+def changes_in_place(graph: fx.Graph, module: nn.Module, known: _Known | None = None) -> dict[fx.Node, fx.Node]:
     """The nodes that change a value in place, or may do so, and the node whose value it is.
 
     Args:
         graph: A graph of `trace`.
         module: What was traced.
+        known: What has been found out about modules of some kinds; is added to.
     """
-    found = ((node, _changed_by(node, module)) for node in graph.nodes)
+    known = {} if known is None else known
+    found = ((node, _changed_by(node, module, known)) for node in graph.nodes)
     return {node: target for node, target in found if target is not None}
 
 
@@ -56,7 +62,7 @@ def _is_view(node: fx.Node, module: nn.Module) -> bool:
     return node.op in ("call_method", "call_function") and getattr(node.target, "__name__", node.target) in _VIEWS
 
 
-def _changed_by(node: fx.Node, module: nn.Module) -> fx.Node | None:
+def _changed_by(node: fx.Node, module: nn.Module, known: _Known) -> fx.Node | None:
     """The node whose value a node changes in place, if it changes one."""
     if node.op not in ("call_module", "call_method", "call_function"):
         return None
@@ -67,7 +73,7 @@ def _changed_by(node: fx.Node, module: nn.Module) -> fx.Node | None:
     if not isinstance(first, fx.Node):
         return None
     if node.op == "call_module":
-        in_place = _writes_to_input(module.get_submodule(str(node.target)))
+        in_place = _writes_to_input(module.get_submodule(str(node.target)), known)
     else:
         name = str(getattr(node.target, "__name__", node.target))
         named = name.endswith("_") and not name.endswith("__")
@@ -75,14 +81,32 @@ def _changed_by(node: fx.Node, module: nn.Module) -> fx.Node | None:
     return first if in_place else None
 
 
-def _writes_to_input(module: nn.Module) -> bool:
+def _writes_to_input(module: nn.Module, known: _Known) -> bool:
     """Whether a module that is a single node may change its input; so it may if it cannot be looked into."""
     if type(module).__module__.startswith("torch.nn.modules.") and not isinstance(module, nn.Sequential):
         return getattr(module, "inplace", False) is True
+    kind = _kind(module)
+    if kind not in known:
+        known[kind] = _is_seen_to_write(module, known)
+    return known[kind]
+
+
+def _kind(module: nn.Module) -> tuple[object, ...]:
+    """Modules of one kind do the same but for their weights: same classes, same settings."""
+    return tuple((name, type(part), *_settings(part)) for name, part in module.named_modules())
+
+
+def _settings(module: nn.Module) -> tuple[object, ...]:
+    own = [(name, value) for name, value in vars(module).items() if name not in _OF_EVERY_MODULE]
+    # Of what is no plain value two are the same only if they are one.
+    return tuple((name, value if isinstance(value, bool | int | float | str) else id(value)) for name, value in own)
+
+
+def _is_seen_to_write(module: nn.Module, known: _Known) -> bool:
     try:
         graph = trace(module, whole=True)  # at once: a trace of each of its modules would take seconds
     except Exception:  # noqa: BLE001 -- a forward that is run on symbols may raise anything
         return True
-    changes = changes_in_place(graph, module)
+    changes = changes_in_place(graph, module, known)
     origins = memory_origins(graph, module, changes)
     return any(origins[target].op == "placeholder" for target in changes.values())
