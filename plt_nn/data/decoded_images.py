@@ -1,9 +1,10 @@
 """Where a split's decoded images are kept, so that a file is decoded once and not in every epoch."""
 
 import hashlib
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import PIL
 import torchvision
@@ -40,7 +41,10 @@ class DecodedSplits:
             raise ConfigError(f"{found}; expected 'memory', 'files' or none, with at least 1.")
         self._where, self._most = where, megabytes * 1_000_000
         self._kept: dict[tuple[object, ...], DecodedImages] = {}
-        self._in_use: list[OpenFeatures] = []  # so that nobody makes room with them
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, in this process or another, opens the places itself."""
+        return vars(self) | {"_kept": {}}
 
     def images(
         self, split: str, paths: Sequence[Path], transform: ImageTransform, folder: Path
@@ -79,8 +83,9 @@ class DecodedSplits:
         about = {"net": "decoded images", "samples": split, "up to": steps}
         with room_for(folder, key, most, _MOST_ON_DISK):
             files = OpenFeatures(create(folder, key, len(paths), (), {MORE_BYTES: most}, about), 0)
-        self._in_use.append(files)
-        return DecodedImages(len(paths), most, files.entry.folder)
+        images = DecodedImages(len(paths), most, files.entry.folder)
+        weakref.finalize(images, files.close)  # until then nobody makes room with them
+        return images
 
     def _say(self, split: str, count: int, expected: int, folder: Path) -> None:
         where = "memory" if self._where == "memory" else str(folder)

@@ -5,6 +5,8 @@ import fcntl
 import os
 import struct
 import tempfile
+import warnings
+import weakref
 import zlib
 from multiprocessing import reduction
 from pathlib import Path
@@ -22,7 +24,8 @@ class DecodedImages:
 
     Any number of processes, such as a loader's workers, may read and put at a time. An image has a checksum of its
     place, size and pixels as a mark: what a killed process has half written, or what is damaged, does not match, and is
-    as good as absent. Once the file is full no more is put.
+    as good as absent. Once the file is full no more is put. It is closed when nobody holds this any more: what is in
+    memory is given back then.
 
     Args:
         size: Number of images.
@@ -35,10 +38,12 @@ class DecodedImages:
 
     def __init__(self, size: int, most: int, folder: Path | None = None) -> None:
         self.size, self.most, self.folder = size, most, folder
-        self._begin = size * _HEAD.size
-        self._file = _in_memory() if folder is None else os.open(folder / IMAGES, os.O_RDWR | os.O_CREAT, 0o644)
-        self._is_full = False
+        self._hold(_in_memory() if folder is None else os.open(folder / IMAGES, os.O_RDWR | os.O_CREAT, 0o644))
         self._reserve(0)
+
+    def _hold(self, file: int) -> None:
+        self._file, self._begin, self._is_full = file, self.size * _HEAD.size, False
+        self.close = weakref.finalize(self, os.close, file)
 
     def get(self, number: int) -> Tensor | None:
         """An image, uint8 `(H, W, 3)`; None if it is not there, or not whole.
@@ -76,7 +81,8 @@ class DecodedImages:
                 return False
             self._write(pixels, at)
             self._write(_HEAD.pack(at, height, width, _mark(at, height, width, pixels)), number * _HEAD.size)
-        except OSError:  # the disk is full: what is there is still good
+        except OSError as error:  # the disk is full: what is there is still good
+            warnings.warn(f"No more decoded images are kept: {error.strerror}.", stacklevel=2)
             self._is_full = True
             return False
         return True
@@ -84,12 +90,6 @@ class DecodedImages:
     def count(self) -> int:
         """How many images are there."""
         return _count(os.pread(self._file, self._begin, 0))
-
-    def close(self) -> None:
-        """Lets go of the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
     def _reserve(self, count: int) -> int | None:
         """Where the next bytes may be written; None if there is no room for them."""
@@ -117,8 +117,8 @@ class DecodedImages:
     @classmethod
     def _inherited(cls, size: int, most: int, duplicate: Any) -> Self:
         made = cls.__new__(cls)
-        made.size, made.most, made.folder, made._begin = size, most, None, size * _HEAD.size
-        made._file, made._is_full = duplicate.detach(), False
+        made.size, made.most, made.folder = size, most, None
+        made._hold(duplicate.detach())
         return made
 
 

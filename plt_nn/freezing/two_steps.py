@@ -18,14 +18,12 @@ def in_two_steps(net: nn.Module) -> "TwoSteps | None":
     Args:
         net: Any module.
     """
-    if getattr(type(net).forward, "__code__", _NOTHING).co_names != ("forward_features", "forward_head"):
+    code = getattr(type(net).forward, "__code__", None)
+    if code is None or code.co_names != ("forward_features", "forward_head"):
         return None
     later = {name for name, child in net.named_children() if _is_trained(child) or is_active(child)}
     own = any(parameter.requires_grad for parameter in net.parameters(recurse=False))
     return None if own or not later else TwoSteps(net, later)
-
-
-_NOTHING = in_two_steps.__code__.replace(co_names=())
 
 
 class TwoSteps(nn.Module):

@@ -1,5 +1,6 @@
 """Each image file is decoded once; what the net sees is the same."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,17 @@ def test_wrong_arguments_are_told(where: Any, megabytes: int) -> None:
 def test_a_wrong_resize_first_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         ImageFolderData(tmp_path, resize_first=0)
+
+
+def test_a_copy_of_the_data_module_opens_its_own(
+    root: Path, trainer: Callable[..., Trainer], recorder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    for where in ("memory", "files"):
+        data = ImageFolderData(root, image_size=8, num_workers=0, keep_decoded=where)  # type: ignore[arg-type]
+        expected = pixels(data, trainer(), recorder())
+        data.trainer = None
+        copied = pickle.loads(pickle.dumps(data))
+        assert all(
+            torch.equal(one, other) for one, other in zip(expected, pixels(copied, trainer(), recorder()), strict=True)
+        )

@@ -19,6 +19,16 @@ def image(number: int, height: int = 5) -> Tensor:
     return torch.randint(0, 256, (height, 3 + number, 3), dtype=torch.uint8, generator=generator)
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def assert_there(images: DecodedImages, number: int, expected: Tensor) -> None:
+    found = images.get(number)
+    assert found is not None
+    assert found.equal(expected)
+
+
 @pytest.fixture(params=["memory", "files"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     return tmp_path if request.param == "files" else None
@@ -29,9 +39,7 @@ def test_images_of_any_size_come_back_as_they_were(place: Path | None) -> None:
     assert images.get(3) is None
     assert all(images.put(number, image(number, height=number + 1)) for number in (3, 9, 0))
     for number in (3, 9, 0):
-        found = images.get(number)
-        assert found is not None
-        assert found.equal(image(number, height=number + 1))
+        assert_there(images, number, image(number, height=number + 1))
     assert images.get(1) is None
     assert images.count() == 3
 
@@ -41,9 +49,7 @@ def test_what_does_not_fit_is_not_kept_and_the_rest_stays(place: Path | None) ->
     assert images.put(0, image(0))
     assert not images.put(1, image(1))
     assert images.get(1) is None
-    found = images.get(0)
-    assert found is not None
-    assert found.equal(image(0))
+    assert_there(images, 0, image(0))
 
 
 def test_a_file_is_used_again(tmp_path: Path) -> None:
@@ -51,9 +57,7 @@ def test_a_file_is_used_again(tmp_path: Path) -> None:
     first.put(2, image(2))
     first.close()
     again = DecodedImages(4, 10_000, tmp_path)
-    found = again.get(2)
-    assert found is not None
-    assert found.equal(image(2))
+    assert_there(again, 2, image(2))
     assert again.put(3, image(3))
     assert count_images(tmp_path / IMAGES, 4) == 2
 
@@ -69,9 +73,7 @@ def test_a_damaged_image_is_absent_and_can_be_put_again(tmp_path: Path, at: int)
         file.write(bytes([byte[0] ^ 1]))
     assert images.get(0) is None
     assert images.put(0, image(0))
-    found = images.get(0)
-    assert found is not None
-    assert found.equal(image(0))
+    assert_there(images, 0, image(0))
 
 
 def test_a_file_that_was_cut_short_is_no_error(tmp_path: Path) -> None:
@@ -101,9 +103,7 @@ def test_processes_put_into_the_same_place(place: Path | None, method: str) -> N
         assert worker.exitcode == 0
     assert images.count() == 60
     for number in range(60):
-        found = images.get(number)
-        assert found is not None
-        assert found.equal(image(number % 40))
+        assert_there(images, number, image(number % 40))
 
 
 def test_threads_never_leave_a_wrong_image() -> None:
@@ -118,12 +118,23 @@ def test_threads_never_leave_a_wrong_image() -> None:
         assert found is None or found.equal(image(number % 40))
 
 
-def test_a_full_disk_is_no_error(tmp_path: Path) -> None:
+def test_a_full_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = DecodedImages(4, 10_000, tmp_path)
     images.put(0, image(0))
     images.close()
-    images._file = os.open("/dev/full", os.O_RDWR)
-    assert not images.put(1, image(1))
+    images._hold(os.open("/dev/full", os.O_RDWR))
+    monkeypatch.setattr(images, "_reserve", lambda count: 4 * 32)  # which the device cannot do
+    with pytest.warns(UserWarning, match="No space left"):
+        assert not images.put(1, image(1))
+    assert not images.put(1, image(1)), "and that is said once"
+
+
+def test_what_nobody_holds_is_given_back(place: Path | None) -> None:
+    before = open_files()
+    images = DecodedImages(4, 10_000, place)
+    assert open_files() == before + 1
+    del images
+    assert open_files() == before
 
 
 def test_their_entry_counts_them_and_the_room_they_take(tmp_path: Path) -> None:
