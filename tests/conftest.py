@@ -26,6 +26,18 @@ def environment_as_found() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a store without runs; making one takes seconds, copying it does not."""
+    from mlflow.tracking import MlflowClient  # slow to import, and most folders of tests do not need it
+
+    from plt_nn.tracking import store_at
+
+    store = store_at(tmp_path_factory.mktemp("empty"))
+    MlflowClient(store.uri).search_experiments()
+    return store.root / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
 def photos() -> Path:
     """The folder of ant and bee photographs (`train/`, `val/`); skips where it is absent."""
     default = Path(__file__).parents[2] / "shared" / "data" / "ants_bees"

@@ -9,10 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from plt_nn.cli.predict import device_named, positive
+from plt_nn.cli.model_options import add_model, add_reading, device_named, progress, workers_of
 from plt_nn.errors import ConfigError
 from plt_nn.tracking.store import store_at
 
@@ -70,19 +69,12 @@ def run(argv: list[str]) -> int:
 
 
 def _predicted(predictor: "Predictor", folder: Path, paths: list[str], arguments: argparse.Namespace) -> "pd.DataFrame":
-    from plt_nn.data.images import usable_cores
     from plt_nn.deployment.predict import PredictedParts, about, predict_images
 
-    workers = min(usable_cores(), 8) if arguments.workers is None else arguments.workers
-    columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        TemporaryDirectory() as place,
-        Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar,
-    ):
-        parts = PredictedParts(Path(place) / "all.parquet", about(folder, paths, arguments.batch_size))
-        task = bar.add_task("", total=len(paths))
-        size = arguments.batch_size
-        return predict_images(predictor, paths, parts, size, workers, lambda rows: bar.advance(task, rows))[0]
+    size = arguments.batch_size
+    with TemporaryDirectory() as place, progress(len(paths)) as done_more:
+        parts = PredictedParts(Path(place) / "all.parquet", about(folder, paths, size))
+        return predict_images(predictor, paths, parts, size, workers_of(arguments), done_more)[0]
 
 
 def _show(evaluation: "Evaluation") -> None:
@@ -146,11 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure a model on a folder of images with a folder for each class, matched by name: metrics with "
         "bootstrap intervals, per class, confusion, calibration, the most wrong images.",
     )
-    parser.add_argument(
-        "--model",
-        required=True,
-        help="a run (uid, MLflow's id, `last`), models:/NAME@ALIAS, models:/ID, best-of:EXPERIMENT, or a folder",
-    )
+    add_model(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the images, a folder per class")
     parser.add_argument(
         "--split", choices=("train", "val", "test"), help="of folders with such (default: test, or val)"
@@ -159,11 +147,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write figures, evaluation.json and predictions.csv")
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000; 0: none)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="images at once (default: 32)")
-    parser.add_argument("--workers", type=int, help="processes that read images (default: the cores, 8 at most)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="run this module's code: a net's"
-    )
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    add_reading(parser)
     return parser

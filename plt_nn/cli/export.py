@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plt_nn.cli.model_options import add_model, require_out
 from plt_nn.errors import ConfigError
 from plt_nn.tracking.store import store_at
 
@@ -33,12 +34,7 @@ def run(argv: list[str]) -> int:
     from plt_nn.inference.predictor import load_predictor
 
     out = arguments.out or Path(f"model{ENDINGS[arguments.format]}")
-    if out.suffix != ENDINGS[arguments.format]:
-        raise ConfigError(f"--out {out}: expected a name that ends in {ENDINGS[arguments.format]}.")
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}.")
-    if out.exists() and not arguments.overwrite:
-        raise ConfigError(f"--out {out} is there already; --overwrite replaces it.")
+    require_out(out, (ENDINGS[arguments.format],), arguments.overwrite)
     found = find_model(arguments.model, store_at(arguments.store))
     predictor = load_predictor(found.folder, "cpu", arguments.trust)
     samples, what = _samples(predictor, arguments.samples, arguments.with_preprocessing)
@@ -93,11 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a model as ONNX, torch.export's pt2, or plain weights, with batches of any size; load what "
         "was written and compare it with the original. Classifiers give probabilities (safetensors: weights alone).",
     )
-    parser.add_argument(
-        "--model",
-        required=True,
-        help="a run (uid, MLflow's id, `last`), models:/NAME@ALIAS, models:/ID, best-of:EXPERIMENT, or a folder",
-    )
+    add_model(parser)
     parser.add_argument("--format", choices=("onnx", "pt2", "safetensors"), default="onnx", help="default: onnx")
     parser.add_argument("--out", type=Path, help="the file (default: model.onnx and so on)")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
@@ -109,8 +101,4 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--samples", nargs="+", default=[], metavar="PATH", help="images to compare on (default: random)"
     )
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="run this module's code: a net's"
-    )
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
     return parser

@@ -5,9 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from plt_nn.cli.model_options import add_model, add_reading, device_named, progress, require_out, workers_of
 from plt_nn.errors import ConfigError
 from plt_nn.tracking.store import store_at
 
@@ -36,7 +34,7 @@ def run(argv: list[str]) -> int:
 
         return lightnings(argv)
     arguments = _parser().parse_args(argv[1:])
-    _require_usable(arguments.out, arguments.overwrite)
+    require_out(arguments.out, (".csv", ".parquet", ".pq"), arguments.overwrite)
     from plt_nn.deployment.find_model import find_model
     from plt_nn.inference.inputs import ImageInputs, TableInputs
     from plt_nn.inference.predictor import load_predictor
@@ -54,26 +52,7 @@ def run(argv: list[str]) -> int:
     )
 
 
-def device_named(name: str) -> str:
-    """A device by the name that `--device` gives it; `auto` is a GPU if there is one."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: there is no GPU that torch can use here.")
-    return name
-
-
-def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected at least 1")
-    return int(text)
-
-
 def _predict_images(predictor: "Predictor", folder: Path, arguments: argparse.Namespace) -> int:
-    from plt_nn.data.images import usable_cores
     from plt_nn.deployment.paths import image_paths
     from plt_nn.deployment.predict import PredictedParts, about, predict_images
 
@@ -81,13 +60,8 @@ def _predict_images(predictor: "Predictor", folder: Path, arguments: argparse.Na
     parts = PredictedParts(arguments.out, about(folder, paths, arguments.batch_size))
     if done := parts.done():
         print(f"{done:,} of {len(paths):,} images are predicted already; going on.", file=sys.stderr)
-    workers = min(usable_cores(), 8) if arguments.workers is None else arguments.workers
-    columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("", total=len(paths))
-        table, bad = predict_images(
-            predictor, paths, parts, arguments.batch_size, workers, lambda rows: bar.advance(task, rows)
-        )
+    with progress(len(paths)) as done_more:
+        table, bad = predict_images(predictor, paths, parts, arguments.batch_size, workers_of(arguments), done_more)
     for each in bad[:_LISTED]:
         print(f"  - {each.path}: {each.reason}", file=sys.stderr)
     if len(bad) > _LISTED:
@@ -114,15 +88,6 @@ def _predict_rows(predictor: "Predictor", inputs: "TableInputs", arguments: argp
     return 0
 
 
-def _require_usable(out: Path, overwrite: bool) -> None:
-    if out.suffix.lower() not in (".csv", ".parquet", ".pq"):
-        raise ConfigError(f"--out {out}: expected a name that ends in .csv or .parquet.")
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}.")
-    if out.exists() and not overwrite:
-        raise ConfigError(f"--out {out} is there already; --overwrite replaces it.")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plt-nn predict",
@@ -130,22 +95,12 @@ def _parser() -> argparse.ArgumentParser:
         "is taken up where it was left by the same call again.",
         epilog="With --config instead of --model it is Lightning's verb: `plt-nn predict --config FILE.yaml --help`.",
     )
-    parser.add_argument(
-        "--model",
-        required=True,
-        help="a run (uid, MLflow's id, `last`), models:/NAME@ALIAS, models:/ID, best-of:EXPERIMENT, or a folder",
-    )
+    add_model(parser)
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="image files, folders, patterns, or a CSV or Parquet file with paths"
     )
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="a .csv or .parquet file")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     parser.add_argument("--column", help="the column of paths in CSV files (default: path, file, image or filename)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="images at once (default: 32)")
-    parser.add_argument("--workers", type=int, help="processes that read images (default: the cores, 8 at most)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="run this module's code: a net's"
-    )
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    add_reading(parser)
     return parser

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from mlflow.tracking import MlflowClient
 
 from plt_nn.cli.main import main
-from plt_nn.tracking import store_at
 from tests import warm
+from tests.cli.chromium import ARGUMENTS, CHROMIUM
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -136,14 +135,6 @@ def tiny(here: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a store without runs; making one takes seconds, copying it does not."""
-    store = store_at(tmp_path_factory.mktemp("empty"))
-    MlflowClient(store.uri).search_experiments()
-    return store.root / "mlflow.db"
-
-
 @pytest.fixture
 def store(here: Path, empty_database: Path) -> Path:
     """An `mlruns` without runs in the working folder."""
@@ -160,3 +151,14 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, process: Callable[..., Comp
     done = process("fit", "--config", "tiny.yaml", folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by playwright."""
+    from playwright.sync_api import sync_playwright  # of use to two files alone
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from plt_nn.reports.page import page as page_of
 from plt_nn.tracking import store_at
+from tests.cli.chromium import CHROMIUM, SECONDS
 from tests.cli.conftest import Completed
-from tests.cli.test_ui_browser import ARGUMENTS, CHROMIUM, SECONDS
 from tests.reports.test_page import EVIL, report
 
 STEPS = 10_000
@@ -56,14 +56,6 @@ CONTRAST = """
   return found.sort((x, y) => x[0] - y[0]);
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -17,18 +17,13 @@ from urllib.parse import urlsplit
 import pytest
 from mlflow.entities import LoggedModelOutput, Metric, Param
 from mlflow.tracking import MlflowClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from plt_nn.tracking import store_at
+from tests.cli.chromium import CHROMIUM, SECONDS
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    *("--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 NAMES = ["head only", "whole net"]
 STEPS = 200
-SECONDS = 30_000  # milliseconds to wait for a page on a busy machine
 
 pytestmark = [
     pytest.mark.browser,
@@ -119,14 +114,6 @@ def url(folder: Path) -> Iterator[str]:
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=30)
     assert server.returncode == 130
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

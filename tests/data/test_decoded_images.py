@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import pytest
@@ -158,11 +158,11 @@ def test_a_copy_of_the_data_module_opens_its_own(
     root: Path, trainer: Callable[..., Trainer], recorder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root.parent)
-    for where in ("memory", "files"):
-        data = ImageFolderData(root, image_size=8, num_workers=0, keep_decoded=where)  # type: ignore[arg-type]
+    places: tuple[Literal["memory", "files"], ...] = ("memory", "files")
+    for where in places:
+        data = ImageFolderData(root, image_size=8, num_workers=0, keep_decoded=where)
         expected = pixels(data, trainer(), recorder())
         data.trainer = None
         copied = pickle.loads(pickle.dumps(data))
-        assert all(
-            torch.equal(one, other) for one, other in zip(expected, pixels(copied, trainer(), recorder()), strict=True)
-        )
+        found = pixels(copied, trainer(), recorder())
+        assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))

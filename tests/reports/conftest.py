@@ -15,14 +15,6 @@ Write = Callable[..., str]
 BEGAN = 1_700_000_000_000
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a store without runs; making one takes seconds, copying it does not."""
-    store = store_at(tmp_path_factory.mktemp("empty"))
-    MlflowClient(store.uri).search_experiments()
-    return store.root / "mlflow.db"
-
-
 @pytest.fixture
 def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store without runs."""

@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from plt_nn import DurableMLFlowLogger
-from plt_nn.tracking import run_spool, store_at
+from plt_nn.tracking import run_spool
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.environment import uploader_environment
 from tests import warm
@@ -21,14 +21,6 @@ def no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow itself sets the variable in this process; a test must not inherit the store of the one before."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a store without runs; making one takes seconds, copying it does not."""
-    store = store_at(tmp_path_factory.mktemp("empty"))
-    MlflowClient(store.uri).search_experiments()
-    return store.root / "mlflow.db"
 
 
 @pytest.fixture
