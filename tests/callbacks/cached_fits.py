@@ -62,6 +62,15 @@ class History(Callback):
         self.losses.append(float(trainer.callback_metrics["val_loss"]))
 
 
+def cache(folder: Path, **arguments: Any) -> FrozenFeatureCache:
+    return FrozenFeatureCache(folder=str(folder / "features"), **arguments)
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
 class Computed:
     """Counts the samples that go through a frozen part while it is entered."""
 

@@ -11,6 +11,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from plt_nn.features.costs import Costs
+
 
 class Backbone(nn.Module):
     """Three stages and a head, with everything that freezing must hold still."""
@@ -79,3 +81,17 @@ def fit(tmp_path: Path) -> Callable[..., Trainer]:
         return trainer
 
     return run
+
+
+@pytest.fixture
+def info(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said to people."""
+    lines: list[str] = []
+    monkeypatch.setattr("plt_nn.callbacks.frozen_feature_cache.rank_zero_info", lines.append)
+    return lines
+
+
+@pytest.fixture
+def keeping_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nets of these tests are so small that it hangs on what else the machine has to do whether it would pay."""
+    monkeypatch.setattr(Costs, "pays", lambda costs: True)

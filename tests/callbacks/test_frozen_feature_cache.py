@@ -1,6 +1,5 @@
 """With `FrozenFeatureCache` a fit is the fit without it, step by step; only the frozen part runs once a sample."""
 
-import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +10,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn import Classifier, DigitsData, FreezingSchedule, FrozenFeatureCache, ImageFolderData, Phase, StepSeeds
-from plt_nn.errors import ConfigError
-from plt_nn.features.costs import Costs
+from plt_nn import Classifier, DigitsData, FreezingSchedule, ImageFolderData, Phase, StepSeeds
 from plt_nn.features.deferred import Deferred
 from plt_nn.features.loader import FeatureLoader
 from plt_nn.features.rows import RowStore
 from tests import warm
-from tests.callbacks.cached_fits import SAMPLES, Computed, Pictures, fit, loaders
+from tests.callbacks.cached_fits import SAMPLES, Computed, Pictures, cache, fit, loaders, same
 
 HEAD = (Phase("head"),)
 MODES: dict[str, dict[str, Any]] = {
@@ -34,20 +31,7 @@ MODES: dict[str, dict[str, Any]] = {
     "steps": {"max_steps": 20, "max_epochs": -1},
 }
 
-
-def cache(folder: Path, **arguments: Any) -> FrozenFeatureCache:
-    return FrozenFeatureCache(folder=str(folder / "features"), **arguments)
-
-
-@pytest.fixture(autouse=True)
-def _pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These nets are so small that it hangs on what else the machine has to do whether it would pay."""
-    monkeypatch.setattr(Costs, "pays", lambda costs: True)
-
-
-def same(one: nn.Module, other: nn.Module) -> bool:
-    a, b = one.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+pytestmark = pytest.mark.usefixtures("keeping_pays")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -146,44 +130,6 @@ def test_a_run_resumed_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
         assert same(digits_fit(tmp_path, phases, 2, ckpt=checkpoint), expected), checkpoint.name
 
 
-class Views(Dataset[tuple[Tensor, int]]):
-    """Samples that are another each time."""
-
-    def __init__(self) -> None:
-        self.read: list[int] = []
-
-    def __len__(self) -> int:
-        return 16
-
-    def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        self.read.append(number)
-        return torch.rand(1, 6, 6), number % 3
-
-
-def test_samples_that_are_read_at_random_are_not_kept(tmp_path: Path, info: list[str]) -> None:
-    train = DataLoader(Views(), 8)
-    plain, _ = fit(None, phases=HEAD, data=(train, loaders()[1]), seeds=False)
-    cached, _ = fit(cache(tmp_path), phases=HEAD, data=(train, loaders()[1]), seeds=False)
-    assert cached == plain
-    assert any("training samples are not kept: they are read at random; views=K keeps" in line for line in info)
-    assert any("Features of the validation samples are kept" in line for line in info)
-
-
-def test_a_step_that_looks_at_the_inputs_gets_them(tmp_path: Path, info: list[str]) -> None:
-    class Mixed(Pictures):
-        def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-            loss = super().training_step(batch, batch_idx)
-            mixed: Tensor = self.head(self.backbone(0.5 * batch[0] + 0.5 * batch[0].flip(0)))
-            return loss + 0.1 * mixed.square().mean()
-
-    plain, expected = fit(None, Mixed(), phases=HEAD)
-    fit(cache(tmp_path), Mixed(), phases=HEAD)
-    cached, found = fit(cache(tmp_path), Mixed(), phases=HEAD)
-    assert cached == plain
-    assert same(found, expected)
-    assert any("are not kept: the training step looks at the inputs itself" in line for line in info)
-
-
 @pytest.mark.parametrize("arguments", [{"reuse": False}, {"dtype": "float16"}, {"dtype": "bfloat16", "reuse": False}])
 def test_in_memory_and_in_half_the_space(arguments: dict[str, Any], tmp_path: Path) -> None:
     plain, _ = fit(None, phases=HEAD)
@@ -209,46 +155,6 @@ def test_more_than_the_memory_allows_is_trained_from_the_files(tmp_path: Path, m
     features._most_in_memory = 1000  # of 5,376 bytes
     assert fit(features, phases=HEAD)[0] == fit(None, phases=HEAD)[0]
     assert released > 0
-
-
-def test_where_it_would_not_pay_it_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, info: list[str]) -> None:
-    monkeypatch.setattr(Costs, "pays", lambda costs: False)
-    plain, expected = fit(None)
-    cached, found = fit(cache(tmp_path))
-    assert cached == plain
-    assert same(found, expected)
-    assert any("are not kept: it would not pay (" in line for line in info)
-
-
-def test_it_can_be_switched_off(tmp_path: Path, info: list[str]) -> None:
-    with Computed() as computed:
-        assert fit(cache(tmp_path, enabled=False), phases=HEAD)[0] == fit(None, phases=HEAD)[0]
-    assert (computed.samples, info) == (0, [])
-
-
-def test_a_single_pass_is_not_kept(tmp_path: Path, info: list[str]) -> None:
-    with Computed() as computed:
-        fit(cache(tmp_path), phases=(Phase("head"), Phase("all", start=1)))
-    assert computed.samples == 0
-    assert any("seen only once before more is trained" in line for line in info)
-
-
-def test_a_full_disk_costs_the_features_and_not_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, info: list[str]
-) -> None:
-    def full(store: RowStore, rows: Tensor, tensors: Sequence[Tensor]) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    plain, _ = fit(None)
-    monkeypatch.setattr(RowStore, "put", full)
-    assert fit(cache(tmp_path))[0] == plain
-    assert any("are not kept: No space left on device" in line for line in info)
-
-
-def test_a_folder_that_cannot_be_made_is_replaced_by_memory(tmp_path: Path, info: list[str]) -> None:
-    (tmp_path / "features").write_text("a file in its place")
-    assert fit(cache(tmp_path), phases=HEAD)[0] == fit(None, phases=HEAD)[0]
-    assert any(" in memory; " in line for line in info)
 
 
 def test_damaged_features_are_computed_again(tmp_path: Path) -> None:
@@ -286,25 +192,6 @@ def test_all_is_given_back(tmp_path: Path) -> None:
     assert not isinstance(module.trainer.train_dataloader, FeatureLoader)
     again = fit(None, module.__class__.__mro__[1]())[0]
     assert again == fit(None)[0]
-
-
-def test_a_compiled_net_is_left_alone(tmp_path: Path, info: list[str]) -> None:
-    module = Pictures()
-    compiled: Any = torch.compile(module.backbone, backend="eager")
-    module.backbone = compiled
-    with Computed() as computed:
-        fit(cache(tmp_path), module, phases=HEAD, max_epochs=2)
-    assert computed.samples == 0
-    assert "Features are not kept: the net is compiled." in info
-
-
-def test_wrong_arguments_are_told_together() -> None:
-    with pytest.raises(ConfigError, match=r"views is 0; expected .* dtype is 'int8'; .* memory_megabytes is 0;"):
-        FrozenFeatureCache(views=0, dtype="int8", memory_megabytes=0)  # type: ignore[arg-type]
-    with pytest.raises(
-        ConfigError, match=r"has no net with parameters in an attribute 'backbon'\. Did you mean 'backbone'"
-    ):
-        fit(FrozenFeatureCache(net="backbon"), phases=HEAD)
 
 
 @pytest.mark.photos
@@ -354,14 +241,6 @@ def test_two_processes_share_what_each_has_computed(tmp_path: Path) -> None:
     assert both <= 2 * (SAMPLES + 20 + 8), "each computes its share; one may be ahead of the other by a batch"
 
 
-@pytest.fixture
-def info(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is said to people."""
-    lines: list[str] = []
-    monkeypatch.setattr("plt_nn.callbacks.frozen_feature_cache.rank_zero_info", lines.append)
-    return lines
-
-
 def test_a_logger_of_the_plan_reads_no_inputs(tmp_path: Path) -> None:
     class Looks(Callback):
         looked = 0
@@ -381,36 +260,3 @@ def _val() -> tuple[Tensor, ...]:
     data: Any = loaders()[1].dataset
     tensors: tuple[Tensor, ...] = data.tensors
     return tensors
-
-
-class Frozen(Pictures):
-    """Its backbone is frozen for good."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone.requires_grad_(False)
-
-    def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        self.log("test_loss", self.training_step(batch, batch_idx))
-
-
-@pytest.mark.parametrize("verb", ["test", "validate"])
-def test_a_second_test_computes_nothing(verb: str, tmp_path: Path) -> None:
-    loader, results, computed = loaders()[1], [], []
-    for callbacks in ([], [cache(tmp_path)], [cache(tmp_path)]):
-        trainer = Trainer(
-            callbacks=list[Callback](callbacks),
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            barebones=False,
-            enable_model_summary=False,
-        )
-        module = Frozen()
-        with Computed() as frozen:
-            results.append(getattr(trainer, verb)(module, loader, verbose=False))
-        computed.append(frozen.samples)
-        assert "forward" not in vars(module.backbone)
-    assert results[0] == results[1] == results[2]
-    assert (computed[0], computed[2]) == (0, 0)
-    assert computed[1] >= 14
