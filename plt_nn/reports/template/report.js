@@ -190,13 +190,21 @@
   for (const matrix of data.confusions) plots.set(`confusion-${matrix.run}`, (element) => drawConfusion(matrix, element));
   if (data.rates.length) plots.set("rates", drawRates);
 
-  const near = new Set(), stale = new Set(plots.keys());
+  const near = new Set(), stale = new Set(plots.keys()), waiting = new Set();
+  const drawNext = () => { // one at a time: the first is seen while the others are still being drawn
+    const [id] = waiting;
+    waiting.delete(id);
+    if (near.has(id) && stale.delete(id)) {
+      const element = document.getElementById(id);
+      plots.get(id)(element);
+      element.dataset.drawn = "true";
+    }
+    if (waiting.size) setTimeout(drawNext);
+  };
   const draw = (id) => {
     if (!near.has(id) || !stale.has(id)) return;
-    stale.delete(id);
-    const element = document.getElementById(id);
-    plots.get(id)(element);
-    element.dataset.drawn = "true";
+    if (!waiting.size) setTimeout(drawNext);
+    waiting.add(id);
   };
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -205,9 +213,14 @@
     }
   }, { rootMargin: "250px" });
   for (const id of plots.keys()) watcher.observe(document.getElementById(id));
+  const drawAgain = (id) => {
+    stale.add(id);
+    delete document.getElementById(id).dataset.drawn;
+    draw(id);
+  };
   const redraw = () => {
     notePhases();
-    for (const id of plots.keys()) { stale.add(id); draw(id); }
+    for (const id of plots.keys()) drawAgain(id);
   };
 
   // -- what can be chosen ---------------------------------------------------------------------------------------------
@@ -228,7 +241,7 @@
     choice.addEventListener("change", () => { axis = choice.value; redraw(); });
   }
   document.getElementById("log")?.addEventListener("change", (event) => { logarithmic = event.target.checked; redraw(); });
-  document.getElementById("rates-run")?.addEventListener("change", () => { stale.add("rates"); draw("rates"); });
+  document.getElementById("rates-run")?.addEventListener("change", () => drawAgain("rates"));
   dark.addEventListener("change", redraw);
   notePhases();
   document.documentElement.dataset.ready = "true";
