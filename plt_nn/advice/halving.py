@@ -1,7 +1,7 @@
 """Successive halving: all candidates on few samples, the better ones on more. Pure.
 
-Jamieson & Talwalkar 2016 (https://arxiv.org/abs/1502.07943); a candidate is dropped only where the data can tell that it
-is worse, so that few samples drop few.
+Jamieson & Talwalkar 2016 (https://arxiv.org/abs/1502.07943); a candidate is dropped only where the data can tell that
+it is worse, so that few samples drop few.
 """
 
 from collections.abc import Hashable, Mapping

@@ -79,7 +79,9 @@ def batchnorm_shift(net: nn.Module, images: Tensor) -> float | None:
     return sum(shifts) / len(shifts) if shifts else None
 
 
-def seconds_per_epoch(forward: float, seconds: float, flops: Mapping[str, Flops | None], samples: int) -> dict[str, float]:
+def seconds_per_epoch(
+    forward: float, seconds: float, flops: Mapping[str, Flops | None], samples: int
+) -> dict[str, float]:
     """About how long an epoch of training takes for each selection, when what is frozen is computed once.
 
     Args:

@@ -22,7 +22,7 @@ from plt_nn.backbones import stages
 from plt_nn.errors import PltNNError
 from plt_nn.features.keeping import Place
 
-_DEEP_AT_MOST = 2_000  # samples for the probes of stages, of which there are many
+_DEEP_AT_MOST = 1_000  # samples for the probes of stages, of which there are many
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Judged:
         seconds: A forward pass per image.
         costs: What the net costs.
         curve: Stage -> the probe on its features; empty for what was dropped before the last round.
-        depths: The evidence for each number of stages to train, on the same samples as `curve`.
+        depths: The evidence for each number of stages to train; like `curve` on a thousand samples at most.
         in_last_round: Whether it was judged on all samples.
     """
 
@@ -52,14 +52,14 @@ class Judged:
     in_last_round: bool
 
     @property
-    def depth(self) -> Depth | None:
-        """How much of it to train; None where that was not looked at."""
-        return advised_depth(self.depths) if self.depths else None
+    def depth(self) -> Depth:
+        """How much of it to train."""
+        return advised_depth(self.depths)
 
     @property
     def expected(self) -> Probe:
         """The evidence at that depth."""
-        return self.depth.probe if self.depth is not None else self.probe
+        return self.depth.probe
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ class Ranking:
 
     def cannot_be_told_apart(self) -> list[Judged]:
         """Those of the last round that are not worse than the best beyond chance, the cheapest first."""
-        rivals = [one for one in self.judged[1:] if one.in_last_round and not is_worse(one.expected, self.best.expected)]
+        rivals = [
+            one for one in self.judged[1:] if one.in_last_round and not is_worse(one.expected, self.best.expected)
+        ]
         return sorted(rivals, key=lambda one: one.costs.forward or 0.0)
 
 
@@ -145,15 +147,13 @@ def rank(
         left_out += [found.trouble for found in done if found.trouble]
         fresh = {found.judged.candidate: found.judged for found in done if found.judged is not None}
         judged |= fresh
-        left = [one for one in survivors({one: found.probe for one, found in fresh.items()}) if one in judged]
+        left = [one for one in survivors({one: found.expected for one, found in fresh.items()}) if one in judged]
         if not left or work.is_over():
             break
     ranked = sorted(judged.values(), key=lambda one: (-one.samples, one.expected.log_loss))
     last = max((one.samples for one in ranked), default=0)
     ranked = [replace(one, in_last_round=one.samples == last) for one in ranked]
-    return Ranking(
-        ranked, data.class_names, last, len(data.paths), left_out, computed, time.monotonic() - began
-    )
+    return Ranking(ranked, data.class_names, last, len(data.paths), left_out, computed, time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -199,14 +199,11 @@ class _Work:
         except (PltNNError, RuntimeError, ValueError, OSError) as error:  # the others go on
             reason = " ".join(str(error).split())[:300]
             return _Found(None, f"{candidate}: {reason}", 0)
-        curve: dict[str, Probe] = {}
-        depths: list[Depth] = []
-        if is_last:
-            few = labels[:_DEEP_AT_MOST]
-            folds = stratified_folds(few)
-            cut = {name: array[:_DEEP_AT_MOST] for name, array in features.items()}
-            depths = probe_depths(cut, few, folds, [stage.name for stage in stages(found.net)[:-1]])
-            curve = {name: probe([array], few, folds) for name, array in cut.items()}
+        few = labels[:_DEEP_AT_MOST]
+        folds = stratified_folds(few)
+        cut = {name: array[:_DEEP_AT_MOST] for name, array in features.items()}
+        depths = probe_depths(cut, few, folds, [stage.name for stage in stages(found.net)[:-1]])
+        curve = {name: probe([array], few, folds) for name, array in cut.items()} if is_last else {}
         size = found.preprocessing.size
         costs = net_costs(found.net, size if isinstance(size, int) else size[0])
         score = logme(features[LAST][:_DEEP_AT_MOST], labels[:_DEEP_AT_MOST])

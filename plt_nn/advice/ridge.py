@@ -1,8 +1,7 @@
 """Ridge regression whose strength is chosen by leaving each sample out, in closed form.
 
-As scikit-learn's `RidgeCV` does it (Golub, Heath & Wahba 1979), to which the tests hold it. Its own decomposition is what
-a probe costs: it takes the smaller of the two Gram matrices here, which for a thousand samples of as many features took
-a quarter of `RidgeCV`'s time.
+As scikit-learn's `RidgeCV` does it (Golub, Heath & Wahba 1979), to which the tests hold it. A probe's price is that of
+the decomposition, which is that of the smaller of the two Gram matrices here.
 """
 
 from collections.abc import Iterator
