@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -48,7 +49,10 @@ class DeployableModel(Callback):
     named as the data module's `class_names` say.
 
     Args:
-        net: How the net is made: `class_path` and `init_args`, plain values. Default: see above.
+        net: How the net is made: `class_path` and `init_args`, plain values. Default: see above. A class of your own
+            must be in a module that can be imported (not in the script that is run), whose files the model carries;
+            who uses the model trusts them by name (`plt-nn predict --trust MODULE`). Give it arguments with which it
+            downloads no weights, if it has such.
     """
 
     def __init__(self, net: dict[str, Any] | None = None) -> None:
@@ -166,7 +170,8 @@ def _require_same_net(
     recipe: dict[str, Any], shapes: Mapping[str, Any], trusted: tuple[str, ...], trainer: Trainer
 ) -> None:
     """Makes the net once more, without memory where that can be, and compares."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as that weights which are loaded get no memory
         try:
             with torch.device("meta"):
                 again = rebuild(recipe, trusted)
