@@ -143,8 +143,15 @@ def model_card(
         monitor=monitor,
         mode=mode,
         versions=versions_used(made, inputs.kind),
+        trained_on=_sketch(getattr(trainer, "datamodule", None)) if inputs.kind == "images" else "",
         sources={path: text for files in sources.values() for path, text in files.items()},
     )
+
+
+def _sketch(data: Any) -> str:
+    """The sketch of the training samples, if the data module knows their contents."""
+    found = data.fingerprints() if callable(getattr(data, "fingerprints", None)) else {}
+    return str(getattr(found.get("train"), "sketch", ""))
 
 
 def _recipe_of(net: nn.Module) -> dict[str, Any]:
