@@ -134,7 +134,7 @@ def is_worse(one: Probe, other: Probe) -> bool:
         other: What it is compared to.
     """
     lost = other.right.astype(np.float64) - one.right
-    return _is_positive(lost) or _is_positive(one.losses - other.losses) and one.accuracy <= other.accuracy
+    return _is_positive(lost) or (_is_positive(one.losses - other.losses) and one.accuracy <= other.accuracy)
 
 
 def _is_positive(differences: Floats) -> bool:
