@@ -115,7 +115,7 @@ def test_a_net_without_convolutions_is_refused(tmp_path: Path) -> None:
             self.net = nn.Linear(2, 1)
 
         def training_step(self, batch: Tensor) -> Tensor:
-            return self.net(batch).sum()
+            return torch.sum(self.net(batch))
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=0.1)
