@@ -1,5 +1,7 @@
 """Features at the end of each stage, in one pass, and the exact last feature."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -29,7 +31,8 @@ def test_each_stage_and_the_last_feature(name: str) -> None:
     assert all(tensor.dim() == 2 and len(tensor) == 2 for tensor in found.values())
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in net.modules())
     seen = dict[str, torch.Tensor]()
-    classifier = net.get_classifier() if callable(getattr(net, "get_classifier", None)) else None
+    get_classifier: Any = getattr(net, "get_classifier", None)
+    classifier = get_classifier() if get_classifier is not None else None
     if isinstance(classifier, nn.Linear):
         with torch.no_grad():
             classifier.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0]))
@@ -38,7 +41,7 @@ def test_each_stage_and_the_last_feature(name: str) -> None:
 
 
 def test_it_is_what_timm_calls_the_features_before_the_head() -> None:
-    net = timm.create_model("resnet18", pretrained=False).eval()
+    net: Any = timm.create_model("resnet18", pretrained=False).eval()
     images = torch.randn(2, 3, 64, 64)
     found = StageFeatures(net)(images)
     with torch.no_grad():
