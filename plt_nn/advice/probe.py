@@ -1,9 +1,8 @@
 """Linear probes: how well a linear classifier on features tells classes apart, each sample by one that has not seen it.
 
 Ridge regression on one-hot targets, because it has a closed form for all strengths of regularisation at once and for
-leaving each sample out (Golub, Heath & Wahba 1979), which scikit-learn's `RidgeCV` uses: the strength is chosen inside
-each fold without a fit of its own. A temperature, also chosen inside the fold, makes probabilities of the outputs
-(Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+leaving each sample out: the strength is chosen inside each fold without fits of its own. A temperature, also chosen
+inside the fold, makes probabilities of the outputs (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
 """
 
 import warnings
@@ -17,12 +16,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest
 
+from plt_nn.advice.ridge import fit_ridge
+
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-_STRENGTHS = np.logspace(-3, 5, 17)  # of the regularisation, for features of unit variance in all
+_STRENGTHS = np.logspace(-3, 3, 13)  # of the regularisation, for features of unit variance in all
 _TEMPERATURES = (1e-2, 1e2)
-_MOST_DIMENSIONS = 512
 
 
 @dataclass(frozen=True)
@@ -82,20 +82,16 @@ def probe(features: Sequence[Floats], labels: Labels, folds: Labels) -> Probe:
     Raises:
         ValueError: If a feature is not finite.
     """
-    from sklearn.linear_model import RidgeCV
-
     x = np.concatenate([_scaled(array) for array in features], axis=1)
-    x = _reduced(x / len(features) ** 0.5)
+    x /= len(features) ** 0.5
     classes = int(labels.max()) + 1
     targets = np.eye(classes)[labels]
     probabilities = np.empty((len(labels), classes))
     for fold in np.unique(folds):
         seen, unseen = folds != fold, folds == fold
-        ridge = RidgeCV(_STRENGTHS, store_cv_results=True, scoring="neg_mean_squared_error")
-        ridge.fit(x[seen], targets[seen])
-        left_out = ridge.cv_results_[:, :, int(np.argmin(np.abs(_STRENGTHS - ridge.alpha_)))]
-        temperature = _temperature(left_out, labels[seen])
-        probabilities[unseen] = softmax(ridge.predict(x[unseen]).reshape(-1, classes) / temperature, axis=1)
+        ridge = fit_ridge(x[seen], targets[seen], _STRENGTHS)
+        temperature = _temperature(ridge.left_out, labels[seen])
+        probabilities[unseen] = softmax(ridge.predict(x[unseen]) / temperature, axis=1)
     return Probe(probabilities, labels)
 
 
@@ -153,16 +149,6 @@ def _scaled(array: Floats) -> Floats:
     if not varied.any():
         return np.zeros((len(array), 1))
     return (array[:, varied] - array[:, varied].mean(0)) / (deviations[varied] * varied.sum() ** 0.5)
-
-
-def _reduced(x: Floats) -> Floats:
-    """The features in fewer dimensions that hold nearly all of their variance; labels are not looked at."""
-    from sklearn.decomposition import PCA
-
-    most = min(_MOST_DIMENSIONS, *x.shape)
-    if most == x.shape[1]:
-        return x
-    return np.asarray(PCA(most, random_state=0).fit_transform(x), dtype=np.float64)
 
 
 def _temperature(outputs: Floats, labels: Labels) -> float:

