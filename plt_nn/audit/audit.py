@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plt_nn.advice.probe import probe, stratified_folds
 from plt_nn.audit.drift import Drift, find_drift
 from plt_nn.audit.duplicate_findings import crossing, duplicate_findings
 from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates, spanning
 from plt_nn.audit.feature_findings import drift_findings, suspect_findings
 from plt_nn.audit.file_findings import class_counts, file_findings
 from plt_nn.audit.findings import Finding, gravest_first
+from plt_nn.audit.out_of_fold import out_of_fold
 from plt_nn.audit.scan import ScannedImages, scan_images
 from plt_nn.audit.suspects import Method, Suspects, find_suspects
 from plt_nn.data.class_folders import ClassFolders
@@ -88,8 +88,13 @@ class Audit:
             "labels_in_doubt": self._suspects() if self.suspects else None,
             "drift": [_finite(vars(drift)) for drift in self.drifts],
             "findings": [
-                {"kind": found.kind, "severity": found.severity, "sentence": found.sentence, "mend": found.mend,
-                 "files": [self.name(row) for row in found.rows]}
+                {
+                    "kind": found.kind,
+                    "severity": found.severity,
+                    "sentence": found.sentence,
+                    "mend": found.mend,
+                    "files": [self.name(row) for row in found.rows],
+                }
                 for found in self.findings
             ],
         }
@@ -108,8 +113,12 @@ class Audit:
             "across_splits": len(spanning(group.rows, images.splits)) > 1,
             "label_conflict": len(spanning(group.rows, images.labels)) > 1,
             "files": [
-                {"file": self.name(row), "split": images.split_names[images.splits[row]], "class": self.class_of(row),
-                 "copy": copy}
+                {
+                    "file": self.name(row),
+                    "split": images.split_names[images.splits[row]],
+                    "class": self.class_of(row),
+                    "copy": copy,
+                }
                 for copy, rows in enumerate(group.copies)
                 for row in rows
             ],
@@ -125,8 +134,13 @@ class Audit:
             "not_judged": suspects.not_judged,
             "accuracy": _finite({"": suspects.accuracy})[""],
             "ranked": [
-                {"file": self.name(int(row)), "class": self.class_of(int(row)),
-                 "proposed": self.folders.class_names[int(proposed)], "quality": float(quality), "flagged": at < suspects.flagged}
+                {
+                    "file": self.name(int(row)),
+                    "class": self.class_of(int(row)),
+                    "proposed": self.folders.class_names[int(proposed)],
+                    "quality": float(quality),
+                    "flagged": at < suspects.flagged,
+                }
                 for at, (row, proposed, quality) in enumerate(
                     zip(suspects.rows[:told], suspects.proposed[:told], suspects.quality[:told], strict=True)
                 )
@@ -147,7 +161,7 @@ def audit(root: Path, folders: ClassFolders, tell: Callable[[int], object] = lam
 
 
 def with_features(
-    audited: Audit, features: NDArray[np.float64], features_of: str, by: Method = "own", seed: int = 0
+    audited: Audit, features: NDArray[np.floating], features_of: str, by: Method = "own", seed: int = 0
 ) -> Audit:
     """An audit that has looked at the labels, and at what the splits show, as well.
 
@@ -166,8 +180,8 @@ def with_features(
     if len(features) != len(rows):
         raise ValueError(f"features of {len(features)} images; expected them of the {len(rows)} that can be read.")
     labels = audited.images.labels[rows]
-    folds = _folds(audited, rows, labels, seed)
-    suspects = find_suspects(rows, labels, probe([features], labels, folds).probabilities, by) if len(rows) > 1 else None
+    pictures = _pictures(audited)[rows]
+    suspects = find_suspects(rows, labels, out_of_fold(features, labels, pictures, seed), by)
     drifts = find_drift(audited.images, _own_folders(audited.folders), features)
     return replace(audited, suspects=suspects, drifts=drifts, features_of=features_of)
 
@@ -177,14 +191,15 @@ def _own_folders(folders: ClassFolders) -> list[str]:
     return [split for split in folders.samples if split != "train" and split not in folders.by_seed]
 
 
-def _folds(audited: Audit, rows: NDArray[np.int64], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """A fold for each image; copies of a picture share theirs, for one would else be judged by the other's label."""
-    folds = stratified_folds(labels, seed=seed)
-    place = {int(row): at for at, row in enumerate(rows)}
+def _pictures(audited: Audit) -> NDArray[np.int64]:
+    """What each file shows, `(N,)`: the same number for copies."""
+    pictures = np.arange(len(audited.images.paths))
     for group in audited.duplicates.groups:
-        folds[[place[row] for row in group.rows]] = folds[place[group.rows[0]]]
-    return folds
+        pictures[list(group.rows)] = group.rows[0]
+    return pictures
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, spanning
-from plt_nn.audit.findings import Finding, images_of, listed
+from plt_nn.audit.findings import Finding, Severity, images_of, listed
 from plt_nn.audit.scan import ScannedImages
 
 _MANY = 0.02  # of the images repeat others within their split, from which on it is a warning
@@ -70,7 +70,9 @@ def _conflicts(images: ScannedImages, groups: Sequence[DuplicateGroup]) -> list[
     number = "1 picture is" if len(in_doubt) == 1 else f"{len(in_doubt):,} pictures are"
     told = f"{number} in more than one class: {listed(examples)}."
     rows = tuple(row for group in in_doubt for row in group.rows)
-    return [Finding("label conflicts", "error", told, "Keep each in the class that is right, and remove the others.", rows)]
+    return [
+        Finding("label conflicts", "error", told, "Keep each in the class that is right, and remove the others.", rows)
+    ]
 
 
 def _within(images: ScannedImages, groups: Sequence[DuplicateGroup], by_seed: Sequence[str]) -> list[Finding]:
@@ -87,7 +89,7 @@ def _within(images: ScannedImages, groups: Sequence[DuplicateGroup], by_seed: Se
         mend = "They count more than once; remove them unless that is meant."
         if by_seed:
             mend = "Remove them: with another seed of the split they would lie on both sides."
-        severity = "warning" if more > _MANY * total or by_seed else "note"
+        severity: Severity = "warning" if more > _MANY * total or by_seed else "note"
         found.append(Finding("duplicates", severity, told, mend, tuple(row for rows in inside for row in rows)))
     return found
 

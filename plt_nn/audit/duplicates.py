@@ -72,7 +72,7 @@ def find_duplicates(images: ScannedImages) -> Duplicates:
 
 def _components(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """The number of the picture that each copy shows."""
-    ones = np.ones(len(pairs), dtype=np.bool_)
+    ones = np.ones(len(pairs), dtype=np.int8)
     graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from plt_nn.audit.drift import Drift
-from plt_nn.audit.findings import Finding, images_of
+from plt_nn.audit.findings import Finding, Severity, images_of
 from plt_nn.audit.suspects import FEWEST, Suspects
 
 _BEYOND_CHANCE = 0.01
@@ -29,8 +29,10 @@ def suspect_findings(suspects: Suspects, classes: int) -> list[Finding]:
         mend = "Look at them, the most doubtful first; some are hard, and not wrong."
         if not _is_able(suspects, classes):
             mend = "That is little better than chance for these classes: take these for hints at most."
-        severity = "warning" if suspects.flagged > _MUCH * judged and _is_able(suspects, classes) else "note"
-        found.append(Finding("labels in doubt", severity, told, mend, tuple(suspects.rows[: suspects.flagged].tolist())))
+        severity: Severity = "warning" if suspects.flagged > _MUCH * judged and _is_able(suspects, classes) else "note"
+        found.append(
+            Finding("labels in doubt", severity, told, mend, tuple(suspects.rows[: suspects.flagged].tolist()))
+        )
     if suspects.not_judged:
         told = f"The labels of {images_of(suspects.not_judged)} in classes with fewer than {FEWEST} were not judged."
         found.append(Finding("labels in doubt", "note", told))
@@ -58,10 +60,14 @@ def drift_findings(drifts: Sequence[Drift]) -> list[Finding]:
 def _differences(drift: Drift) -> list[str]:
     found = []
     if drift.classes_p < _BEYOND_CHANCE and drift.classes >= _CLASSES:
-        found.append(f"The classes are mixed otherwise in {drift.split} than in train: {drift.classes:.0%} would have to move.")
+        found.append(
+            f"The classes are mixed otherwise in {drift.split} than in train: {drift.classes:.0%} would have to move."
+        )
     if drift.sizes_p < _BEYOND_CHANCE and drift.sizes >= _SIZES:
         train, own = drift.sides
-        found.append(f"Images are of another size in {drift.split} than in train: typically {own:.0f} and {train:.0f} pixels a side.")
+        found.append(
+            f"Images are of another size in {drift.split} than in train: {own:.0f} and {train:.0f} pixels a side."
+        )
     if abs(drift.grey[0] - drift.grey[1]) >= _GREY:
         train, own = drift.grey
         found.append(f"{own:.0%} of images in {drift.split} are without colour, and {train:.0%} of those in train.")

@@ -70,7 +70,7 @@ def _unreadable(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
 
 
 def _balance(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
-    counts = {name: count for name, count in zip(folders.class_names, _training_counts(folders, images), strict=True)}
+    counts = dict(zip(folders.class_names, _training_counts(folders, images), strict=True))
     counts = {name: count for name, count in counts.items() if count}
     if len(counts) < 2:
         return []
@@ -90,7 +90,9 @@ def _few(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
         return []
     number = "1 class has" if len(few) == 1 else f"{len(few)} of {len(counts)} classes have"
     told = f"{number} fewer than {_FEW} training images: {listed(few, 5)}."
-    return [Finding("few images", "warning", told, "Add some: what is measured of such a class is chance for the most.")]
+    return [
+        Finding("few images", "warning", told, "Add some: what is measured of such a class is chance for the most.")
+    ]
 
 
 def _training_counts(folders: ClassFolders, images: ScannedImages) -> list[int]:
@@ -110,7 +112,9 @@ def _sizes(images: ScannedImages) -> list[Finding]:
     if len(small):
         rows = tuple(small[np.argsort(sizes[small].min(1), kind="stable")].tolist())
         told = f"{images_of(len(rows))} with a side under {_SMALL} pixels, down to {_size(images, rows[0])}."
-        mend = "Pretrained nets have seen larger things: `--data.image_size` and `--data.crop_pct` make up for some of it."
+        mend = (
+            "Pretrained nets have seen larger things: `--data.image_size` and `--data.crop_pct` make up for some of it."
+        )
         found.append(Finding("sizes", "note", told, mend, rows))
     long = np.flatnonzero(sizes.max(1) > _LONG * sizes.min(1))
     if len(long):

@@ -47,9 +47,7 @@ def near_pairs(
     return np.concatenate(found), left_out
 
 
-def _alike(
-    pairs: NDArray[np.int64], thumbnails: NDArray[np.uint8], detailed: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _alike(pairs: NDArray[np.int64], thumbnails: NDArray[np.uint8], detailed: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Whether the thumbnails of each pair correlate, `(P,)`."""
     alike = np.zeros(len(pairs), dtype=np.bool_)
     for begin in range(0, len(pairs), _PAIRS):
@@ -64,4 +62,4 @@ def _normalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Thumbnails as vectors of length 1 `(N, K)`, without the mean of each colour."""
     values = thumbnails.astype(np.float32)
     values = (values - values.mean((1, 2), keepdims=True)).reshape(len(values), -1)
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6))

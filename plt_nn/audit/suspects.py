@@ -8,6 +8,7 @@ by the margin between their label and the most probable other class. The library
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -64,7 +65,7 @@ def find_suspects(rows: Labels, labels: Labels, probabilities: Floats, by: Metho
     if len(classes) < 2:
         nothing = np.empty(0, dtype=np.int64)
         return Suspects(nothing, np.empty(0), nothing, 0, float("nan"), len(labels))
-    of_judged = of_judged / of_judged.sum(1, keepdims=True)
+    of_judged = of_judged / np.maximum(of_judged.sum(1, keepdims=True), 1e-12)
     quality, is_wrong = _by_cleanlab(given, of_judged) if by == "cleanlab" else _by_own(given, of_judged)
     order = np.lexsort((quality, ~is_wrong))
     proposed = of_judged.argmax(1)
@@ -76,6 +77,16 @@ def find_suspects(rows: Labels, labels: Labels, probabilities: Floats, by: Metho
         accuracy=float((proposed == given).mean()),
         not_judged=int((~judged).sum()),
     )
+
+
+def require_cleanlab() -> None:
+    """Makes sure that the library is there before anything slow begins.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    if find_spec("cleanlab") is None:
+        raise ConfigError('cleanlab is not installed; `pip install -e ".[audit]"` does it.')
 
 
 def normalised_margins(labels: Labels, probabilities: Floats) -> Floats:
@@ -110,11 +121,10 @@ def _by_own(labels: Labels, probabilities: Floats) -> tuple[Floats, NDArray[np.b
 
 
 def _by_cleanlab(labels: Labels, probabilities: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    try:
-        from cleanlab.filter import find_label_issues
-        from cleanlab.rank import get_label_quality_scores
-    except ImportError as error:
-        raise ConfigError('cleanlab is not installed; `pip install -e ".[audit]"` does it.') from error
+    require_cleanlab()
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
     quality = get_label_quality_scores(labels, probabilities, method="normalized_margin")
     is_wrong = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
     return np.asarray(quality), np.asarray(is_wrong)

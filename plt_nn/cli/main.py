@@ -32,6 +32,7 @@ VERBS = {
     "test": Verb("plt_nn.cli.train", "measure a net on the test data"),
     "predict": Verb("plt_nn.cli.predict", "write what a model says of images"),
     "plan": Verb("plt_nn.cli.plan", "show what each phase of a freezing schedule trains and costs"),
+    "audit": Verb("plt_nn.cli.audit", "tell what is wrong with a folder of images: duplicates, labels, splits"),
     "evaluate": Verb("plt_nn.cli.evaluate", "measure a model on a folder of images, with intervals"),
     "export": Verb("plt_nn.cli.export", "write a model as ONNX, torch.export or plain weights"),
     "register": Verb("plt_nn.cli.register", "put the model of a run into MLflow's registry"),

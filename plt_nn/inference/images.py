@@ -54,7 +54,9 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _decoded(source: Path | BinaryIO, name: str, most_pixels: int | None = None, preview: int | None = None) -> Image.Image:
+def _decoded(
+    source: Path | BinaryIO, name: str, most_pixels: int | None = None, preview: int | None = None
+) -> Image.Image:
     try:
         with Image.open(source) as image:
             if most_pixels is not None and image.width * image.height > most_pixels:
