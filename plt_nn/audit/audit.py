@@ -50,7 +50,7 @@ class Audit:
     def findings(self) -> tuple[Finding, ...]:
         """What there is to say, the gravest first."""
         found = file_findings(self.folders, self.images)
-        found += duplicate_findings(self.images, self.duplicates, self.folders.by_seed)
+        found += duplicate_findings(self.images, self.duplicates, self.folders.by_seed, self.name)
         found += suspect_findings(self.suspects, len(self.folders.class_names)) if self.suspects else []
         return gravest_first(found + drift_findings(self.drifts))
 

@@ -1,6 +1,6 @@
 """What is told of images that occur more than once: across splits, under different labels, within a split."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -10,21 +10,25 @@ from plt_nn.audit.findings import Finding, Severity, images_of, listed
 from plt_nn.audit.scan import ScannedImages
 
 _MANY = 0.02  # of the images repeat others within their split, from which on it is a warning
+Name = Callable[[int], str]
 ACROSS = "duplicates across splits"
 
 
-def duplicate_findings(images: ScannedImages, duplicates: Duplicates, by_seed: Sequence[str]) -> list[Finding]:
+def duplicate_findings(
+    images: ScannedImages, duplicates: Duplicates, by_seed: Sequence[str], name: Name
+) -> list[Finding]:
     """What is told of duplicates.
 
     Args:
         images: The scanned images.
         duplicates: Those that occur more than once.
         by_seed: The splits that were taken out of the training images.
+        name: What to call the file of a row.
     """
     groups = duplicates.groups
     pairs = list(combinations(range(len(images.split_names)), 2))
-    found = [finding for one, other in pairs for finding in _across(images, groups, one, other, by_seed)]
-    found += [*_conflicts(images, groups), *_within(images, groups, by_seed)]
+    found = [finding for one, other in pairs for finding in _across(images, groups, one, other, by_seed, name)]
+    found += [*_conflicts(images, groups, name), *_within(images, groups, by_seed, name)]
     if duplicates.not_compared:
         told = f"So many images are alike that {duplicates.not_compared:,} pairs of them were not looked at."
         found.append(Finding("duplicates", "note", told, "There may be more near duplicates than are told."))
@@ -37,7 +41,7 @@ def crossing(images: ScannedImages, groups: Sequence[DuplicateGroup]) -> list[Du
 
 
 def _across(
-    images: ScannedImages, groups: Sequence[DuplicateGroup], one: int, other: int, by_seed: Sequence[str]
+    images: ScannedImages, groups: Sequence[DuplicateGroup], one: int, other: int, by_seed: Sequence[str], name: Name
 ) -> list[Finding]:
     first, second = images.split_names[one], images.split_names[other]
     seen, examples, rows = [], [], []
@@ -46,26 +50,27 @@ def _across(
         if in_one and in_other:
             seen += in_other
             rows += [*in_other, *in_one]
-            examples.append(f"{_name(images, in_other[0])} is {_name(images, in_one[0])}")
+            examples.append(f"{name(in_other[0])} is {name(in_one[0])}")
     if not seen:
         return []
     exact = int(np.isin(images.contents[seen], images.contents[images.splits == one]).sum())
     how = "byte for byte" if exact == len(seen) else f"{exact} byte for byte, {len(seen) - exact} in another form"
     total = int((images.splits == other).sum())
-    told = f"{len(seen):,} of {images_of(total)} in {second} in {first} as well ({how}): {listed(examples)}."
+    are = "is" if len(seen) == 1 else "are"
+    told = f"{len(seen):,} of {images_of(total)} in {second} {are} in {first} as well ({how}): {listed(examples)}."
     mend = f"Remove them from {first}: what {second} measures is too good by what is remembered."
     if {first, second} & set(by_seed):
         mend = "Keep one file of each: the split is drawn by a seed, and others would put other copies on both sides."
     return [Finding(ACROSS, "error", told, mend, tuple(rows))]
 
 
-def _conflicts(images: ScannedImages, groups: Sequence[DuplicateGroup]) -> list[Finding]:
+def _conflicts(images: ScannedImages, groups: Sequence[DuplicateGroup], name: Name) -> list[Finding]:
     in_doubt = [group for group in groups if len(spanning(group.rows, images.labels)) > 1]
     if not in_doubt:
         return []
     examples = []
     for group in in_doubt:
-        per_class = {int(images.labels[row]): _name(images, row) for row in reversed(group.rows)}
+        per_class = {int(images.labels[row]): name(row) for row in reversed(group.rows)}
         examples.append(" and ".join(sorted(per_class.values())))
     number = "1 picture is" if len(in_doubt) == 1 else f"{len(in_doubt):,} pictures are"
     told = f"{number} in more than one class: {listed(examples)}."
@@ -75,7 +80,9 @@ def _conflicts(images: ScannedImages, groups: Sequence[DuplicateGroup]) -> list[
     ]
 
 
-def _within(images: ScannedImages, groups: Sequence[DuplicateGroup], by_seed: Sequence[str]) -> list[Finding]:
+def _within(
+    images: ScannedImages, groups: Sequence[DuplicateGroup], by_seed: Sequence[str], name: Name
+) -> list[Finding]:
     found = []
     for code, split in enumerate(images.split_names):
         inside = [[row for row in group.rows if images.splits[row] == code] for group in groups]
@@ -84,7 +91,7 @@ def _within(images: ScannedImages, groups: Sequence[DuplicateGroup], by_seed: Se
         if not more:
             continue
         total = int((images.splits == code).sum())
-        examples = [f"{_name(images, rows[1])} is {_name(images, rows[0])}" for rows in inside]
+        examples = [f"{name(rows[1])} is {name(rows[0])}" for rows in inside]
         told = f"{more:,} of {images_of(total)} in {split} repeat another one there: {listed(examples)}."
         mend = "They count more than once; remove them unless that is meant."
         if by_seed:
@@ -92,7 +99,3 @@ def _within(images: ScannedImages, groups: Sequence[DuplicateGroup], by_seed: Se
         severity: Severity = "warning" if more > _MANY * total or by_seed else "note"
         found.append(Finding("duplicates", severity, told, mend, tuple(row for rows in inside for row in rows)))
     return found
-
-
-def _name(images: ScannedImages, row: int) -> str:
-    return "/".join(images.paths[row].parts[-2:])

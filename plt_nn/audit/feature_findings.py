@@ -7,6 +7,7 @@ from plt_nn.audit.drift import Drift
 from plt_nn.audit.findings import Finding, Severity, images_of
 from plt_nn.audit.suspects import FEWEST, Suspects
 
+DOUBTED = "labels in doubt"
 _BEYOND_CHANCE = 0.01
 _CLASSES, _SIZES, _GREY, _AUC = 0.1, 0.3, 0.2, 0.65
 _MUCH = 0.02  # of the labels in doubt, from which on it is a warning
@@ -21,21 +22,18 @@ def suspect_findings(suspects: Suspects, classes: int) -> list[Finding]:
     """
     found = []
     judged = len(suspects.rows)
-    if suspects.flagged:
-        told = (
-            f"{images_of(suspects.flagged)} of {judged:,} with labels in doubt, by a linear classifier that tells"
-            f" {suspects.accuracy:.1%} of images as they are labelled without having seen them."
-        )
+    able = f"a linear classifier tells {suspects.accuracy:.1%} of images as they are labelled without having seen them"
+    if judged and not _is_able(suspects, classes):
+        told = f"Labels could not be judged: {able}, which is little better than chance."
+        found.append(Finding(DOUBTED, "note", told, "Another net (--backbone) or size (--image-size) may tell more."))
+    elif suspects.flagged:
+        told = f"{images_of(suspects.flagged)} of {judged:,} with labels in doubt; {able}."
         mend = "Look at them, the most doubtful first; some are hard, and not wrong."
-        if not _is_able(suspects, classes):
-            mend = "That is little better than chance for these classes: take these for hints at most."
-        severity: Severity = "warning" if suspects.flagged > _MUCH * judged and _is_able(suspects, classes) else "note"
-        found.append(
-            Finding("labels in doubt", severity, told, mend, tuple(suspects.rows[: suspects.flagged].tolist()))
-        )
+        severity: Severity = "warning" if suspects.flagged > _MUCH * judged else "note"
+        found.append(Finding(DOUBTED, severity, told, mend, tuple(suspects.rows[: suspects.flagged].tolist())))
     if suspects.not_judged:
         told = f"The labels of {images_of(suspects.not_judged)} in classes with fewer than {FEWEST} were not judged."
-        found.append(Finding("labels in doubt", "note", told))
+        found.append(Finding(DOUBTED, "note", told))
     return found
 
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 from io import BytesIO
 
 from plt_nn.audit.audit import Audit
+from plt_nn.audit.feature_findings import DOUBTED
 from plt_nn.audit.findings import Finding
 from plt_nn.audit.scan import thumbnail_of
 from plt_nn.audit.tables import NOTHING, count_table, facts, title
@@ -24,7 +25,8 @@ class Picture:
 
     Args:
         name: Its file within the folder.
-        about: Its split, class and what else is told.
+        about: Its split and class.
+        size: In pixels; empty where it cannot be read.
         proposed: The class that it rather looks like; empty where that is not known.
         source: A data URI; empty where it cannot be read.
         reason: Why it cannot be read; empty where it can.
@@ -32,6 +34,7 @@ class Picture:
 
     name: str
     about: str
+    size: str
     proposed: str
     source: str
     reason: str
@@ -87,7 +90,7 @@ def _section(audit: Audit, finding: Finding) -> Section:
     for rows in groups if groups is not None else [finding.rows]:
         rows = rows[: _MOST - shown]
         if rows:
-            sets.append([_picture(audit, row) for row in rows])
+            sets.append([_picture(audit, row, finding.kind == DOUBTED) for row in rows])
         shown += len(rows)
     return Section(finding, sets, groups is not None, len(finding.rows) - shown)
 
@@ -103,18 +106,18 @@ def _grouped(audit: Audit, rows: tuple[int, ...]) -> list[tuple[int, ...]] | Non
     return [tuple(group) for group in groups.values()]
 
 
-def _picture(audit: Audit, row: int) -> Picture:
+def _picture(audit: Audit, row: int, is_doubted: bool) -> Picture:
     images = audit.images
     width, height = images.sizes[row].tolist()
-    about = [images.split_names[images.splits[row]], audit.class_of(row)]
-    about += [f"{width} x {height}"] if width else []
+    about = f"{images.split_names[images.splits[row]]}, {audit.class_of(row)}"
     source, reason = "", images.reasons.get(row, "")
     if not reason:
         try:
             source = _data_uri(images.paths[row].read_bytes())
         except (OSError, DataError) as error:  # it has gone or changed since
             reason = str(error)
-    return Picture(audit.name(row), ", ".join(about), _proposed(audit, row), source, reason)
+    size = f"{width} x {height}" if width else ""
+    return Picture(audit.name(row), about, size, _proposed(audit, row) if is_doubted else "", source, reason)
 
 
 def _proposed(audit: Audit, row: int) -> str:

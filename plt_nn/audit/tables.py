@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plt_nn.audit.audit import Audit
+from plt_nn.audit.feature_findings import DOUBTED
 from plt_nn.audit.file_findings import class_counts
 from plt_nn.audit.findings import Finding, images_of
 
@@ -109,7 +110,7 @@ def count_table(audit: Audit) -> list[list[str]]:
 def examples(audit: Audit, finding: Finding, most: int = 5) -> list[str]:
     """What the labels in doubt are, a line each; nothing for other findings, whose sentences have examples."""
     suspects = audit.suspects
-    if finding.kind != "labels in doubt" or suspects is None:
+    if finding.kind != DOUBTED or suspects is None:
         return []
     proposed = dict(zip(suspects.rows[:most].tolist(), suspects.proposed[:most].tolist(), strict=True))
     names: Callable[[int], str] = audit.folders.class_names.__getitem__

@@ -103,7 +103,8 @@ def _print(audited: "Audit", form: str) -> None:
     from plt_nn.audit.tables import as_json, as_markdown, as_text
 
     if form == "text":
-        Console().print(as_text(audited))
+        console = Console()
+        console.print(as_text(audited), soft_wrap=not console.is_terminal)  # names of files stay whole in a pipe
     else:
         print({"md": as_markdown, "json": as_json}[form](audited))
 
