@@ -178,7 +178,7 @@ def _warnings(
     for split, folder in folders.items():
         present = {code for _, code in samples[split]}
         absent = [name for code, name in enumerate(names) if code not in present]
-        if absent:
+        if absent and split != "train":  # that is a fault
             warnings.append(f"{folder} has no image of the class(es) {some_of(absent)}, which are trained on.")
     unused = [folder.name for folder in subfolders(root) if folder not in folders.values()]
     if unused and folders["train"] != root:

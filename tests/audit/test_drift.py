@@ -14,7 +14,8 @@ def folder(root: Path, noise: Write, *, val: tuple[int, int] = (20, 20), side: i
         for name, count in zip(("ant", "bee"), counts, strict=True):
             for number in range(count):
                 own = {"side": side, "mode": mode} if split == "val" else {}
-                noise(root / split / name / f"{number}.png", hash((split == "val", name == "bee", number)), **own)
+                seed = 1000 * (split == "val") + 100 * (name == "bee") + number
+                noise(root / split / name / f"{number}.png", seed, **own)
     return root
 
 

@@ -14,7 +14,9 @@ Write = Callable[..., Path]
 def test_a_row_for_each_file_in_order(tmp_path: Path, noise: Write) -> None:
     files = [noise(tmp_path / f"{number}.png", number, side=40 + number) for number in range(5)]
     told: list[int] = []
-    scanned = scan_images({"train": [(path, 0) for path in files[:3]], "val": [(path, 1) for path in files[3:]]}, told.append)
+    scanned = scan_images(
+        {"train": [(path, 0) for path in files[:3]], "val": [(path, 1) for path in files[3:]]}, told.append
+    )
     assert scanned.paths == files
     assert scanned.sizes.tolist() == [[40 + number] * 2 for number in range(5)]
     assert scanned.labels.tolist() == [0, 0, 0, 1, 1]
