@@ -49,7 +49,7 @@ class Audit:
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What there is to say, the gravest first."""
-        found = file_findings(self.folders, self.images)
+        found = file_findings(self.root, self.folders, self.images)
         found += duplicate_findings(self.images, self.duplicates, self.folders.by_seed, self.name)
         found += suspect_findings(self.suspects, len(self.folders.class_names)) if self.suspects else []
         return gravest_first(found + drift_findings(self.drifts))
@@ -66,7 +66,8 @@ class Audit:
 
     def name(self, row: int) -> str:
         """What a file is called within the folder."""
-        return self.images.paths[row].relative_to(self.root).as_posix()
+        name = self.images.paths[row].relative_to(self.root).as_posix()
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # names are bytes on Linux
 
     def class_of(self, row: int) -> str:
         """The class that a file is labelled with."""

@@ -1,6 +1,9 @@
 """What the files of an audit show by themselves: those that cannot be read, the classes' balance, sizes and colours."""
 
 import math
+import os
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +16,21 @@ _FEW = 10  # training images of a class; fewer are told
 _UNEVEN = 5  # times as many images in the largest class as in the smallest, from which on it is told
 _SMALL = 32  # pixels of the shorter side
 _LONG = 4  # times as long as wide
+# Kinds of images that training passes over, for torchvision does not list them.
+_PASSED_OVER = frozenset(
+    (
+        *(".avif", ".cr2", ".dcm", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl"),
+        *(".nef", ".raw", ".svg", ".tga"),
+    )
+)
 _TELLS_CLASS = 0.5  # of the variation between images that lies between classes
 
 
-def file_findings(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
+def file_findings(root: Path, folders: ClassFolders, images: ScannedImages) -> list[Finding]:
     """What is told of the files.
 
     Args:
+        root: The folder.
         folders: The class folders.
         images: Their images, scanned.
     """
@@ -27,6 +38,7 @@ def file_findings(folders: ClassFolders, images: ScannedImages) -> list[Finding]
         *(Finding("layout", "error", _sentence(fault)) for fault in folders.faults),
         *(Finding("layout", "warning", _sentence(warning)) for warning in folders.warnings),
         *_unreadable(folders, images),
+        *_passed_over(root),
         *_balance(folders, images),
         *_few(folders, images),
         *_flat(images),
@@ -67,6 +79,22 @@ def _unreadable(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
         told = f"No training image of {listed(emptied)} can be read."
         found.append(Finding("unreadable", "error", told, "Replace the files, or remove the class."))
     return found
+
+
+def _passed_over(root: Path) -> list[Finding]:
+    """Files that are images to people, but not to torchvision."""
+    names = [name for _, folders, files in os.walk(root) if _visible(folders) is None for name in files]
+    endings = Counter(Path(name).suffix.lower() for name in names if not name.startswith("."))
+    counts = [f"{count:,} {ending}" for ending, count in endings.most_common() if ending in _PASSED_OVER]
+    if not counts:
+        return []
+    told = f"Files of kinds that are passed over: {listed(counts)}."
+    return [Finding("passed over", "warning", told, "Convert them to JPEG or PNG if they are to be trained on.")]
+
+
+def _visible(folders: list[str]) -> None:
+    """Leaves out, of the folders that `os.walk` goes on with, those that systems and tools put there."""
+    folders[:] = [name for name in folders if not name.startswith((".", "__"))]
 
 
 def _balance(folders: ClassFolders, images: ScannedImages) -> list[Finding]:

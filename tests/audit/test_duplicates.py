@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -42,7 +43,7 @@ def test_other_sizes_formats_and_qualities(photos: Path, tmp_path: Path) -> None
             [(0.3, "jpg", 50), (1, "jpg", 15), (1, "png", None), (2, "webp", 70), (0.5, "bmp", None)]
         ):
             files.append(tmp_path / f"{number}.{ending}")
-            options = {} if quality is None else {"quality": quality}
+            options: dict[str, Any] = {} if quality is None else {"quality": quality}
             image.resize((int(image.width * factor), int(image.height * factor))).save(files[-1], **options)
     (group,) = find_duplicates(scanned(*files)).groups
     assert group.rows == (0, 1, 2, 3, 4, 5)

@@ -1,8 +1,10 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
+from plt_nn.audit.page import page
 from tests.audit.conftest import Planted, audited, told
 
 Write = Callable[..., Path]
@@ -88,3 +90,20 @@ def test_images_of_one_colour(tmp_path: Path, noise: Write) -> None:
     audit = audited(tmp_path)
     (finding,) = [finding for finding in audit.findings if finding.kind == "nothing to see"]
     assert [audit.name(row) for row in finding.rows] == ["ant/1.png"]
+
+
+def test_images_that_training_passes_over(tmp_path: Path, noise: Write) -> None:
+    noise(tmp_path / "ant" / "0.png", 0)
+    noise(tmp_path / "ant" / "1.gif", 1)
+    for name in ("a.HEIC", "b.heic", "notes.txt", ".hidden.gif"):
+        (tmp_path / "ant" / name).write_bytes(b"")
+    noise(tmp_path / ".cache" / "2.gif", 2)
+    assert told(audited(tmp_path), "passed over") == ["warning: Files of kinds that are passed over: 2 .heic, 1 .gif."]
+
+
+def test_a_name_that_is_no_text_is_told_as_well_as_can_be(tmp_path: Path, noise: Write) -> None:
+    file = noise(tmp_path / "ant" / "0.png", 0)
+    file.rename(Path(os.fsdecode(os.fsencode(file.parent) + b"/\xe9.png")))
+    audit = audited(tmp_path)
+    assert audit.name(0) == "ant/\ufffd.png"
+    page(audit).encode("utf-8")

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from tests.audit.conftest import Planted, plant
@@ -150,3 +152,26 @@ def test_the_page_in_a_browser(
     page.close()
     assert [url for url in asked if not url.startswith("data:")] == [(done[0] / "audit.html").as_uri()]
     assert complaints == []
+
+
+def test_without_weights_at_hand_the_files_are_audited(
+    planted: Planted, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plt_nn.advice.candidates.weights_at_hand", list)
+    shown = call("audit", "--data.root", planted.root)
+    assert shown.returncode == 0
+    assert "no pretrained weights are at hand (--backbone NAME" in shown.stderr
+    assert "Labels were not judged" in shown.stdout
+
+
+def test_a_hundred_classes_of_two_images(here: Path, call: Call) -> None:
+    for number in range(200):
+        file = here / "many" / f"class{number // 2:02}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(file)
+    shown = call("audit", "--data.root", "many", "--backbone", NET, "--image-size", "64", "--format", "json")
+    assert shown.returncode == 0, shown.stderr
+    told = json.loads(shown.stdout)
+    assert (told["labels_in_doubt"]["judged"], told["labels_in_doubt"]["not_judged"]) == (0, 200)
+    assert any("100 of 100 classes have fewer than 10" in finding["sentence"] for finding in told["findings"])
