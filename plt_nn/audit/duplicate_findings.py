@@ -91,8 +91,9 @@ def _within(
         if not more:
             continue
         total = int((images.splits == code).sum())
+        repeat = "repeats" if more == 1 else "repeat"
         examples = [f"{name(rows[1])} is {name(rows[0])}" for rows in inside]
-        told = f"{more:,} of {images_of(total)} in {split} repeat another one there: {listed(examples)}."
+        told = f"{more:,} of {images_of(total)} in {split} {repeat} another one there: {listed(examples)}."
         mend = "They count more than once; remove them unless that is meant."
         if by_seed:
             mend = "Remove them: with another seed of the split they would lie on both sides."

@@ -83,18 +83,15 @@ def _unreadable(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
 
 def _passed_over(root: Path) -> list[Finding]:
     """Files that are images to people, but not to torchvision."""
-    names = [name for _, folders, files in os.walk(root) if _visible(folders) is None for name in files]
-    endings = Counter(Path(name).suffix.lower() for name in names if not name.startswith("."))
+    endings: Counter[str] = Counter()
+    for _, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith((".", "__"))]  # of systems and tools
+        endings.update(Path(name).suffix.lower() for name in files if not name.startswith("."))
     counts = [f"{count:,} {ending}" for ending, count in endings.most_common() if ending in _PASSED_OVER]
     if not counts:
         return []
     told = f"Files of kinds that are passed over: {listed(counts)}."
     return [Finding("passed over", "warning", told, "Convert them to JPEG or PNG if they are to be trained on.")]
-
-
-def _visible(folders: list[str]) -> None:
-    """Leaves out, of the folders that `os.walk` goes on with, those that systems and tools put there."""
-    folders[:] = [name for name in folders if not name.startswith((".", "__"))]
 
 
 def _balance(folders: ClassFolders, images: ScannedImages) -> list[Finding]:

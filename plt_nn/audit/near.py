@@ -14,7 +14,7 @@ MOST_BITS = 8  # of 64 in which the hashes of a pair may differ
 LEAST_CORRELATION = 0.95  # of the thumbnails
 LEAST_WITHOUT_DETAIL = 0.99  # of the thumbnails of images so small that many are alike
 _ROWS = 256  # compared with all others at once
-_PER_ROW = 128  # pairs of each, at most, whose thumbnails are looked at
+_PER_ROW = 64  # pairs of each, at most, whose thumbnails are looked at
 _PAIRS = 8192  # whose thumbnails are looked at at once
 
 

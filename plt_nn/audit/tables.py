@@ -80,7 +80,8 @@ def facts(audit: Audit) -> str:
     parts = []
     if sizes := told["sizes"]:
         least, typical, most = (f"{width} x {height}" for width, height in sizes.values())
-        parts.append(f"Between {least} and {most} pixels, typically {typical}.")
+        one = f"All of {least} pixels."
+        parts.append(one if least == most else f"Between {least} and {most} pixels, typically {typical}.")
     if told["modes"]:
         parts.append(f"Pixels: {', '.join(f'{mode} {count:,}' for mode, count in told['modes'].items())}.")
     if audit.folders.by_seed:
