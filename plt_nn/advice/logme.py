@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from plt_nn.advice.ridge import spectrum
+
 _ROUNDS = 11
 
 
@@ -18,8 +20,7 @@ def logme(features: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     """
     x = np.asarray(features, dtype=np.float64)
     samples, dimensions = x.shape
-    left, values, _ = np.linalg.svd(x, full_matrices=False)
-    squares = values**2
+    squares, left = spectrum(x)
     evidence = []
     for code in np.unique(labels):
         y = (labels == code).astype(np.float64)

@@ -130,7 +130,7 @@ def is_worse(one: Probe, other: Probe) -> bool:
         other: What it is compared to.
     """
     lost = other.right.astype(np.float64) - one.right
-    return _is_positive(lost) or _is_positive(one.losses - other.losses) and one.accuracy <= other.accuracy
+    return _is_positive(lost) or (_is_positive(one.losses - other.losses) and one.accuracy <= other.accuracy)
 
 
 def _is_positive(differences: Floats) -> bool:
@@ -148,7 +148,8 @@ def _scaled(array: Floats) -> Floats:
     varied = deviations > 1e-8 * max(float(deviations.max(initial=0.0)), 1e-30)
     if not varied.any():
         return np.zeros((len(array), 1))
-    return (array[:, varied] - array[:, varied].mean(0)) / (deviations[varied] * varied.sum() ** 0.5)
+    scaled: Floats = (array[:, varied] - array[:, varied].mean(0)) / (deviations[varied] * varied.sum() ** 0.5)
+    return scaled
 
 
 def _temperature(outputs: Floats, labels: Labels) -> float:

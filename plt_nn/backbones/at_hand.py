@@ -11,7 +11,7 @@ def weights_at_hand() -> list[tuple[str, bool | str]]:
 
     Those of installed packages (`packages.PACKAGES`), and those that timm and torchvision have downloaded before.
     """
-    return sorted({name: pretrained for name, pretrained in _found()}.items())
+    return sorted(dict(_found()).items())
 
 
 def _found() -> Iterator[tuple[str, bool | str]]:

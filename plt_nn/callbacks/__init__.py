@@ -1,6 +1,7 @@
 """Callbacks: one file, one callback; each is a thin hook over a pure function."""
 
 from plt_nn.callbacks.best_loss_stopping import BestLossStopping
+from plt_nn.callbacks.channels_last import ChannelsLast
 from plt_nn.callbacks.dataset_inputs import DatasetInputs
 from plt_nn.callbacks.deployable_model import DeployableModel
 from plt_nn.callbacks.due_validation import DueValidation
@@ -21,6 +22,7 @@ from plt_nn.freezing import Adapt, Phase
 __all__ = [
     "Adapt",
     "BestLossStopping",
+    "ChannelsLast",
     "DatasetInputs",
     "DeployableModel",
     "DueValidation",

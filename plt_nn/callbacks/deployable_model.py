@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -48,7 +49,10 @@ class DeployableModel(Callback):
     named as the data module's `class_names` say.
 
     Args:
-        net: How the net is made: `class_path` and `init_args`, plain values. Default: see above.
+        net: How the net is made: `class_path` and `init_args`, plain values. Default: see above. A class of your own
+            must be in a module that can be imported (not in the script that is run), whose files the model carries;
+            who uses the model trusts them by name (`plt-nn predict --trust MODULE`). Give it arguments with which it
+            downloads no weights, if it has such.
     """
 
     def __init__(self, net: dict[str, Any] | None = None) -> None:
@@ -139,8 +143,15 @@ def model_card(
         monitor=monitor,
         mode=mode,
         versions=versions_used(made, inputs.kind),
+        trained_on=_sketch(getattr(trainer, "datamodule", None)) if inputs.kind == "images" else "",
         sources={path: text for files in sources.values() for path, text in files.items()},
     )
+
+
+def _sketch(data: Any) -> str:
+    """The sketch of the training samples, if the data module knows their contents."""
+    found = data.fingerprints() if callable(getattr(data, "fingerprints", None)) else {}
+    return str(getattr(found.get("train"), "sketch", ""))
 
 
 def _recipe_of(net: nn.Module) -> dict[str, Any]:
@@ -166,7 +177,8 @@ def _require_same_net(
     recipe: dict[str, Any], shapes: Mapping[str, Any], trusted: tuple[str, ...], trainer: Trainer
 ) -> None:
     """Makes the net once more, without memory where that can be, and compares."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as that weights which are loaded get no memory
         try:
             with torch.device("meta"):
                 again = rebuild(recipe, trusted)

@@ -9,7 +9,10 @@ from torch import Tensor
 
 from plt_nn.features.rows import RowType
 from plt_nn.freezing.frontier import Crossing, Layout
+from plt_nn.freezing.frontier_fingerprint import is_channels_last
 from plt_nn.freezing.layout_text import layout_from_plain, layout_to_plain
+
+_FORMATS = {True: torch.channels_last, False: torch.preserve_format}
 
 
 @dataclass(frozen=True)
@@ -21,18 +24,22 @@ class Recipe:
         computed: The dtypes in which they were computed.
         shape: The shape of one sample's inputs.
         dtype: Their dtype.
+        channels_last: Which rows are computed in the memory format `channels_last`. What comes next may round
+            otherwise in another one.
     """
 
     layout: Layout
     computed: tuple[torch.dtype, ...]
     shape: tuple[int, ...]
     dtype: torch.dtype
+    channels_last: tuple[bool, ...]
 
     @classmethod
     def of(cls, crossing: Crossing, inputs: Tensor) -> Self:
         """The recipe of what has crossed for some inputs."""
         computed = tuple(row.dtype for row in crossing.rows)
-        return cls(crossing.layout, computed, tuple(inputs.shape[1:]), inputs.dtype)
+        formats = tuple(map(is_channels_last, crossing.rows))
+        return cls(crossing.layout, computed, tuple(inputs.shape[1:]), inputs.dtype, formats)
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Self:
@@ -44,7 +51,8 @@ class Recipe:
         try:
             computed = tuple(getattr(torch, name) for name in values["computed"])
             layout = layout_from_plain(values["layout"])
-            return cls(layout, computed, tuple(values["shape"]), getattr(torch, values["dtype"]))
+            formats = tuple(values.get("channels_last", [False] * len(computed)))
+            return cls(layout, computed, tuple(values["shape"]), getattr(torch, values["dtype"]), formats)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{values!r} is no recipe") from error
 
@@ -55,6 +63,7 @@ class Recipe:
             "computed": [_name(dtype) for dtype in self.computed],
             "shape": list(self.shape),
             "dtype": _name(self.dtype),
+            "channels_last": list(self.channels_last),
         }
 
     def types(self, rows: Sequence[Tensor], dtype: torch.dtype | None) -> list[RowType]:
@@ -69,7 +78,9 @@ class Recipe:
 
     def crossing(self, rows: Sequence[Tensor]) -> Crossing:
         """What crosses the frontier, of rows as they were kept."""
-        return Crossing(tuple(row.to(dtype) for row, dtype in zip(rows, self.computed, strict=True)), self.layout)
+        known = zip(rows, self.computed, self.channels_last, strict=True)
+        formed = (row.to(dtype, memory_format=_FORMATS[is_last]) for row, dtype, is_last in known)
+        return Crossing(tuple(formed), self.layout)
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from plt_nn.callbacks.plain_state import plain_name
 from plt_nn.errors import WeightsError
 
 
@@ -55,8 +56,9 @@ def load_weights(module: LightningModule, path: Path) -> None:
         raise WeightsError(f"There is no file {path}.") from error
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}.") from error
+    names = {plain_name(name): name for name in module.state_dict()}  # whether compiled or not, as the file's
     try:
-        module.load_state_dict(state)
+        module.load_state_dict({names.get(plain_name(name), name): tensor for name, tensor in state.items()})
     except RuntimeError as error:
         lines = str(error).splitlines()
         raise WeightsError(f"{path} does not fit this {type(module).__name__}:\n" + "\n".join(lines[1:11])) from error

@@ -1,4 +1,4 @@
-"""The module's state under the names it has without what a callback has put into it for the time of the fit."""
+"""The module's state under the names it has without what a callback or a compiler has put into it."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -16,8 +16,13 @@ class StateTranslator(Protocol):
 
 
 def plain_state(trainer: Trainer, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A state of the module, under the names that the module has outside the fit."""
+    """A state of the module, under the names that the module has outside the fit, and if it is not compiled."""
     callbacks: list[object] = getattr(trainer, "callbacks", [])
     for translator in (callback for callback in callbacks if isinstance(callback, StateTranslator)):
         state = translator.plain_state(pl_module, state)
-    return state
+    return {plain_name(name): tensor for name, tensor in state.items()}
+
+
+def plain_name(name: str) -> str:
+    """A name without the wrapper that `torch.compile(net)` puts around a net; `net.compile()` puts none."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")

@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
         DataError: If the folder's classes are not the model's.
     """
     arguments = _parser().parse_args(argv[1:])
-    from plt_nn.deployment.evaluate import as_plain, evaluate, find_labelled, write_report
+    from plt_nn.deployment.evaluate import as_plain, evaluate, find_labelled, trained_on, warning_of, write_report
     from plt_nn.deployment.find_model import find_model
     from plt_nn.inference.inputs import ImageInputs
     from plt_nn.inference.predictor import load_predictor
@@ -56,8 +56,11 @@ def run(argv: list[str]) -> int:
     print(f"Model: {found.name}", file=sys.stderr)
     table = _predicted(predictor, found.folder, data.paths, arguments)
     evaluation = evaluate(table, data, names, arguments.resamples)
+    evaluation = evaluation._replace(trained_on=trained_on(evaluation.data.paths, predictor.card))
     for path, reason in table.loc[table["error"] != "", ["path", "error"]].itertuples(index=False):
         print(f"Left out, for it cannot be read: {path}: {reason}", file=sys.stderr)
+    if warning := warning_of(evaluation.trained_on):
+        print(f"Warning: {warning}", file=sys.stderr)
     if arguments.format == "json":
         print(json.dumps(as_plain(evaluation), indent=1))
     else:

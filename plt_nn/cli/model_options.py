@@ -20,7 +20,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="a run (uid, MLflow's id, `last`), models:/NAME@ALIAS, models:/ID, best-of:EXPERIMENT, or a folder",
     )
     parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="run this module's code: a net's"
+        "--trust", action="append", default=[], metavar="MODULE", help="run this module's code: that of a net's class"
     )
     parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
 

@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import FreezingSchedule
 from plt_nn.cli.check import check_config_files
+from plt_nn.cli.own_classes import find_classes_here
 from plt_nn.cli.parser_errors import plain_message
 from plt_nn.cli.plan_module import ready_module
 from plt_nn.cli.train import STRICT, TRAINER_VERBS, TrainCLI, hush
@@ -39,6 +40,7 @@ def plan_of_config(words: Sequence[str], phases: Sequence[Phase] | None) -> tupl
     Raises:
         ConfigError: For faults of the configuration, or if it has no FreezingSchedule and there are no phases.
     """
+    find_classes_here()
     check_config_files(words)
     hush()
     cli = _parsed(words)

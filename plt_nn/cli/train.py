@@ -34,6 +34,7 @@ from plt_nn.callbacks import (
     ValidationFigures,
 )
 from plt_nn.cli.check import check_config_files
+from plt_nn.cli.own_classes import find_classes_here
 from plt_nn.cli.parser_errors import plain_message
 from plt_nn.cli.resume import without_resume
 from plt_nn.errors import ConfigError, PltNNError, WeightsError
@@ -69,6 +70,7 @@ def run(argv: list[str]) -> int:
     """
     is_plain = PLAIN in argv
     argv, resumed = without_resume([word for word in argv if word != PLAIN])
+    find_classes_here()
     check_config_files(argv)
     hush()
     sys.argv[1:] = argv  # LightningCLI reads them there, and so do the processes that a distributed run starts

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plt_nn.data.content_hash import HASH_BYTES, content_hash
 from plt_nn.data.images import usable_cores
+from plt_nn.data.sketch import sketch
 from plt_nn.data.tensors import TensorSplit
 
 _MOST_EXAMPLES = 3
@@ -30,6 +31,7 @@ class SplitFingerprint:
         duplicates_within: Number of samples that repeat another one of this split.
         examples: Name of another split -> names of up to three samples that also occur there.
         source: Where the data comes from: a path, an address or the name of a function.
+        sketch: By which it is told elsewhere how many samples of others are among these (`plt_nn.data.sketch`).
     """
 
     digest: str
@@ -39,6 +41,7 @@ class SplitFingerprint:
     duplicates_within: int = 0
     examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
     source: str = ""
+    sketch: str = ""
 
 
 class SplitContent(NamedTuple):
@@ -82,6 +85,7 @@ def fingerprints_of(
             duplicates_within=len(content.hashes) - len(np.unique(content.hashes)),
             examples=examples,
             source=source,
+            sketch=sketch(content.hashes),
         )
     return found
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from plt_nn.callbacks.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
 from plt_nn.data.class_folders import SPLIT_NAMES, labelled_images, subfolders
+from plt_nn.data.fingerprints import as_array, file_hashes
+from plt_nn.data.sketch import Overlap, overlap
 from plt_nn.deployment.class_metrics import (
     ClassScores,
     Interval,
@@ -20,6 +22,7 @@ from plt_nn.deployment.class_metrics import (
     measure,
 )
 from plt_nn.errors import DataError, PltNNError, did_you_mean
+from plt_nn.inference.card import ModelCard
 from plt_nn.inference.images import read_image
 
 _SHOWN = 16  # of the most wrong images
@@ -55,6 +58,7 @@ class Evaluation(NamedTuple):
         classes: The scores of each class.
         confusion: `(C, C)`.
         worst: The places of the most wrong samples, the worst first.
+        trained_on: Which of the images the model was trained on; None if that is not known.
     """
 
     data: LabelledFolder
@@ -64,6 +68,7 @@ class Evaluation(NamedTuple):
     classes: ClassScores
     confusion: NDArray[np.int64]
     worst: list[int]
+    trained_on: Overlap | None = None
 
 
 def find_labelled(root: Path, class_names: Sequence[str], split: str | None, known_only: bool) -> LabelledFolder:
@@ -124,6 +129,33 @@ def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], 
     return Evaluation(read, class_names, probabilities, metrics, class_scores(confusion), confusion, worst)
 
 
+def trained_on(paths: Sequence[str], card: ModelCard) -> Overlap | None:
+    """Which of some images a model was trained on, by the bytes of their files; None if the model does not know.
+
+    Args:
+        paths: The images.
+        card: The model's card.
+    """
+    if not card.trained_on:
+        return None
+    try:
+        return overlap(as_array(list(file_hashes([Path(path) for path in paths]).values())), card.trained_on)
+    except ValueError:  # of a later version
+        return None
+
+
+def warning_of(overlap: Overlap | None) -> str | None:
+    """A sentence on images that the model was trained on; None if there are none, or none is known."""
+    if overlap is None or overlap.found == 0:
+        return None
+    found, looked_up, samples = overlap
+    if looked_up == samples:
+        many = f"All {samples:,}" if found == samples else f"{found:,} of the {samples:,}"
+    else:
+        many = f"About {found / looked_up:.0%} ({found:,} of {looked_up:,} that were looked up) of the {samples:,}"
+    return f"{many} images were trained on, so that this measures partly memory: use others."
+
+
 def as_plain(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation as plain values, for JSON; what is not defined is None."""
     names, found = evaluation.class_names, evaluation
@@ -135,6 +167,7 @@ def as_plain(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "data": str(found.data.folder),
         "samples": len(found.data.paths),
+        "trained_on": found.trained_on._asdict() if found.trained_on is not None else None,
         "metrics": metrics,
         "per_class": per_class,
         "confusion": found.confusion.tolist(),

@@ -139,7 +139,16 @@ def _of_run(word: str, store: Store) -> FoundModel:
     model = model_of_run(word, store)
     if model is None:
         raise ConfigError(f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet.")
-    return _whole(_downloaded(word, model.artifact_location, store), f"run {word}")
+    folder = _downloaded(word, model.artifact_location, store)
+    if not (folder / CARD).is_file() and (reason := _not_deployable(model, store)):
+        raise ConfigError(f"The model of run {word} is its weights alone ({folder}), for {reason}")
+    return _whole(folder, f"run {word}")
+
+
+def _not_deployable(model: Any, store: Store) -> str:
+    """Why the model of a run does not stand alone, if the run says so."""
+    run = client_of(store)[1].get_run(model.source_run_id)
+    return str(run.data.tags.get("plt_nn.not_deployable", ""))
 
 
 def _local(word: str, store: Store) -> Path | None:

@@ -6,6 +6,7 @@ from functools import cache, partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from plt_nn.freezing.digest import digests
@@ -28,8 +29,15 @@ def frontier_fingerprint(frontier: Frontier) -> str:
         for node in frontier.prefix.graph.nodes
     ]
     modules = [(name, _settings(module)) for name, module in frontier.prefix.named_modules()]
-    text = json.dumps([graph, modules, digests(frontier.tensors)])
+    formed = [name for name, tensor in frontier.tensors.items() if is_channels_last(tensor)]  # which round otherwise
+    text = json.dumps([graph, modules, digests(frontier.tensors), *([formed] if formed else [])])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_channels_last(tensor: Tensor) -> bool:
+    """Whether a tensor lies in the memory format `channels_last`, and not in the usual one as well."""
+    is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return is_last and not tensor.is_contiguous()
 
 
 def _target(target: object) -> str:

@@ -27,6 +27,7 @@ class ModelCard:
         monitor: The metric by which the best was chosen.
         mode: Whether lower (`min`) or higher (`max`) values of it are better.
         versions: The packages that it was trained with.
+        trained_on: A sketch of the training samples, by which they are known again; empty if there is none.
         sources: Python files of the user's that the net's class lies in, by their path, and their text.
     """
 
@@ -38,6 +39,7 @@ class ModelCard:
     monitor: str = "val_loss"
     mode: Literal["min", "max"] = "min"
     versions: dict[str, str] = field(default_factory=dict)
+    trained_on: str = ""
     sources: dict[str, str] = field(default_factory=dict)
 
     @property

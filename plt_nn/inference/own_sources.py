@@ -1,5 +1,6 @@
 """The Python files of a user's own net, so that its model can be made where they are not."""
 
+import ast
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
@@ -13,6 +14,8 @@ _MOST = 1 << 20  # characters: a net's code, and no data
 
 def own_sources(recipe: Mapping[str, Any], known: Sequence[str]) -> dict[str, dict[str, str]]:
     """Top-level module -> its files by their path, with their text, for every class in a recipe that is not known.
+
+    Files beside a module that it imports are taken along, but not what is installed.
 
     Args:
         recipe: How a net is made.
@@ -43,13 +46,47 @@ def _files(top: str) -> dict[str, str]:
     file = getattr(sys.modules.get(top) or import_module(top), "__file__", None)
     if file is None or not str(file).endswith(".py"):
         raise ConfigError(f"the net's class is in {top!r}, of which there is no Python file.")
-    path = Path(file)
-    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    base = path.parent.parent if path.name == "__init__.py" else path.parent
-    found = {each.relative_to(base).as_posix(): each.read_text("utf-8") for each in files}
+    found = _with_neighbours(Path(file))
     if (size := sum(map(len, found.values()))) > _MOST:
         raise ConfigError(
             f"the net's class is in {top!r}, whose {len(found)} files ({size / 1e6:.1f} MB) are more than is taken "
             "along; put the net into a module of its own."
         )
     return found
+
+
+def _with_neighbours(file: Path) -> dict[str, str]:
+    """The files of a top-level module, and of those beside it that they import."""
+    base = (file.parent if file.name == "__init__.py" else file).parent
+    found: dict[str, str] = {}
+    waiting = [file]
+    while waiting:
+        for each in _of_module(waiting.pop()):
+            name = each.relative_to(base).as_posix()
+            if name not in found:
+                found[name] = each.read_text("utf-8")
+                waiting += _beside(base, _imported(found[name]))
+    return found
+
+
+def _of_module(file: Path) -> list[Path]:
+    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+
+
+def _imported(text: str) -> set[str]:
+    """The top-level names of what a file imports."""
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except SyntaxError:  # a file of a package that nobody imports
+        return set()
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
+    return {name.partition(".")[0] for name in names} - {""}
+
+
+def _beside(base: Path, names: set[str]) -> list[Path]:
+    """The files of the modules of these names in a folder, unless it is one of installed packages."""
+    if base.name in ("site-packages", "dist-packages"):
+        return []
+    files = [base / each for name in sorted(names) for each in (f"{name}.py", f"{name}/__init__.py")]
+    return [file for file in files if file.is_file()]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plt_nn.errors import WeightsError
 from plt_nn.inference.card import WEIGHTS, ModelCard, read_card
+from plt_nn.inference.own_modules import offer
 from plt_nn.inference.rebuild import rebuild
 
 
@@ -60,13 +61,15 @@ def load_predictor(folder: Path, device: str = "cpu", trusted: Sequence[str] = (
     Args:
         folder: With `model.json` and `best.safetensors`.
         device: Where the net is to run.
-        trusted: See `rebuild`.
+        trusted: See `rebuild`. Of those that the model carries, the text is used where there is no such module.
 
     Raises:
         WeightsError: If it is no model, or its parts do not fit each other.
     """
     card = read_card(folder)
     weights, reached = _read(folder / WEIGHTS, card.prefix)
+    if set(card.modules) & set(trusted):
+        offer(card.sources)
     net = rebuild(card.net, trusted)
     _load(net, weights, folder)
     return Predictor(net, card, reached).to(device)

@@ -85,7 +85,8 @@ def _maker(class_path: str, trusted: Sequence[str]) -> Any:
     if top not in trusted:
         raise WeightsError(
             f"The model's net is a {class_path}, a class from outside {', '.join(TRUSTED)}. To make it runs the code "
-            f"of {top!r}: if you trust that, say so (`--trust {top}`; `trusted=` in Python)."
+            f"of {top!r}, as it is here, or else as the model carries it: if you trust that, say so (`--trust {top}`; "
+            "`trusted=` in Python)."
         )
     try:
         found = _resolve(class_path)

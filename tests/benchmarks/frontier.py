@@ -1,6 +1,7 @@
 """Paying only for the layers that are trained: plt_nn with `FrozenFeatureCache`, its peers, and the floor, in turn.
 
 Run: python tests/benchmarks/frontier.py [head phases again full growth memory] [--photos FOLDER] [--repeats 1]
+     [--quick]
 
 EfficientNet-Lite0 with ImageNet weights at 128 px on ants and bees, pixels in memory, batches of 32, AdamW, no
 augmentation; the order of the samples, the start of the head, the phases and the learning rates are the same for all. A
@@ -24,10 +25,11 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -43,11 +45,15 @@ from plt_nn import FreezingSchedule, FrozenFeatureCache, Phase
 from plt_nn.freezing.frontier import Crossing, Frontier, cut
 
 if TYPE_CHECKING:
+    from tests.benchmarks import fastai_peer
     from tests.benchmarks import freezing_peers as peers
+    from tests.benchmarks.fastai_peer import FASTAI, FASTAI_NORMS
     from tests.benchmarks.freezing import BATCH, PHOTOS, RATE, Photos, read
     from tests.benchmarks.freezing_peers import FTS, LIGHTNING, Schedule, Stretch
 else:  # a script finds its neighbours by their bare names
+    import fastai_peer
     import freezing_peers as peers
+    from fastai_peer import FASTAI, FASTAI_NORMS
     from freezing import BATCH, PHOTOS, RATE, Photos, read
     from freezing_peers import FTS, LIGHTNING, Schedule, Stretch
 
@@ -85,6 +91,13 @@ def with_peer(who: str, schedule: Schedule, data: Data) -> Fit:
         else:
             callbacks = peers.callbacks_of(who, schedule, module, Path(folder))
         return _with_lightning(callbacks, schedule, data, who, module)
+
+
+def with_fastai(schedule: Schedule, data: Data, freezes_norms: bool) -> Fit:
+    module, (train, val) = _module(schedule), _loaders(data)
+    began = time.perf_counter()
+    reached = fastai_peer.accuracies(module, schedule, train, val, freezes_norms)
+    return Fit(time.perf_counter() - began, reached)
 
 
 def bare(schedule: Schedule, data: Data, keeps: bool) -> Fit:
@@ -153,8 +166,14 @@ def _with_lightning(callbacks: list[Any], schedule: Schedule, data: Data, who: s
     return Fit(time.perf_counter() - began, module.accuracies)
 
 
-def compare(title: str, contenders: dict[str, Callable[[], Fit]], repeats: int, same: Sequence[str]) -> Table:
-    """A row for each; the ratios are within a round."""
+def compare(
+    title: str,
+    contenders: dict[str, Callable[[], Fit]],
+    repeats: int,
+    same: Sequence[str],
+    absent: Mapping[str, str] = MappingProxyType({}),
+) -> Table:
+    """A row for each, also for those that are absent, with the reason; the ratios are within a round."""
     fits: dict[str, list[Fit]] = {who: [] for who in contenders}
     for _ in range(repeats):
         for who, run in contenders.items():
@@ -170,6 +189,8 @@ def compare(title: str, contenders: dict[str, Callable[[], Fit]], repeats: int, 
         seconds = statistics.median(fit.seconds for fit in done)
         reached = done[0].accuracies
         table.add_row(who, f"{seconds:.1f}", *ratios, f"{reached[-1]:.3f}, {max(reached):.3f}")
+    for who, reason in absent.items():
+        table.add_row(who, reason)
     return table
 
 
@@ -192,7 +213,9 @@ def head(data: Data, repeats: int) -> Table:
 
 def phases(data: Data, repeats: int) -> Table:
     schedule = Schedule((HEAD, SIX, FOUR), 15, RATE, 1 / 10)
-    contenders = {
+    contenders: dict[str, Callable[[], Fit]] = {
+        FASTAI: lambda: with_fastai(schedule, data, freezes_norms=False),
+        FASTAI_NORMS: lambda: with_fastai(schedule, data, freezes_norms=True),
         FTS: lambda: with_peer(FTS, schedule, data),
         BARE: lambda: bare(schedule, data, keeps=False),
         PLAIN: lambda: with_plt_nn(schedule, data, None),
@@ -200,7 +223,10 @@ def phases(data: Data, repeats: int) -> Table:
         FLOOR: lambda: bare(schedule, data, keeps=True),
     }
     title = "Head, from blocks.6, from blocks.4: 5 epochs each"
-    return compare(title, contenders, repeats, [BARE, PLAIN, OURS, FLOOR])
+    reasons = {who: fastai_peer.missing() for who in (FASTAI, FASTAI_NORMS)} | {FTS: peers.missing(FTS, schedule)}
+    absent = {who: reason for who, reason in reasons.items() if reason}
+    present = {who: run for who, run in contenders.items() if who not in absent}
+    return compare(title, present, repeats, [BARE, PLAIN, OURS, FLOOR], absent)
 
 
 def again(data: Data, repeats: int) -> Table:
@@ -273,6 +299,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--photos", type=Path, default=Path(os.environ.get("PLT_NN_PHOTOS", PHOTOS)))
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="few photographs: whether it runs, and no figures")
     arguments = parser.parse_args()
     for logger in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(logger).setLevel(logging.ERROR)
@@ -281,7 +308,7 @@ def main() -> None:
     few = {split: TensorDataset(*samples[:BATCH]) for split, samples in data.items()}
     bare(Schedule((HEAD,), 1, RATE, 1.0), few, keeps=False)  # warm-up
     for part in arguments.parts or PARTS:
-        console.print(PARTS[part](data, arguments.repeats))
+        console.print(PARTS[part](few if arguments.quick else data, arguments.repeats))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Fits with and without `FrozenFeatureCache` that must come to the same, for its tests and for two processes.
 
-As a script: the folder for the features and the facts; started on each of two ranks by test_frozen_feature_cache.py.
+As a script: the folder for the features and the facts, and whether to use the memory format `channels last`; started on
+each of two ranks by test_frozen_feature_cache.py and test_channels_last.py.
 """
 
 import json
@@ -14,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn import FreezingSchedule, FrozenFeatureCache, Phase, StepSeeds
+from plt_nn import ChannelsLast, FreezingSchedule, FrozenFeatureCache, Phase, StepSeeds
 from plt_nn.features.costs import Costs
 from plt_nn.freezing.frontier import Frontier
 
@@ -119,7 +120,7 @@ def fit(
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    many: Any = {"strategy": "ddp", "devices": 2}
+    many: Any = {"strategy": "ddp", "devices": 2, "callbacks": (ChannelsLast(),) if sys.argv[2:] else ()}
     plain, _ = fit(None, **many)
     with patch.object(Costs, "pays", return_value=True):  # whatever else this machine has to do
         with Computed() as first:

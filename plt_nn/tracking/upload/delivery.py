@@ -65,7 +65,7 @@ class Delivery:
 
         A file that the server does not want, such as one that is too large for it, waits without holding up the others.
         """
-        files = FileDelivery(self.folder, self.state, self._remote, self._run)
+        files = FileDelivery(self.folder, self.state, self._remote, self._run, self._texts.name)
         unwanted: Exception | None = None
         passed = 0
         while passed < len(self.state.files):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from mlflow.entities import Run
@@ -11,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.legal import legal_path
+from plt_nn.tracking.upload.legal import legal_path, legal_value
 from plt_nn.tracking.upload.model import CARD, BestModel, put_model
 from plt_nn.tracking.upload.remote import Remote, Row
 from plt_nn.tracking.upload.state import UploadState
@@ -27,10 +28,13 @@ class FileDelivery:
         state: How far delivery has come; kept up to date.
         remote: Where to.
         run: The run in MLflow.
+        name: Gives the name under which MLflow takes a metric.
     """
 
-    def __init__(self, folder: SpoolFolder, state: UploadState, remote: Remote, run: Run) -> None:
-        self._folder, self._state, self._remote, self._run = folder, state, remote, run
+    def __init__(
+        self, folder: SpoolFolder, state: UploadState, remote: Remote, run: Run, name: Callable[[str], str]
+    ) -> None:
+        self._folder, self._state, self._remote, self._run, self._name = folder, state, remote, run, name
 
     def deliver(self, event: Event) -> None:
         """Puts an artifact into the run, or removes one."""
@@ -52,11 +56,12 @@ class FileDelivery:
         file = self._held(source)
         digest = file_digest(file)
         if digest != self._state.model_digest:
-            metrics = event["metrics"].items()
-            rows = [Row(f"best/{name}", value, event["time"], event["step"]) for name, value in metrics]
+            metrics, step = _reached(file, event)
+            values = {self._name(f"best/{name}"): legal_value(value) for name, value in metrics.items()}
+            rows = [Row(key, value, event["time"], step) for key, value in values.items()]
             card = _card(source.with_name(CARD))
             try:
-                put_model(self._remote, self._run, BestModel(file, digest, rows, event["step"], card))
+                put_model(self._remote, self._run, BestModel(file, digest, metrics, rows, step, card))
             except MlflowException as error:
                 if getattr(error, "error_code", None) != "ENDPOINT_NOT_FOUND":
                     raise
@@ -127,6 +132,21 @@ class FileDelivery:
     def _note_missing(self, path: str) -> None:
         if path not in self._state.missing:
             self._state.missing.append(path)
+
+
+def _reached(file: Path, event: Event) -> tuple[dict[str, float], int]:
+    """The metrics and the step of the weights in a file, as it says itself; else what was logged of it.
+
+    A process that is killed may have replaced the file without having come to say so.
+    """
+    from safetensors import SafetensorError, safe_open  # needed once in a run
+
+    try:
+        with safe_open(file, "np") as weights:
+            told = weights.metadata() or {}
+        return {str(name): float(value) for name, value in json.loads(told["metrics"]).items()}, int(told["step"])
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError):
+        return event["metrics"], event["step"]
 
 
 def _card(path: Path) -> str | None:

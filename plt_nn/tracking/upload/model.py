@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +20,15 @@ class BestModel(NamedTuple):
     Attributes:
         file: The file.
         digest: The digest of its content.
-        rows: What they have reached, as rows that the run has too.
+        reached: The metrics that they have reached.
+        rows: The same as rows that the run has too.
         step: The step at which that was.
         card: The model card, as JSON; None where the net could not be described.
     """
 
     file: Path
     digest: str
+    reached: Mapping[str, float]
     rows: Sequence[Row]
     step: int
     card: str | None
@@ -77,17 +79,16 @@ def _files(remote: Remote, run: Run, model: LoggedModel, best: BestModel) -> Pat
 
 
 def _facts(best: BestModel, run: Run) -> dict[str, Any]:
-    reached = {row.key.removeprefix("best/"): row.value for row in best.rows}
-    return {"run": run.data.tags.get("plt_nn.uid", ""), "step": best.step, "reached": reached, "data": _data(run)}
+    reached, uid = dict(best.reached), run.data.tags.get("plt_nn.uid", "")
+    return {"run": uid, "step": best.step, "reached": reached, "data": _data(run)}
 
 
 def _tags(best: BestModel, run: Run) -> dict[str, str]:
     tags = {f"{DATA}.{context}": digest for context, digest in _data(run).items()}
     if best.card is not None:
         card = json.loads(best.card)
-        values = {row.key: row.value for row in best.rows}
         tags |= {MONITOR: card["monitor"], MODE: card["mode"]}
-        if (value := values.get(f"best/{card['monitor']}")) is not None:
+        if (value := best.reached.get(card["monitor"])) is not None:
             tags[VALUE] = repr(value)
     return tags
 

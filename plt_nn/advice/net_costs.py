@@ -1,0 +1,133 @@
+"""What a net costs, told without training it, and how far its images are from those of the pretraining."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from plt_nn.backbones import stages
+from plt_nn.errors import ConfigError
+from plt_nn.freezing.flops import Flops, count_flops, without_memory
+
+
+@dataclass(frozen=True)
+class NetCosts:
+    """What a net costs.
+
+    Args:
+        parameters: Their number, without the head.
+        forward: Operations of a forward pass per image; None where they cannot be counted.
+        training_bytes: Memory of an image's activations that training all of the net keeps for the backward pass; None
+            where it cannot be told.
+    """
+
+    parameters: int
+    forward: float | None
+    training_bytes: float | None
+
+
+def net_costs(net: nn.Module, size: int) -> NetCosts:
+    """The costs of a net.
+
+    Args:
+        net: As `create_backbone` makes it.
+        size: Side of the images in pixels.
+    """
+    *body, _ = stages(net)
+    shapes = dict(net.named_parameters())
+    parameters = sum(shapes[name].numel() for stage in body for name in stage.parameters)
+    flops = flops_of(net, size, frozenset())
+    return NetCosts(parameters, flops.forward if flops else None, _kept_for_backward(net, size))
+
+
+def flops_of(net: nn.Module, size: int, trained: frozenset[str]) -> Flops | None:
+    """The operations per image when some parameters are trained; None where they cannot be counted."""
+    try:
+        return count_flops(net, (torch.empty(2, _channels(net), size, size, device="meta"),), trained)
+    except ConfigError:
+        return None
+
+
+def batchnorm_shift(net: nn.Module, images: Tensor) -> float | None:
+    """How far the means in BatchNorm layers lie from those of the pretraining, in standard deviations of the latter.
+
+    The root of the mean square over a layer's channels, averaged over the layers. None for a net without BatchNorm.
+
+    Args:
+        net: A pretrained net, in eval mode.
+        images: Some images, `(N, C, H, W)`.
+    """
+    shifts: list[float] = []
+
+    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0]
+        if isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None:
+            means = x.float().mean([0, *range(2, x.dim())])
+            gaps = (means - layer.running_mean) / (layer.running_var + layer.eps).sqrt()
+            shifts.append(float(gaps.square().mean().sqrt()))
+
+    handles = [layer.register_forward_pre_hook(look) for layer in net.modules() if isinstance(layer, _BatchNorm)]
+    try:
+        with torch.no_grad():
+            net(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(shifts) / len(shifts) if shifts else None
+
+
+def seconds_per_epoch(
+    forward: float, seconds: float, flops: Mapping[str, Flops | None], samples: int
+) -> dict[str, float]:
+    """About how long an epoch of training takes for each selection, when what is frozen is computed once.
+
+    Args:
+        forward: Operations of a forward pass per image.
+        seconds: How long a forward pass takes per image.
+        flops: Selection -> its operations per image.
+        samples: Number of images.
+    """
+    # The part that is trained runs forward at half the price of its backward pass.
+    return {
+        train: samples * seconds * 1.5 * counted.backward / forward
+        for train, counted in flops.items()
+        if counted is not None
+    }
+
+
+def trained_names(net: nn.Module, last: int) -> frozenset[str]:
+    """The names of the parameters of a net's last stages and its head."""
+    parts: Sequence[object] = stages(net)
+    return frozenset(name for stage in stages(net)[len(parts) - 1 - last :] for name in stage.parameters)
+
+
+def _kept_for_backward(net: nn.Module, size: int) -> float | None:
+    samples, kept = 2, dict[int, int]()
+    parameters = {name for name, _ in net.named_parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            copy = without_memory(net, parameters)
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                output = copy(torch.empty(samples, _channels(net), size, size))
+            del output
+        except Exception:  # noqa: BLE001  # the net's forward runs on tensors without values, which may raise anything
+            return None
+    return sum(kept.values()) / samples
+
+
+def _channels(net: nn.Module) -> int:
+    from plt_nn.backbones import backbone_info
+
+    info = backbone_info(net)
+    return len(info.preprocessing.mean) if info is not None else 3

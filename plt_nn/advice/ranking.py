@@ -1,0 +1,211 @@
+"""Ranks candidates by what linear probes on their features tell of the user's own images."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from plt_nn.advice.candidates import Candidate
+from plt_nn.advice.collect import collect
+from plt_nn.advice.depth import Depth, advised_depth, probe_depths
+from plt_nn.advice.halving import nested_order, rungs, survivors
+from plt_nn.advice.images import Images
+from plt_nn.advice.logme import logme
+from plt_nn.advice.net_costs import NetCosts, net_costs
+from plt_nn.advice.probe import Labels, Probe, is_worse, probe, stratified_folds
+from plt_nn.advice.processes import Processes
+from plt_nn.advice.stage_features import LAST
+from plt_nn.backbones import stages
+from plt_nn.errors import PltNNError
+from plt_nn.features.keeping import Place
+
+_DEEP_AT_MOST = 1_000  # samples for the probes of stages, of which there are many
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate and the evidence.
+
+    Args:
+        candidate: The net and the size.
+        probe: The probe on its last feature.
+        samples: On how many samples.
+        logme: LogME of the last feature, a cheap score to compare with; more is better.
+        seconds: A forward pass per image.
+        costs: What the net costs.
+        curve: Stage -> the probe on its features; empty for what was dropped before the last round.
+        depths: The evidence for each number of stages to train; like `curve` on a thousand samples at most.
+        in_last_round: Whether it was judged on all samples.
+    """
+
+    candidate: Candidate
+    probe: Probe
+    samples: int
+    logme: float
+    seconds: float
+    costs: NetCosts
+    curve: Mapping[str, Probe]
+    depths: Sequence[Depth]
+    in_last_round: bool
+
+    @property
+    def depth(self) -> Depth:
+        """How much of it to train."""
+        return advised_depth(self.depths)
+
+    @property
+    def expected(self) -> Probe:
+        """The evidence at that depth."""
+        return self.depth.probe
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates in order.
+
+    Args:
+        judged: The best first: those of the last round, then those that were dropped before.
+        class_names: The classes.
+        samples: How many samples were looked at at most.
+        of_samples: How many there are.
+        left_out: What could not be tried or finished, each a sentence.
+        computed: How many images went through a net.
+        seconds: How long it took.
+    """
+
+    judged: Sequence[Judged]
+    class_names: Sequence[str]
+    samples: int
+    of_samples: int
+    left_out: Sequence[str]
+    computed: int
+    seconds: float
+
+    @property
+    def best(self) -> Judged:
+        """The advised one."""
+        return self.judged[0]
+
+    def cannot_be_told_apart(self) -> list[Judged]:
+        """Those of the last round that are not worse than the best beyond chance, the cheapest first."""
+        rivals = [
+            one for one in self.judged[1:] if one.in_last_round and not is_worse(one.expected, self.best.expected)
+        ]
+        return sorted(rivals, key=lambda one: one.costs.forward or 0.0)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The training images: the others are not looked at.
+
+    Args:
+        paths: The files.
+        labels: The class of each, `(N,)`.
+        class_names: The classes.
+    """
+
+    paths: Sequence[Path]
+    labels: Labels
+    class_names: Sequence[str]
+
+
+def rank(
+    candidates: Sequence[Candidate],
+    data: Labelled,
+    place: Place,
+    device: str = "cpu",
+    most_samples: int = 5_000,
+    budget: float = float("inf"),
+    processes: Processes = Processes(),  # noqa: B008  # immutable
+    say: Callable[[str, int, int], None] = lambda told, done, total: None,
+) -> Ranking:
+    """Ranks candidates.
+
+    Args:
+        candidates: What is tried.
+        data: The images.
+        place: Where features are kept.
+        device: Where nets run.
+        most_samples: How many images are looked at at most.
+        budget: Seconds after which nothing new is begun.
+        processes: Who shares the work.
+        say: Told what is being done, and how many images of a candidate are done.
+    """
+    began = time.monotonic()
+    order = nested_order(data.labels)[:most_samples]
+    work = _Work(data, Images(data.paths), place, device, budget, began, say)
+    left, judged, left_out, computed = list(candidates), dict[Candidate, Judged](), list[str](), 0
+    sizes = rungs(len(order), len(data.class_names)) if len(left) > 1 else [len(order)]
+    for size in sizes:
+        dear_first = sorted(left, key=lambda one: -(one.size or 224))
+        mine = [work.judge(one, order[:size], size == sizes[-1]) for one in processes.share(dear_first)]
+        done = processes.gathered(mine)
+        computed += sum(found.computed for found in done)
+        left_out += [found.trouble for found in done if found.trouble]
+        fresh = {found.judged.candidate: found.judged for found in done if found.judged is not None}
+        judged |= fresh
+        left = [one for one in survivors({one: found.expected for one, found in fresh.items()}) if one in judged]
+        if not left or work.is_over():
+            break
+    ranked = sorted(judged.values(), key=lambda one: (-one.samples, one.expected.log_loss))
+    last = max((one.samples for one in ranked), default=0)
+    ranked = [replace(one, in_last_round=one.samples == last) for one in ranked]
+    return Ranking(ranked, data.class_names, last, len(data.paths), left_out, computed, time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What became of a candidate in a round."""
+
+    judged: Judged | None
+    trouble: str
+    computed: int
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What does not change from candidate to candidate."""
+
+    data: Labelled
+    images: Images
+    place: Place
+    device: str
+    budget: float
+    began: float
+    say: Callable[[str, int, int], None]
+
+    def is_over(self) -> bool:
+        return time.monotonic() - self.began > self.budget
+
+    def judge(self, candidate: Candidate, rows: Labels, is_last: bool) -> _Found:
+        """Judges a candidate by some samples."""
+        if self.is_over():
+            return _Found(None, f"{candidate}: not tried on {len(rows)} images, for the time was over.", 0)
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self.say(str(candidate), done, len(rows))
+
+        try:
+            found = collect(candidate, self.images, torch.from_numpy(rows), self.place, self.device, advance)
+            labels = self.data.labels[rows]
+            features = {name: array.astype(np.float64) for name, array in found.stages.items()}
+            last = probe([features[LAST]], labels, stratified_folds(labels))
+        except (PltNNError, RuntimeError, ValueError, OSError) as error:  # the others go on
+            reason = " ".join(str(error).split())[:300]
+            return _Found(None, f"{candidate}: {reason}", 0)
+        few = labels[:_DEEP_AT_MOST]
+        folds = stratified_folds(few)
+        cut = {name: array[:_DEEP_AT_MOST] for name, array in features.items()}
+        depths = probe_depths(cut, few, folds, [stage.name for stage in stages(found.net)[:-1]])
+        curve = {name: probe([array], few, folds) for name, array in cut.items()} if is_last else {}
+        size = found.preprocessing.size
+        costs = net_costs(found.net, size if isinstance(size, int) else size[0])
+        score = logme(features[LAST][:_DEEP_AT_MOST], labels[:_DEEP_AT_MOST])
+        judged = Judged(candidate, last, len(rows), score, found.seconds, costs, curve, depths, is_last)
+        return _Found(judged, "", found.computed)

@@ -1,0 +1,63 @@
+"""A plan as a configuration that `plt-nn fit` runs as it stands."""
+
+import textwrap
+from typing import Any
+
+import yaml
+
+from plt_nn.advice.plans import BATCH, LR, Plan
+
+
+def configuration(plan: Plan, root: str, seed: int = 0, **trainer: Any) -> dict[str, Any]:
+    """The plan as the keys of `plt-nn fit`.
+
+    Args:
+        plan: The plan.
+        root: The folder of the images.
+        seed: For `seed_everything`.
+        trainer: Further keys of the trainer.
+    """
+    candidate = plan.candidate
+    backbone: dict[str, Any] = {"name": candidate.name, "pretrained": candidate.pretrained}
+    if plan.model_args:
+        backbone["model_args"] = dict(plan.model_args)
+    data: dict[str, Any] = {"root": root, "image_size": candidate.size, "batch_size": BATCH, "augment": []}
+    if candidate.crop_pct is not None:
+        data["crop_pct"] = candidate.crop_pct
+    callbacks = [
+        {"class_path": "plt_nn.FreezingSchedule", "init_args": {"phases": [dict(phase) for phase in plan.phases]}},
+        {"class_path": "plt_nn.BestLossStopping", "init_args": {"monitor": "val_loss", "patience": plan.patience}},
+    ]
+    return {
+        "seed_everything": seed,
+        "trainer": {
+            "max_epochs": plan.epochs,
+            "log_every_n_steps": 5,
+            "enable_model_summary": False,
+            "callbacks": callbacks,
+            **trainer,
+        },
+        "model": {
+            "class_path": "plt_nn.Classifier",
+            "init_args": {
+                "net": {"class_path": "plt_nn.create_backbone", "init_args": backbone},
+                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": LR}},
+            },
+        },
+        "data": {"class_path": "plt_nn.ImageFolderData", "init_args": data},
+    }
+
+
+def as_yaml(plan: Plan, root: str, command: str, reasons: list[str]) -> str:
+    """The configuration as a file, with the evidence above it.
+
+    Args:
+        plan: The plan.
+        root: The folder of the images.
+        command: What made it.
+        reasons: The evidence for the net; that for the other choices is the plan's.
+    """
+    told = ["Made by: " + command, *reasons, *plan.reasons]
+    lines = [line for reason in told for line in textwrap.wrap(reason, 116, subsequent_indent="  ")]
+    header = "".join(f"# {line}\n" for line in lines)
+    return header + yaml.safe_dump(configuration(plan, root), sort_keys=False, width=110)

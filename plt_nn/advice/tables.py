@@ -1,0 +1,154 @@
+"""A ranking as text, Markdown and plain values."""
+
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from plt_nn.advice.candidates import Candidate
+from plt_nn.advice.plans import Plan, reasons_of_order
+from plt_nn.advice.ranking import Judged, Ranking
+from plt_nn.advice.verify import Verified
+
+_COLUMNS = (
+    "",
+    "net and image size",
+    "accuracy (95 %)",
+    "log-loss",
+    "LogME",
+    "images/s",
+    "parameters",
+    "MB/image",
+    "train",
+)
+
+
+def as_text(ranking: Ranking, plan: Plan, verified: list[Verified]) -> Group:
+    """The ranking and the plan, for a terminal."""
+    table = Table(title=_title(ranking), title_justify="left", box=None, pad_edge=False)
+    for at, name in enumerate(_COLUMNS):
+        table.add_column(name, justify="left" if at in (1, 8) else "right", no_wrap=at != 1)
+    for number, judged in enumerate(ranking.judged, 1):
+        style = "bold" if number == 1 else "" if judged.in_last_round else "dim"
+        table.add_row(*_cells(number, judged), style=style)
+    parts: list[Any] = [table]
+    if verified:
+        parts += ["", _verified_table(verified)]
+    told = ["", "Advice", *_advice(ranking, plan), *(f"Left out: {text}" for text in ranking.left_out)]
+    parts += [Text(text, style="bold" if text == "Advice" else "") for text in told]
+    return Group(*parts)
+
+
+def as_markdown(ranking: Ranking, plan: Plan, verified: list[Verified]) -> str:
+    """The ranking and the plan in Markdown."""
+    lines = [f"### {_title(ranking)}", "", "| " + " | ".join(_COLUMNS) + " |", "| --- " * len(_COLUMNS) + "|"]
+    lines += ["| " + " | ".join(_cells(at, one)) + " |" for at, one in enumerate(ranking.judged, 1)]
+    if verified:
+        lines += [
+            "",
+            "| fine-tuned on four fifths | accuracy on the rest | loss | seconds |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += ["| " + " | ".join(_verified_cells(one)) + " |" for one in verified]
+    lines += ["", *(f"- {text}" for text in _advice(ranking, plan))]
+    lines += [f"- Left out: {text}" for text in ranking.left_out]
+    return "\n".join(lines) + "\n"
+
+
+def as_plain(ranking: Ranking, plan: Plan, verified: list[Verified]) -> dict[str, Any]:
+    """The ranking and the plan as plain values, for JSON."""
+    return {
+        "samples": ranking.samples,
+        "of_samples": ranking.of_samples,
+        "classes": list(ranking.class_names),
+        "seconds": ranking.seconds,
+        "images_computed": ranking.computed,
+        "candidates": [_plain(one) for one in ranking.judged],
+        "left_out": list(ranking.left_out),
+        "advice": _plan(plan) | {"reasons": _advice(ranking, plan)},
+        "verified": [
+            _plan(one.plan) | {"accuracy": one.accuracy, "loss": one.loss, "seconds": one.seconds} for one in verified
+        ],
+    }
+
+
+def _title(ranking: Ranking) -> str:
+    told = f"{len(ranking.judged)} candidates on {ranking.samples:,} of {ranking.of_samples:,} training images"
+    return f"{told}, {len(ranking.class_names)} classes, in {ranking.seconds:.0f} s"
+
+
+def _cells(number: int, judged: Judged) -> list[str]:
+    expected, costs = judged.expected, judged.costs
+    low, high = expected.accuracy_interval
+    fewer = "" if judged.in_last_round else f" on {judged.samples}"
+    return [
+        str(number),
+        str(judged.candidate),
+        f"{expected.accuracy:.1%} ({low:.0%}-{high:.0%}){fewer}",
+        f"{expected.log_loss:.3f}",
+        f"{judged.logme:.2f}",
+        f"{1 / judged.seconds:,.0f}",
+        f"{costs.parameters / 1e6:.1f} M",
+        "?" if costs.training_bytes is None else f"{costs.training_bytes / 1e6:,.0f}",
+        judged.depth.train,
+    ]
+
+
+def _advice(ranking: Ranking, plan: Plan) -> list[str]:
+    time = [] if plan.seconds is None else [f"Fine-tuning so takes about {_duration(plan.seconds)} on this machine."]
+    own = reasons_of_order(ranking) if plan.candidate == ranking.best.candidate else []
+    return [*own, *plan.reasons, *time]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _verified_table(verified: list[Verified]) -> Table:
+    table = Table(
+        "fine-tuned on four fifths of these images", "accuracy on the rest", "loss", "seconds", box=None, pad_edge=False
+    )
+    for one in verified:
+        table.add_row(*_verified_cells(one))
+    return table
+
+
+def _verified_cells(one: Verified) -> list[str]:
+    name = f"{one.plan.candidate}, {one.plan.depth.train}"
+    return [name, f"{one.accuracy:.1%}", f"{one.loss:.3f}", f"{one.seconds:.0f}"]
+
+
+def _plain(judged: Judged) -> dict[str, Any]:
+    expected = judged.expected
+    return {
+        **_candidate(judged.candidate),
+        "accuracy": expected.accuracy,
+        "accuracy_interval": list(expected.accuracy_interval),
+        "log_loss": expected.log_loss,
+        "log_loss_interval": list(expected.log_loss_interval),
+        "logme": judged.logme,
+        "samples": judged.samples,
+        "in_last_round": judged.in_last_round,
+        "seconds_per_image": judged.seconds,
+        "parameters": judged.costs.parameters,
+        "forward_flops": judged.costs.forward,
+        "training_bytes_per_image": judged.costs.training_bytes,
+        "train": judged.depth.train,
+        "depths": {depth.train: _numbers(depth.probe) for depth in judged.depths},
+        "stages": {name: _numbers(each) for name, each in judged.curve.items()},
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    named = {"name": candidate.name, "pretrained": candidate.pretrained, "image_size": candidate.size}
+    return named | ({"crop_pct": candidate.crop_pct} if candidate.crop_pct is not None else {})
+
+
+def _numbers(each: Any) -> dict[str, float]:
+    return {"accuracy": each.accuracy, "log_loss": each.log_loss}
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    phases = [dict(phase) for phase in plan.phases]
+    return {**_candidate(plan.candidate), "phases": phases, "max_epochs": plan.epochs, "seconds": plan.seconds}

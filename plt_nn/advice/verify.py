@@ -1,0 +1,113 @@
+"""Plans put to the test: each is carried out on a part of the training images and measured on the rest of them."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer, seed_everything
+
+from plt_nn.advice.plans import BATCH, LR, Plan
+from plt_nn.advice.probe import Labels, stratified_folds
+from plt_nn.backbones import create_backbone
+from plt_nn.callbacks import BestLossStopping, FreezingSchedule, FrozenFeatureCache
+from plt_nn.data import ImageFolderData
+from plt_nn.freezing import parse_phases
+from plt_nn.modules import Classifier
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a plan has reached.
+
+    Args:
+        plan: The plan.
+        accuracy: On the held-out images, of the best weights.
+        loss: The best loss on them.
+        seconds: How long it took.
+    """
+
+    plan: Plan
+    accuracy: float
+    loss: float
+    seconds: float
+
+
+def verify(plan: Plan, data: ImageFolderData, store: Path, seed: int = 0) -> Verified:
+    """Fine-tunes as a plan says, on four fifths of the training images.
+
+    Args:
+        plan: The plan.
+        data: The images, set up; neither its validation nor its test images are looked at.
+        store: The folder of the features that are computed once.
+        seed: Of the training.
+    """
+    samples = data.samples["train"]
+    labels: Labels = np.array([code for _, code in samples], dtype=np.int64)
+    held_out = stratified_folds(labels, seed=1) == 0
+    part = {
+        name: [samples[at] for at in np.flatnonzero(mask)] for name, mask in (("train", ~held_out), ("val", held_out))
+    }
+    return fine_tune(plan, data.root, part, store, seed)
+
+
+def fine_tune(
+    plan: Plan, root: Path, samples: dict[str, list[tuple[Path, int]]], store: Path, seed: int = 0
+) -> Verified:
+    """Fine-tunes as a plan says.
+
+    Args:
+        plan: The plan.
+        root: The folder of the images.
+        samples: `train` and `val` -> pairs of path and class code.
+        store: As for `verify`.
+        seed: Of the training.
+    """
+    began = time.monotonic()
+    seed_everything(seed, verbose=False)
+    candidate = plan.candidate
+    data = ImageFolderData(root, BATCH, candidate.size, candidate.crop_pct, augment=[], num_workers=0)
+    data.check_images = False
+    data.samples = dict(samples)
+    net = create_backbone(candidate.name, candidate.pretrained, model_args=dict(plan.model_args))
+    model = Classifier(net, optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=LR))
+    stopping = BestLossStopping(monitor="val_loss", patience=plan.patience)
+    schedule = FreezingSchedule(phases=parse_phases([dict(phase) for phase in plan.phases]))
+    with _quietly():
+        trainer = Trainer(
+            max_epochs=plan.epochs,
+            callbacks=[schedule, stopping, FrozenFeatureCache(folder=str(store))],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=store,
+        )
+        trainer.fit(model, datamodule=data)
+        measured: Any = trainer.validate(model, datamodule=data, verbose=False)[0]
+    return Verified(plan, float(measured["val_acc"]), float(measured["val_loss"]), time.monotonic() - began)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What a fit has to say is said when it is run for good."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def by_outcome(found: Sequence[Verified]) -> list[Verified]:
+    """The best first, by loss."""
+    return sorted(found, key=lambda one: one.loss)

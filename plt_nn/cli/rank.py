@@ -1,0 +1,248 @@
+"""`plt-nn rank`: which pretrained net, at which size, and how many of its layers to train."""
+
+import argparse
+import json
+import re
+import shlex
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from plt_nn.cli.model_options import device_named
+from plt_nn.errors import ConfigError
+from plt_nn.tracking.store import Store, store_at
+
+if TYPE_CHECKING:
+    from plt_nn.advice.candidates import Candidate
+    from plt_nn.advice.plans import Plan
+    from plt_nn.advice.processes import Processes
+    from plt_nn.advice.ranking import Labelled, Ranking
+    from plt_nn.advice.verify import Verified
+    from plt_nn.data import ImageFolderData
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)?")
+_WIDTH = 132  # characters of a line where nobody watches
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, None: 60.0}
+
+
+def run(argv: list[str]) -> int:
+    """Ranks candidates, and says what to do.
+
+    Args:
+        argv: The verb and its words.
+
+    Raises:
+        ConfigError: For a candidate that does not exist, or an argument that cannot be used.
+        DataError: For a folder that cannot be trained on.
+    """
+    arguments = _parser().parse_args(argv[1:])
+    if arguments.write is not None and arguments.write.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
+    from plt_nn.advice.processes import processes
+
+    with processes() as others:
+        return _ranked(arguments, shlex.join(["plt-nn", *argv]), others)
+
+
+def _ranked(arguments: argparse.Namespace, command: str, others: "Processes") -> int:
+    from plt_nn.advice.ranking import rank
+    from plt_nn.features.keeping import Place
+
+    store = store_at(arguments.store)
+    data, labelled = _images(arguments)
+    candidates, left_out = _candidates(arguments)
+    if not candidates:
+        raise ConfigError(f"nothing is left to try: {' '.join(left_out)}")
+    place = Place(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
+    device, budget = device_named(arguments.device), arguments.budget
+    with _Progress(others.is_first) as say:
+        ranking = rank(candidates, labelled, place, device, arguments.samples, budget, others, say)
+    if not others.is_first:
+        return 0
+    ranking = replace(ranking, left_out=[*left_out, *ranking.left_out])
+    if not ranking.judged:
+        raise ConfigError("no candidate could be judged:\n" + "\n".join(f"  - {told}" for told in ranking.left_out))
+    plan, verified = _advised(arguments, data, labelled, ranking, store)
+    _tell(arguments, command, ranking, plan, verified, store)
+    return 0
+
+
+def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, Labelled]":
+    from plt_nn.advice.ranking import Labelled
+    from plt_nn.data import ImageFolderData
+
+    root, fraction, seed = arguments.root, arguments.val_fraction, arguments.split_seed
+    data = ImageFolderData(root, val_fraction=fraction, split_seed=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", module="plt_nn")
+        data.setup("fit")
+    labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
+    return data, Labelled(data.paths["train"], labels, data.class_names)
+
+
+def _candidates(arguments: argparse.Namespace) -> "tuple[list[Candidate], list[str]]":
+    from plt_nn.advice.build import own_size
+    from plt_nn.advice.candidates import candidates_of, find_nets
+
+    words = [word for text in arguments.backbones or [] for word in text.split(",") if word]
+    nets, left_out = find_nets(words, arguments.download)
+    if arguments.controls:
+        nets += [(name, False) for name, pretrained in nets if pretrained is not False]
+    return candidates_of(nets, arguments.sizes, arguments.crops or [None], own_size), left_out
+
+
+def _advised(
+    arguments: argparse.Namespace, data: "ImageFolderData", labelled: "Labelled", ranking: "Ranking", store: Store
+) -> "tuple[Plan, list[Verified]]":
+    """The plan, and what was verified."""
+    from plt_nn.advice.halving import nested_order
+    from plt_nn.advice.measure import measure
+    from plt_nn.advice.plans import propose, worth_verifying
+    from plt_nn.advice.verify import by_outcome, verify
+
+    rows = nested_order(labelled.labels).tolist()
+    wanted = worth_verifying(ranking, max(1, arguments.verify))
+    plans = [
+        propose(judged, depth, measure(judged, labelled.paths, rows), len(labelled.paths)) for judged, depth in wanted
+    ]
+    if not arguments.verify:
+        return plans[0], []
+    found = []
+    for plan in plans:
+        _say(f"Fine-tuning {plan.candidate}, {plan.depth.train} ...")
+        found.append(verify(plan, data, store.features))
+    order = by_outcome(found)
+    return order[0].plan, order
+
+
+def _tell(
+    arguments: argparse.Namespace,
+    command: str,
+    ranking: "Ranking",
+    plan: "Plan",
+    verified: "list[Verified]",
+    store: Store,
+) -> None:
+    from plt_nn.advice.plans import reasons_of_order
+    from plt_nn.advice.recommended import as_yaml
+    from plt_nn.advice.record import record
+    from plt_nn.advice.tables import as_markdown, as_plain, as_text
+
+    configuration = as_yaml(plan, str(arguments.root), command, reasons_of_order(ranking))
+    if arguments.format == "text":
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+        console.print(as_text(ranking, plan, verified), highlight=False)
+    elif arguments.format == "md":
+        print(as_markdown(ranking, plan, verified), end="")
+    else:
+        print(json.dumps(as_plain(ranking, plan, verified), indent=1))
+    if arguments.write is not None:
+        arguments.write.parent.mkdir(parents=True, exist_ok=True)
+        arguments.write.write_text(configuration, "utf-8")
+        _say(f"Run it with: plt-nn fit --config {arguments.write}")
+    params = {"data": str(arguments.root), "samples": ranking.samples, "command": command}
+    uid, is_delivered = record(store, arguments.experiment, ranking, plan, verified, configuration, params)
+    _say(f"Open it with: plt-nn ui --run {uid}" if is_delivered else "Not in MLflow yet: `plt-nn sync` delivers it.")
+
+
+class _Progress:
+    """Tells how far a candidate is: in one line on a terminal, else nothing."""
+
+    def __init__(self, is_shown: bool) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("Looking for candidates ...")
+        self._is_shown = is_shown and self._console.is_terminal
+
+    def __enter__(self) -> "_Progress":
+        if self._is_shown:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def __call__(self, told: str, done: int, total: int) -> None:
+        if self._is_shown:
+            self._status.update(f"{told}: {done:,} of {total:,} images")
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+def _seconds(text: str) -> float:
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; expected such as 90s, 10min or 1h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = [0]
+    if min(sizes) < 16:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected sides in pixels of at least 16, such as 96,128,224")
+    return sizes
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        crops = [float(part) for part in text.split(",")]
+    except ValueError:
+        crops = [0.0]
+    if not all(0 < crop <= 1 for crop in crops):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected shares above 0 and at most 1, such as 0.7,0.875,1")
+    return crops
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number of at least 1")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plt-nn rank",
+        description="Measure on your own images which pretrained net suits them, at which image size, and how many of "
+        "its layers to train, at the price of one forward pass a candidate. Only training images are looked at.",
+    )
+    parser.add_argument("--data.root", dest="root", type=Path, required=True, help="the folder, as for `plt-nn fit`")
+    parser.add_argument("--data.val_fraction", dest="val_fraction", type=float, default=0.2, help="as for `plt-nn fit`")
+    parser.add_argument("--data.split_seed", dest="split_seed", type=int, default=0, help="as for `plt-nn fit`")
+    parser.add_argument(
+        "--backbones",
+        action="append",
+        metavar="NETS",
+        help="names, globs, NAME=WEIGHTS, or @FILE with one a line, separated by commas; default: all nets whose "
+        "weights are at hand",
+    )
+    parser.add_argument(
+        "--sizes", type=_numbers, help="sides in pixels; default: that of the pretraining and 0.6 of it"
+    )
+    parser.add_argument("--crops", type=_shares, help="shares of the middle; default: that of the pretraining")
+    parser.add_argument("--controls", action="store_true", help="try each net with random weights as well")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch weights that globs match, or a short list of nets"
+    )
+    parser.add_argument("--budget", type=_seconds, default=float("inf"), help="such as 90s, 10min or 1h; default: none")
+    parser.add_argument("--samples", type=_count, default=5000, help="images looked at at most (default: 5000)")
+    parser.add_argument(
+        "--verify", type=_count, nargs="?", const=3, default=0, metavar="N", help="fine-tune the best few plans (3)"
+    )
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="write the advice as a configuration for `plt-nn fit`"
+    )
+    parser.add_argument("--format", choices=("text", "md", "json"), default="text", help="default: text")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    parser.add_argument("--experiment", default="rank", help="the experiment in MLflow (default: rank)")
+    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    parser.add_argument("--megabytes", type=_count, default=20_000, help="limit of mlruns/features (default: 20000)")
+    return parser
