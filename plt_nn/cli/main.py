@@ -33,6 +33,7 @@ VERBS = {
     "predict": Verb("plt_nn.cli.predict", "write what a model says of images"),
     "rank": Verb("plt_nn.cli.rank", "measure which pretrained net suits your images, and how many layers to train"),
     "plan": Verb("plt_nn.cli.plan", "show what each phase of a freezing schedule trains and costs"),
+    "audit": Verb("plt_nn.cli.audit", "tell what is wrong with a folder of images: duplicates, labels, splits"),
     "evaluate": Verb("plt_nn.cli.evaluate", "measure a model on a folder of images, with intervals"),
     "export": Verb("plt_nn.cli.export", "write a model as ONNX, torch.export or plain weights"),
     "register": Verb("plt_nn.cli.register", "put the model of a run into MLflow's registry"),

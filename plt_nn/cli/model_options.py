@@ -70,9 +70,14 @@ def require_out(out: Path, endings: tuple[str, ...], overwrite: bool) -> None:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; gives a function that is told how many more images are done."""
-    columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def progress(total: int, doing: str = "Predicting") -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; gives a function that is told how many more images are done.
+
+    Args:
+        total: Number of images.
+        doing: What is done with them, in a word.
+    """
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)

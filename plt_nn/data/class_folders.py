@@ -1,14 +1,14 @@
 """Find the classes, splits and image files of a folder; names alone are looked at, no image is opened."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from plt_nn.data.faults import raise_faults, some_of
-from plt_nn.data.splits import check_fractions, size_faults, stratified_split
+from plt_nn.data.splits import check_fractions, hold_out, size_faults
 from plt_nn.errors import DataError, did_you_mean
 
 Sample = tuple[Path, int]
@@ -24,11 +24,15 @@ class ClassFolders:
         class_names: The names of the training folders, sorted.
         samples: Split name -> pairs of path and class code.
         warnings: What is unusual, but can be trained on.
+        by_seed: The splits that were taken out of the training images, for want of a folder of their own.
+        faults: What keeps the folder from being trained on.
     """
 
     class_names: list[str]
     samples: dict[str, list[Sample]]
     warnings: list[str]
+    by_seed: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
 
 def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, seed: int) -> ClassFolders:
@@ -46,6 +50,24 @@ def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, se
         DataError: The folder cannot be trained on; the text lists everything that is wrong with it.
         ConfigError: A fraction is out of range.
     """
+    found = survey_class_folders(root, val_fraction, test_fraction, seed)
+    raise_faults(f"The image folder {root}", found.faults)
+    return found
+
+
+def survey_class_folders(root: Path, val_fraction: float, test_fraction: float, seed: int) -> ClassFolders:
+    """The same, but what is wrong with the folder is told in `faults`; classes too small to hold out stay in training.
+
+    Args:
+        root: The folder.
+        val_fraction: Share of each class for validation, where there is no folder `val`, `valid` or `validation`.
+        test_fraction: Share of each class for testing, where there is no folder `test`.
+        seed: Seed of that split.
+
+    Raises:
+        DataError: There is no such folder.
+        ConfigError: A fraction is out of range.
+    """
     check_fractions({"val": val_fraction, "test": test_fraction})
     if not root.is_dir():
         raise DataError(_not_a_folder(root))
@@ -56,10 +78,15 @@ def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, se
     fractions = {"val": val_fraction, "test": test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if split not in folders}
     faults = _layout_faults(root, folders) + _class_faults(folders, names, labels)
-    raise_faults(f"The image folder {root}", faults + size_faults(names, labels, fractions))
-    chosen = stratified_split(labels, fractions, seed)
+    chosen = hold_out(labels, fractions, seed)
     taken = {split: [samples["train"][index] for index in indices.tolist()] for split, indices in chosen.items()}
-    return ClassFolders(names, samples | taken, _warnings(root, folders, names, samples))
+    return ClassFolders(
+        names,
+        samples | taken,
+        _warnings(root, folders, names, samples),
+        by_seed=[split for split in chosen if split != "train"],
+        faults=faults + size_faults(names, labels, fractions),
+    )
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -151,7 +178,7 @@ def _warnings(
     for split, folder in folders.items():
         present = {code for _, code in samples[split]}
         absent = [name for code, name in enumerate(names) if code not in present]
-        if absent:
+        if absent and split != "train":  # that is a fault
             warnings.append(f"{folder} has no image of the class(es) {some_of(absent)}, which are trained on.")
     unused = [folder.name for folder in subfolders(root) if folder not in folders.values()]
     if unused and folders["train"] != root:

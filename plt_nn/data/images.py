@@ -48,7 +48,7 @@ def usable_cores() -> int:
 def _reason_or_hash(path: Path) -> str | bytes:
     try:
         content = path.read_bytes()
-        decode_image(content, str(path), preview=True)
+        decode_image(content, str(path), preview=1)
     except OSError as error:
         return f"{path}: {error}"
     except DataError as error:

@@ -36,7 +36,7 @@ def size_faults(class_names: Sequence[str], labels: Tensor, fractions: Mapping[s
         One sentence that names them, or nothing.
     """
     sizes = dict(zip(class_names, torch.bincount(labels, minlength=len(class_names)).tolist(), strict=True))
-    small = [name for name, size in sizes.items() if 0 < size <= sum(_held_out(size, f) for f in fractions.values())]
+    small = [name for name, size in sizes.items() if size and _is_too_small(size, fractions)]
     if not small:
         return []
     shares = " and ".join(f"{name}_fraction={fraction}" for name, fraction in fractions.items() if fraction)
@@ -44,6 +44,28 @@ def size_faults(class_names: Sequence[str], labels: Tensor, fractions: Mapping[s
         f"too few samples of the class(es) {some_of(small)} ({sizes[small[0]]} of {small[0]!r}) to hold out {shares}"
         " and still have one to train on. Add samples, remove the class(es), or hold out less."
     ]
+
+
+def hold_out(labels: Tensor, fractions: Mapping[str, float], seed: int) -> dict[str, Tensor]:
+    """A `stratified_split` that leaves classes too small for it in training.
+
+    Args:
+        labels: Class code of each sample, int64 `(N,)`.
+        fractions: Split name -> share of each class; a share of 0 gives no split.
+        seed: Seed of the choice.
+
+    Returns:
+        Split name -> ascending sample indices, int64; nothing for no samples.
+    """
+    if len(labels) == 0:
+        return {}
+    too_small = torch.tensor([_is_too_small(size, fractions) for size in torch.bincount(labels).tolist()])[labels]
+    if not too_small.any():
+        return stratified_split(labels, fractions, seed)
+    (divided,), (kept,) = torch.where(~too_small), torch.where(too_small)
+    split = stratified_split(labels[divided], fractions, seed) if len(divided) else {}
+    indices = {name: divided[chosen] for name, chosen in split.items()}
+    return indices | {"train": torch.cat([indices.get("train", divided), kept]).sort().values}
 
 
 def stratified_split(labels: Tensor, fractions: Mapping[str, float], seed: int) -> dict[str, Tensor]:
@@ -68,6 +90,11 @@ def stratified_split(labels: Tensor, fractions: Mapping[str, float], seed: int) 
             part.append(piece)
     indices = {name: torch.cat(pieces).sort().values for name, pieces in parts.items()}
     return {name: chosen for name, chosen in indices.items() if len(chosen)}
+
+
+def _is_too_small(size: int, fractions: Mapping[str, float]) -> bool:
+    """Whether a class has no sample left to train on once its shares are held out."""
+    return size <= sum(_held_out(size, fraction) for fraction in fractions.values())
 
 
 def _held_out(size: int, fraction: float) -> int:

@@ -26,7 +26,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def decode_image(
-    content: bytes, name: str = "the image", most_pixels: int | None = None, preview: bool = False
+    content: bytes, name: str = "the image", most_pixels: int | None = None, preview: int | None = None
 ) -> Image.Image:
     """The image in the bytes of a file; see `read_image`.
 
@@ -35,7 +35,8 @@ def decode_image(
         name: What to call it in an error.
         most_pixels: An image with more pixels is refused before it is decoded: a few kilobytes can hold gigabytes of
             them. Default: Pillow's own limit, 179 million.
-        preview: Whether an eighth of a JPEG's size will do, which costs a fraction.
+        preview: Of a JPEG, sides of this many pixels will do; it is decoded at an eighth of its size at the smallest,
+            which costs a fraction. Default: all pixels.
 
     Raises:
         DataError: It cannot be read; the text is the reason.
@@ -53,14 +54,16 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _decoded(source: Path | BinaryIO, name: str, most_pixels: int | None = None, preview: bool = False) -> Image.Image:
+def _decoded(
+    source: Path | BinaryIO, name: str, most_pixels: int | None = None, preview: int | None = None
+) -> Image.Image:
     try:
         with Image.open(source) as image:
             if most_pixels is not None and image.width * image.height > most_pixels:
                 size = f"{image.width} x {image.height} pixels"
                 raise DataError(f"{name}: {size} are more than the {most_pixels / 1e6:,.0f} million that are taken")
-            if preview:
-                image.draft("RGB", (1, 1))
+            if preview is not None:
+                image.draft("RGB", (preview, preview))
             image.load()
             return as_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from plt_nn.data.class_folders import ClassFolders, scan_class_folders
+from plt_nn.data.class_folders import ClassFolders, scan_class_folders, survey_class_folders
 from plt_nn.errors import ConfigError, DataError
 
 Folder = Callable[..., Path]
@@ -122,3 +122,25 @@ def test_what_is_only_unusual_is_a_warning(tmp_path: Path, class_folder: Folder)
 def test_impossible_fractions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="val_fraction"):
         scan(tmp_path, val=1.5)
+
+
+def test_a_survey_tells_what_a_scan_refuses(tmp_path: Path, class_folder: Folder) -> None:
+    class_folder(tmp_path, ant=8, bee=1, wasp=0)
+    found = survey_class_folders(tmp_path, 0.25, 0.0, 0)
+    assert [fault.partition(" ")[0] for fault in found.faults] == ["no", "too"]
+    assert sizes(found) == {"train": 7, "val": 2}
+    assert (tmp_path / "bee" / "00.png", 1) in found.samples["train"], "too small a class is not held out"
+    assert found.by_seed == ["val"]
+    with pytest.raises(DataError, match="no image in"):
+        scan(tmp_path)
+
+
+def test_a_survey_of_a_folder_without_images(tmp_path: Path) -> None:
+    found = survey_class_folders(tmp_path, 0.25, 0.0, 0)
+    assert found.samples == {"train": []}
+    assert "has no class folders" in found.faults[0]
+
+
+def test_a_survey_of_a_sound_folder_is_its_scan(tmp_path: Path, class_folder: Folder) -> None:
+    class_folder(tmp_path, ant=8, bee=9)
+    assert survey_class_folders(tmp_path, 0.25, 0.0, 3) == scan(tmp_path, seed=3)

@@ -1,0 +1,206 @@
+"""The audit of a folder of images."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plt_nn.audit.drift import Drift, find_drift
+from plt_nn.audit.duplicate_findings import crossing, duplicate_findings
+from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates, spanning
+from plt_nn.audit.feature_findings import drift_findings, suspect_findings
+from plt_nn.audit.file_findings import class_counts, file_findings
+from plt_nn.audit.findings import Finding, gravest_first
+from plt_nn.audit.out_of_fold import out_of_fold
+from plt_nn.audit.scan import ScannedImages, scan_images
+from plt_nn.audit.suspects import Method, Suspects, find_suspects
+from plt_nn.data.class_folders import ClassFolders
+
+_LEAST_TOLD = 0.1  # of the images, by how much their labels are in doubt, however few are confidently wrong
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is known of a folder of images.
+
+    Attributes:
+        root: The folder.
+        folders: Its classes and splits.
+        images: Its images, scanned.
+        duplicates: Those that occur more than once.
+        drifts: How the splits that have folders of their own differ from training.
+        suspects: The labels by how much they are in doubt; None without features.
+        features_of: What the features are of, in words; empty without.
+    """
+
+    root: Path
+    folders: ClassFolders
+    images: ScannedImages
+    duplicates: Duplicates
+    drifts: tuple[Drift, ...]
+    suspects: Suspects | None = None
+    features_of: str = ""
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What there is to say, the gravest first."""
+        found = file_findings(self.root, self.folders, self.images)
+        found += duplicate_findings(self.images, self.duplicates, self.folders.by_seed, self.name)
+        found += suspect_findings(self.suspects, len(self.folders.class_names)) if self.suspects else []
+        return gravest_first(found + drift_findings(self.drifts))
+
+    @property
+    def crossing(self) -> list[DuplicateGroup]:
+        """The duplicates that lie in more than one split."""
+        return crossing(self.images, self.duplicates.groups)
+
+    @property
+    def readable_paths(self) -> list[Path]:
+        """The files of which features are wanted, in their order."""
+        return [path for path, is_readable in zip(self.images.paths, self.images.readable, strict=True) if is_readable]
+
+    def name(self, row: int) -> str:
+        """What a file is called within the folder."""
+        name = self.images.paths[row].relative_to(self.root).as_posix()
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # names are bytes on Linux
+
+    def class_of(self, row: int) -> str:
+        """The class that a file is labelled with."""
+        return self.folders.class_names[int(self.images.labels[row])]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything in plain values, for JSON; of the labels in doubt those that are flagged, and a tenth at least."""
+        images = self.images
+        return {
+            "root": str(self.root),
+            "classes": self.folders.class_names,
+            "splits": class_counts(self.folders, images),
+            "splits_by_seed": self.folders.by_seed,
+            "features_of": self.features_of or None,
+            "modes": {mode: images.modes.count(mode) for mode in sorted(set(images.modes)) if mode},
+            "sizes": self._sizes(),
+            "unreadable": [{"file": self.name(row), "reason": reason} for row, reason in images.reasons.items()],
+            "duplicates": [self._group(group) for group in self.duplicates.groups],
+            "labels_in_doubt": self._suspects() if self.suspects else None,
+            "drift": [_finite(vars(drift)) for drift in self.drifts],
+            "findings": [
+                {
+                    "kind": found.kind,
+                    "severity": found.severity,
+                    "sentence": found.sentence,
+                    "mend": found.mend,
+                    "files": [self.name(row) for row in found.rows],
+                }
+                for found in self.findings
+            ],
+        }
+
+    def _sizes(self) -> dict[str, list[int]]:
+        sizes = self.images.sizes[self.images.readable]
+        if len(sizes) == 0:
+            return {}
+        kinds = {"smallest": sizes.min(0), "median": np.median(sizes, 0), "largest": sizes.max(0)}
+        return {name: values.astype(int).tolist() for name, values in kinds.items()}
+
+    def _group(self, group: DuplicateGroup) -> dict[str, Any]:
+        images = self.images
+        return {
+            "exact": group.is_exact,
+            "across_splits": len(spanning(group.rows, images.splits)) > 1,
+            "label_conflict": len(spanning(group.rows, images.labels)) > 1,
+            "files": [
+                {
+                    "file": self.name(row),
+                    "split": images.split_names[images.splits[row]],
+                    "class": self.class_of(row),
+                    "copy": copy,
+                }
+                for copy, rows in enumerate(group.copies)
+                for row in rows
+            ],
+        }
+
+    def _suspects(self) -> dict[str, Any]:
+        suspects = self.suspects
+        assert suspects is not None
+        told = max(suspects.flagged, math.ceil(_LEAST_TOLD * len(suspects.rows)))
+        return {
+            "flagged": suspects.flagged,
+            "judged": len(suspects.rows),
+            "not_judged": suspects.not_judged,
+            "accuracy": _finite({"": suspects.accuracy})[""],
+            "ranked": [
+                {
+                    "file": self.name(int(row)),
+                    "class": self.class_of(int(row)),
+                    "proposed": self.folders.class_names[int(proposed)],
+                    "quality": float(quality),
+                    "flagged": at < suspects.flagged,
+                }
+                for at, (row, proposed, quality) in enumerate(
+                    zip(suspects.rows[:told], suspects.proposed[:told], suspects.quality[:told], strict=True)
+                )
+            ],
+        }
+
+
+def audit(root: Path, folders: ClassFolders, tell: Callable[[int], object] = lambda count: None) -> Audit:
+    """Audits a folder of images by its files alone: each is read once.
+
+    Args:
+        root: The folder.
+        folders: What `survey_class_folders` or `scan_class_folders` finds in it.
+        tell: Is told how many more files have been read.
+    """
+    images = scan_images(folders.samples, tell)
+    return Audit(root, folders, images, find_duplicates(images), find_drift(images, _own_folders(folders)))
+
+
+def with_features(
+    audited: Audit, features: NDArray[np.floating], features_of: str, by: Method = "own", seed: int = 0
+) -> Audit:
+    """An audit that has looked at the labels, and at what the splits show, as well.
+
+    Args:
+        audited: The audit by the files alone.
+        features: Of its `readable_paths`, `(M, D)`.
+        features_of: What they are of, in words, such as the name of a net.
+        by: Whether labels are judged by our own code or by the library `cleanlab`.
+        seed: Of the folds.
+
+    Raises:
+        ValueError: If the features are not of these files, or not finite.
+        ConfigError: If the library is wanted and is not installed.
+    """
+    rows = np.flatnonzero(audited.images.readable)
+    if len(features) != len(rows):
+        raise ValueError(f"features of {len(features)} images; expected them of the {len(rows)} that can be read.")
+    labels = audited.images.labels[rows]
+    pictures = _pictures(audited)[rows]
+    suspects = find_suspects(rows, labels, out_of_fold(features, labels, pictures, seed), by)
+    drifts = find_drift(audited.images, _own_folders(audited.folders), features)
+    return replace(audited, suspects=suspects, drifts=drifts, features_of=features_of)
+
+
+def _own_folders(folders: ClassFolders) -> list[str]:
+    """The splits that were not drawn by a seed, and so may differ from training."""
+    return [split for split in folders.samples if split != "train" and split not in folders.by_seed]
+
+
+def _pictures(audited: Audit) -> NDArray[np.int64]:
+    """What each file shows, `(N,)`: the same number for copies."""
+    pictures = np.arange(len(audited.images.paths))
+    for group in audited.duplicates.groups:
+        pictures[list(group.rows)] = group.rows[0]
+    return pictures
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }

@@ -1,0 +1,106 @@
+"""How a split differs from the training images: in its classes, its sizes, its colours, and in what it shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency, ks_2samp, mannwhitneyu
+
+from plt_nn.advice.probe import probe, stratified_folds
+from plt_nn.audit.scan import ScannedImages
+
+_FEWEST = 5  # images of each split, to compare them
+_MOST = 2_000  # images of each split that a classifier is given; drawn at random
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far a split is from the training images, and whether that is more than chance.
+
+    Each p-value is the probability of such a difference between two random halves of the same images.
+
+    Attributes:
+        split: The split.
+        classes: Half the sum of the differences between the shares of the classes: 0 the same, 1 nothing in common.
+        classes_p: By the chi-squared test.
+        sizes: Largest difference between the distributions of the geometric mean of width and height, from 0 to 1.
+        sizes_p: By the Kolmogorov-Smirnov test.
+        sides: Median of that mean in training and in the split, in pixels.
+        grey: Share of images without colour in training and in the split.
+        auc: Probability that a classifier on features, which has seen neither, puts an image of the split above one of
+            training (Lopez-Paz & Oquab 2017, https://arxiv.org/abs/1610.06545): 0.5 alike, 1 told apart. None without
+            features.
+        auc_p: By the Mann-Whitney test, of an AUC above 0.5.
+    """
+
+    split: str
+    classes: float
+    classes_p: float
+    sizes: float
+    sizes_p: float
+    sides: tuple[float, float]
+    grey: tuple[float, float]
+    auc: float | None = None
+    auc_p: float | None = None
+
+
+def find_drift(
+    images: ScannedImages, splits: Sequence[str], features: NDArray[np.floating] | None = None
+) -> tuple[Drift, ...]:
+    """Compares splits with the training images; those with fewer than five readable images are left out.
+
+    Args:
+        images: The scanned images.
+        splits: The splits to be compared.
+        features: Of the readable images in the order of the scan, `(M, D)`.
+    """
+    found = []
+    rows = np.flatnonzero(images.readable)
+    for split in splits:
+        codes = [images.split_names.index(name) for name in ("train", split)]
+        train, other = (rows[images.splits[rows] == code] for code in codes)
+        if min(len(train), len(other)) < _FEWEST:
+            continue
+        auc, auc_p = (None, None) if features is None else _told_apart(images, features, *codes)
+        found.append(_compared(images, split, train, other, auc, auc_p))
+    return tuple(found)
+
+
+def _compared(
+    images: ScannedImages,
+    split: str,
+    train: NDArray[np.int64],
+    other: NDArray[np.int64],
+    auc: float | None,
+    auc_p: float | None,
+) -> Drift:
+    number = int(images.labels.max()) + 1
+    counts = np.stack([np.bincount(images.labels[rows], minlength=number) for rows in (train, other)])
+    counts = counts[:, counts.any(0)]
+    shares = counts / counts.sum(1, keepdims=True)
+    sides = [np.sqrt(images.sizes[rows].astype(np.float64).prod(1)) for rows in (train, other)]
+    of_sizes = ks_2samp(*sides)
+    return Drift(
+        split=split,
+        classes=float(np.abs(shares[0] - shares[1]).sum() / 2),
+        classes_p=float(chi2_contingency(counts)[1]) if counts.shape[1] > 1 else 1.0,
+        sizes=float(of_sizes.statistic),
+        sizes_p=float(of_sizes.pvalue),
+        sides=(float(np.median(sides[0])), float(np.median(sides[1]))),
+        grey=(float(images.grey[train].mean()), float(images.grey[other].mean())),
+        auc=auc,
+        auc_p=auc_p,
+    )
+
+
+def _told_apart(images: ScannedImages, features: NDArray[np.floating], train: int, other: int) -> tuple[float, float]:
+    """How well a linear classifier tells two splits apart by features, and the probability of that by chance."""
+    of_row = images.splits[images.readable]
+    draw = np.random.default_rng(0)
+    chosen = np.concatenate([draw.permutation(np.flatnonzero(of_row == code))[:_MOST] for code in (train, other)])
+    is_other = (of_row[chosen] == other).astype(np.int64)
+    said = probe([features[chosen].astype(np.float64)], is_other, stratified_folds(is_other)).probabilities[:, 1]
+    of_other, of_train = said[is_other == 1], said[is_other == 0]
+    test = mannwhitneyu(of_other, of_train, alternative="greater")
+    return float(test.statistic) / (len(of_other) * len(of_train)), float(test.pvalue)

@@ -1,0 +1,134 @@
+"""An audit as one page that needs nothing else: no network, no script, no other file."""
+
+import time
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from io import BytesIO
+
+from plt_nn.audit.audit import Audit
+from plt_nn.audit.feature_findings import DOUBTED
+from plt_nn.audit.findings import Finding
+from plt_nn.audit.scan import thumbnail_of
+from plt_nn.audit.tables import NOTHING, count_table, facts, title
+from plt_nn.errors import DataError
+from plt_nn.inference.images import decode_image
+
+_SIDE = 160  # pixels of a thumbnail: about 5 kB
+_MOST = 60  # thumbnails of a finding
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as the page shows it.
+
+    Args:
+        name: Its file within the folder.
+        about: Its split and class.
+        size: In pixels; empty where it cannot be read.
+        proposed: The class that it rather looks like; empty where that is not known.
+        source: A data URI; empty where it cannot be read.
+        reason: Why it cannot be read; empty where it can.
+    """
+
+    name: str
+    about: str
+    size: str
+    proposed: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A finding as the page shows it.
+
+    Args:
+        finding: The finding.
+        sets: Its pictures: those that are the same side by side, or all in one.
+        are_groups: Whether the pictures of a set are the same.
+        left_out: How many images are not shown, for they are too many.
+    """
+
+    finding: Finding
+    sets: Sequence[Sequence[Picture]]
+    are_groups: bool
+    left_out: int
+
+
+def page(audit: Audit) -> str:
+    """The page.
+
+    Args:
+        audit: What it tells. Names of files and classes may be anything: they are shown as they are. The images are
+            read again for their thumbnails.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("plt_nn.audit", "template")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    header, *lines, total = count_table(audit)
+    return environment.get_template("audit.html.jinja").render(
+        title=f"Audit of {audit.root.absolute().name}",
+        lead=title(audit),
+        facts=facts(audit),
+        header=header,
+        lines=lines,
+        total=total,
+        sections=[_section(audit, finding) for finding in audit.findings],
+        nothing=NOTHING,
+        made=f"Made by plt-nn audit on {time.strftime('%Y-%m-%d at %H:%M')}.",
+        css=(files("plt_nn.reports") / "template" / "report.css").read_text("utf-8")
+        + (files("plt_nn.audit") / "template" / "audit.css").read_text("utf-8"),
+    )
+
+
+def _section(audit: Audit, finding: Finding) -> Section:
+    groups = _grouped(audit, finding.rows)
+    sets, shown = [], 0
+    for rows in groups if groups is not None else [finding.rows]:
+        rows = rows[: _MOST - shown]
+        if rows:
+            sets.append([_picture(audit, row, finding.kind == DOUBTED) for row in rows])
+        shown += len(rows)
+    return Section(finding, sets, groups is not None, len(finding.rows) - shown)
+
+
+def _grouped(audit: Audit, rows: tuple[int, ...]) -> list[tuple[int, ...]] | None:
+    """The rows with those that show the same picture together; None if some show none that is shown twice."""
+    picture_of = {row: at for at, group in enumerate(audit.duplicates.groups) for row in group.rows}
+    if not rows or any(row not in picture_of for row in rows):
+        return None
+    groups: dict[int, list[int]] = {}
+    for row in rows:
+        groups.setdefault(picture_of[row], []).append(row)
+    return [tuple(group) for group in groups.values()]
+
+
+def _picture(audit: Audit, row: int, is_doubted: bool) -> Picture:
+    images = audit.images
+    width, height = images.sizes[row].tolist()
+    about = f"{images.split_names[images.splits[row]]}, {audit.class_of(row)}"
+    source, reason = "", images.reasons.get(row, "")
+    if not reason:
+        try:
+            source = _data_uri(images.paths[row].read_bytes())
+        except (OSError, DataError) as error:  # it has gone or changed since
+            reason = str(error)
+    size = f"{width} x {height}" if width else ""
+    return Picture(audit.name(row), about, size, _proposed(audit, row) if is_doubted else "", source, reason)
+
+
+def _proposed(audit: Audit, row: int) -> str:
+    suspects = audit.suspects
+    if suspects is None:
+        return ""
+    found = suspects.proposed[: suspects.flagged][suspects.rows[: suspects.flagged] == row]
+    return audit.folders.class_names[int(found[0])] if len(found) else ""
+
+
+def _data_uri(content: bytes) -> str:
+    thumbnail = BytesIO()
+    thumbnail_of(decode_image(content, preview=_SIDE), _SIDE).save(thumbnail, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{b64encode(thumbnail.getvalue()).decode()}"

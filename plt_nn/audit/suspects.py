@@ -1,0 +1,130 @@
+"""Labels in doubt: confident learning on the probabilities of classifiers that have not seen the sample.
+
+The method of Northcutt, Jiang & Chuang 2021 (https://arxiv.org/abs/1911.00068): a class is confidently said of a sample
+if its probability is at least the mean of those samples that bear the class, so that neither rare classes nor an
+overconfident classifier tilt the count. What is confidently said to be of another class is suspect. Samples are ranked
+by the margin between their label and the most probable other class. The library of the authors does the same
+(`by="cleanlab"`, the extra `audit`).
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plt_nn.errors import ConfigError
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Method = Literal["own", "cleanlab"]
+
+FEWEST = 3  # samples of a class of which labels can be judged: with two that disagree either may be wrong
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Which labels are in doubt.
+
+    Attributes:
+        rows: The samples that could be judged, by how much they are in doubt, the most doubtful first; `(M,)`.
+        quality: How well each of them fits its label, from 0 to 1; `(M,)`.
+        proposed: The most probable class of each; `(M,)`.
+        flagged: How many of them, from the first on, are confidently of another class.
+        accuracy: Share of the judged samples whose label the classifier tells rightly.
+        not_judged: How many samples are of classes with fewer than three.
+    """
+
+    rows: Labels
+    quality: Floats
+    proposed: Labels
+    flagged: int
+    accuracy: float
+    not_judged: int
+
+
+def find_suspects(rows: Labels, labels: Labels, probabilities: Floats, by: Method = "own") -> Suspects:
+    """Ranks samples by how much their labels are in doubt.
+
+    Args:
+        rows: What the samples are called, `(N,)`.
+        labels: Their classes, `(N,)`.
+        probabilities: Of each class, by a classifier that has not seen the sample, `(N, C)`.
+        by: `own`, or the library `cleanlab`.
+
+    Raises:
+        ConfigError: If the library is wanted and is not installed.
+    """
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    judged = counts[labels] >= FEWEST
+    classes = np.flatnonzero(counts >= FEWEST)
+    code = np.zeros(len(counts), dtype=np.int64)
+    code[classes] = np.arange(len(classes))
+    given, of_judged = code[labels[judged]], probabilities[np.ix_(judged, classes)]
+    if len(classes) < 2:
+        nothing = np.empty(0, dtype=np.int64)
+        return Suspects(nothing, np.empty(0), nothing, 0, float("nan"), len(labels))
+    of_judged = of_judged / np.maximum(of_judged.sum(1, keepdims=True), 1e-12)
+    quality, is_wrong = _by_cleanlab(given, of_judged) if by == "cleanlab" else _by_own(given, of_judged)
+    order = np.lexsort((quality, ~is_wrong))
+    proposed = of_judged.argmax(1)
+    return Suspects(
+        rows=rows[judged][order],
+        quality=quality[order],
+        proposed=classes[proposed[order]],
+        flagged=int(is_wrong.sum()),
+        accuracy=float((proposed == given).mean()),
+        not_judged=int((~judged).sum()),
+    )
+
+
+def require_cleanlab() -> None:
+    """Makes sure that the library is there before anything slow begins.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    if find_spec("cleanlab") is None:
+        raise ConfigError('cleanlab is not installed; `pip install -e ".[audit]"` does it.')
+
+
+def normalised_margins(labels: Labels, probabilities: Floats) -> Floats:
+    """How well each sample fits its label: 1 if it is certainly that class, 0 if it is certainly another; `(N,)`.
+
+    Args:
+        labels: `(N,)`.
+        probabilities: `(N, C)`.
+    """
+    at = np.arange(len(labels))
+    others = probabilities.copy()
+    others[at, labels] = -np.inf
+    return np.asarray((probabilities[at, labels] - others.max(1) + 1) / 2)
+
+
+def confident_errors(labels: Labels, probabilities: Floats) -> NDArray[np.bool_]:
+    """Whether each sample is confidently said to be of another class, `(N,)`.
+
+    Args:
+        labels: `(N,)`; each class occurs.
+        probabilities: `(N, C)`.
+    """
+    thresholds = np.array([probabilities[labels == code, code].mean() for code in range(probabilities.shape[1])])
+    is_confident = probabilities >= thresholds - 1e-6
+    most = probabilities.argmax(1)
+    said = np.where(is_confident.sum(1) > 1, most, is_confident.argmax(1))
+    return np.asarray(is_confident.any(1) & (said != labels) & (most != labels))
+
+
+def _by_own(labels: Labels, probabilities: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    return normalised_margins(labels, probabilities), confident_errors(labels, probabilities)
+
+
+def _by_cleanlab(labels: Labels, probabilities: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    require_cleanlab()
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    quality = get_label_quality_scores(labels, probabilities, method="normalized_margin")
+    is_wrong = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
+    return np.asarray(quality), np.asarray(is_wrong)

