@@ -4,7 +4,7 @@ Jamieson & Talwalkar 2016 (https://arxiv.org/abs/1502.07943); a candidate is dro
 it is worse, so that few samples drop few.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -52,6 +52,17 @@ def survivors(probes: Mapping[Key, Probe]) -> list[Key]:
     Args:
         probes: The probes of one round, on the same samples.
     """
-    order = sorted(probes, key=lambda key: probes[key].log_loss)
+    losses = {key: found.log_loss for key, found in probes.items()}
+    return better_half(losses, lambda key, best: is_worse(probes[key], probes[best]))
+
+
+def better_half(losses: Mapping[Key, float], is_worse: Callable[[Key, Key], bool]) -> list[Key]:
+    """The better half, the best first, and those of the others that are not worse than the best.
+
+    Args:
+        losses: The loss of each.
+        is_worse: Whether the first is worse than the second beyond chance.
+    """
+    order = sorted(losses, key=losses.__getitem__)
     half = (len(order) + 1) // 2
-    return order[:half] + [key for key in order[half:] if not is_worse(probes[key], probes[order[0]])]
+    return order[:half] + [key for key in order[half:] if not is_worse(key, order[0])]

@@ -130,11 +130,15 @@ def is_worse(one: Probe, other: Probe) -> bool:
         other: What it is compared to.
     """
     lost = other.right.astype(np.float64) - one.right
-    return _is_positive(lost) or (_is_positive(one.losses - other.losses) and one.accuracy <= other.accuracy)
+    return is_above_zero(lost) or (is_above_zero(one.losses - other.losses) and one.accuracy <= other.accuracy)
 
 
-def _is_positive(differences: Floats) -> bool:
-    """Whether the mean of some differences is above zero by two standard errors."""
+def is_above_zero(differences: Floats) -> bool:
+    """Whether the mean of some differences is above zero beyond chance: by two standard errors.
+
+    Args:
+        differences: `(N,)`.
+    """
     error = float(differences.std(ddof=1)) / len(differences) ** 0.5 if len(differences) > 1 else np.inf
     return float(differences.mean()) > 2 * error
 

@@ -1,10 +1,7 @@
 """Plans put to the test: each is carried out on a part of the training images and measured on the rest of them."""
 
-import logging
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from lightning.pytorch import Trainer, seed_everything
 
 from plt_nn.advice.plans import BATCH, LR, Plan
 from plt_nn.advice.probe import Labels, stratified_folds
+from plt_nn.advice.quiet import quietly
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import BestLossStopping, FreezingSchedule, FrozenFeatureCache
 from plt_nn.data import ImageFolderData
@@ -79,7 +77,7 @@ def fine_tune(
     model = Classifier(net, optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=LR))
     stopping = BestLossStopping(monitor="val_loss", patience=plan.patience)
     schedule = FreezingSchedule(phases=parse_phases([dict(phase) for phase in plan.phases]))
-    with _quietly():
+    with quietly():
         trainer = Trainer(
             max_epochs=plan.epochs,
             callbacks=[schedule, stopping, FrozenFeatureCache(folder=str(store))],
@@ -92,20 +90,6 @@ def fine_tune(
         trainer.fit(model, datamodule=data)
         measured: Any = trainer.validate(model, datamodule=data, verbose=False)[0]
     return Verified(plan, float(measured["val_acc"]), float(measured["val_loss"]), time.monotonic() - began)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """What a fit has to say is said when it is run for good."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def by_outcome(found: Sequence[Verified]) -> list[Verified]:

@@ -40,6 +40,10 @@ def run(argv: list[str]) -> int:
         ConfigError: For a candidate that does not exist, or an argument that cannot be used.
         DataError: For a folder that cannot be trained on.
     """
+    if _is_in_memory(argv[1:]):
+        from plt_nn.cli import rank_architectures
+
+        return rank_architectures.run(argv)
     arguments = _parser().parse_args(argv[1:])
     if arguments.write is not None and arguments.write.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
@@ -49,17 +53,26 @@ def run(argv: list[str]) -> int:
         return _ranked(arguments, shlex.join(["plt-nn", *argv]), others)
 
 
+def _is_in_memory(words: list[str]) -> bool:
+    """Whether the data are tables or other tensors: a class of data, or its arguments, without a folder of images."""
+    names = {word.partition("=")[0] for word in words}
+    return "--data.root" not in names and bool(names & {"--data", "--data.path", "--data.class_path"})
+
+
 def _ranked(arguments: argparse.Namespace, command: str, others: "Processes") -> int:
     from plt_nn.advice.ranking import rank
     from plt_nn.features.keeping import Place
 
     store = store_at(arguments.store)
     data, labelled = _images(arguments)
+    if others.is_first and not arguments.no_audit:
+        _audit(arguments)
     candidates, left_out = _candidates(arguments)
     if not candidates:
         raise ConfigError(f"nothing is left to try: {' '.join(left_out)}")
     place = Place(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
-    device, budget = device_named(arguments.device), arguments.budget
+    device = device_named(arguments.device)
+    budget = duration(arguments.budget) if arguments.budget else float("inf")
     with _Progress(others.is_first) as say:
         ranking = rank(candidates, labelled, place, device, arguments.samples, budget, others, say)
     if not others.is_first:
@@ -83,6 +96,17 @@ def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, Labelled]"
         data.setup("fit")
     labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
     return data, Labelled(data.paths["train"], labels, data.class_names)
+
+
+def _audit(arguments: argparse.Namespace) -> None:
+    """Says what is gravest of what is wrong with the files: no net can make up for it."""
+    from plt_nn.audit.audit import audit
+    from plt_nn.audit.tables import as_lines
+    from plt_nn.data.class_folders import survey_class_folders
+
+    folders = survey_class_folders(arguments.root, arguments.val_fraction, 0.0, arguments.split_seed)
+    for line in as_lines(audit(arguments.root, folders), most=3):
+        _say(line)
 
 
 def _candidates(arguments: argparse.Namespace) -> "tuple[list[Candidate], list[str]]":
@@ -175,10 +199,15 @@ def _say(text: str) -> None:
     Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
 
 
-def _seconds(text: str) -> float:
+def duration(text: str) -> float:
+    """The seconds that `90s`, `10min` or `1h` are; a number alone is minutes.
+
+    Raises:
+        ConfigError: If it is none of these.
+    """
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; expected such as 90s, 10min or 1h")
+        raise ConfigError(f"--budget: {text!r} is no duration; expected such as 90s, 10min or 1h.")
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -213,6 +242,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="plt-nn rank",
         description="Measure on your own images which pretrained net suits them, at which image size, and how many of "
         "its layers to train, at the price of one forward pass a candidate. Only training images are looked at.",
+        epilog="For tables, sequences and small images: `plt-nn rank --data.path TABLE --data.target COLUMN` or "
+        "`plt-nn rank --data CLASS ...` tries architectures in short runs; `plt-nn rank --data CLASS --help`.",
     )
     parser.add_argument("--data.root", dest="root", type=Path, required=True, help="the folder, as for `plt-nn fit`")
     parser.add_argument("--data.val_fraction", dest="val_fraction", type=float, default=0.2, help="as for `plt-nn fit`")
@@ -232,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--download", action="store_true", help="fetch weights that globs match, or a short list of nets"
     )
-    parser.add_argument("--budget", type=_seconds, default=float("inf"), help="such as 90s, 10min or 1h; default: none")
+    parser.add_argument("--budget", default="", help="such as 90s, 10min or 1h; default: none")
     parser.add_argument("--samples", type=_count, default=5000, help="images looked at at most (default: 5000)")
     parser.add_argument(
         "--verify", type=_count, nargs="?", const=3, default=0, metavar="N", help="fine-tune the best few plans (3)"
@@ -240,6 +271,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--write", type=Path, metavar="FILE", help="write the advice as a configuration for `plt-nn fit`"
     )
+    parser.add_argument("--no-audit", action="store_true", help="do not look for faults of the files first")
     parser.add_argument("--format", choices=("text", "md", "json"), default="text", help="default: text")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     parser.add_argument("--experiment", default="rank", help="the experiment in MLflow (default: rank)")

@@ -1,0 +1,157 @@
+"""Ranks architectures by short runs, from few epochs for all to many for the better ones."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from scipy.stats import binomtest
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from plt_nn.advice.architectures import Architecture
+from plt_nn.advice.halving import better_half
+from plt_nn.advice.probe import Floats, is_above_zero, stratified_folds
+from plt_nn.advice.quiet import quietly
+from plt_nn.callbacks import BestLossStopping
+from plt_nn.modules import Classifier, Regressor
+
+_FIRST_EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What an architecture has reached on samples that it was not trained on.
+
+    Args:
+        architecture: The architecture.
+        losses: The loss of each held-out sample: cross-entropy in nats, or squared error.
+        score: Accuracy, or the coefficient of determination.
+        interval: Of the accuracy, at 95 % (Wilson); None for regression.
+        parameters: Number of parameters.
+        epochs: For how many epochs it was trained.
+        seconds: How long that took.
+        in_last_round: Whether it was trained as long as any.
+    """
+
+    architecture: Architecture
+    losses: Floats
+    score: float
+    interval: tuple[float, float] | None
+    parameters: int
+    epochs: int
+    seconds: float
+    in_last_round: bool = False
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return float(self.losses.mean())
+
+
+def rank_architectures(
+    architectures: Sequence[Architecture],
+    x: Tensor,
+    y: Tensor,
+    classes: int | None,
+    batch_size: int = 32,
+    epochs: int = 32,
+    budget: float = float("inf"),
+    say: Callable[[str], None] = lambda told: None,
+) -> tuple[list[Tried], list[str]]:
+    """Ranks architectures on training samples, a quarter of which is held out.
+
+    Args:
+        architectures: What is tried.
+        x: The training inputs `(N, ...)`.
+        y: Their targets: class codes `(N,)`, or values `(N, T)`.
+        classes: Number of classes; None for regression.
+        batch_size: Samples per step.
+        epochs: For how long those of the last round are trained at most.
+        budget: Seconds after which nothing new is begun.
+        say: Told what is being done.
+
+    Returns:
+        The best first: those of the last round, then those that were dropped before. And what was not finished, each a
+        sentence.
+    """
+    began = time.monotonic()
+    strata = y.numpy() if classes is not None else np.zeros(len(y), dtype=np.int64)
+    held_out = torch.from_numpy(stratified_folds(strata, most=4) == 0)
+    seen, unseen = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
+    left, found, unfinished = list(architectures), dict[Architecture, Tried](), list[str]()
+    for number in _rounds(epochs, len(left)):
+        done: dict[Architecture, Tried] = {}
+        for one in left:
+            if time.monotonic() - began > budget:
+                unfinished.append(f"{one}: not trained for {number} epochs, for the time was over.")
+                continue
+            say(f"{one}: {number} epochs")
+            done[one] = _train(one, seen, unseen, classes, batch_size, number)
+        found |= done
+        worse = {one: tried.losses for one, tried in done.items()}
+        left = better_half(
+            {one: tried.loss for one, tried in done.items()},
+            lambda one, best, losses=worse: is_above_zero(losses[one] - losses[best]),  # type: ignore[misc]
+        )
+        if unfinished:
+            break
+    longest = max((tried.epochs for tried in found.values()), default=0)
+    ranked = [replace(tried, in_last_round=tried.epochs == longest) for tried in found.values()]
+    return sorted(ranked, key=lambda tried: (-tried.epochs, tried.loss)), unfinished
+
+
+def _rounds(epochs: int, count: int) -> list[int]:
+    rounds = [epochs]
+    while count > 1 and rounds[0] // 2 >= _FIRST_EPOCHS:
+        rounds.insert(0, rounds[0] // 2)
+    return rounds
+
+
+def _train(
+    architecture: Architecture,
+    seen: tuple[Tensor, Tensor],
+    unseen: tuple[Tensor, Tensor],
+    classes: int | None,
+    batch_size: int,
+    epochs: int,
+) -> Tried:
+    began = time.monotonic()
+    seed_everything(0, verbose=False)
+    net = architecture.build()
+
+    def optimizer(parameters: object) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=architecture.lr)  # type: ignore[arg-type]
+
+    module: LightningModule = Classifier(net, classes, optimizer) if classes else Regressor(net, optimizer=optimizer)
+    training = DataLoader(TensorDataset(*seen), batch_size, shuffle=True)
+    validation = DataLoader(TensorDataset(*unseen), 4096)
+    with quietly():
+        trainer = Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",  # nets this small are no work for a GPU
+            callbacks=[BestLossStopping(monitor="val_loss", patience=epochs)],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, training, validation)
+    with torch.no_grad():
+        outputs = net.eval()(unseen[0]).double()
+    losses, score, interval = _measured(outputs, unseen[1], classes is not None)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return Tried(architecture, losses, score, interval, parameters, epochs, time.monotonic() - began)
+
+
+def _measured(outputs: Tensor, y: Tensor, is_classes: bool) -> tuple[Floats, float, tuple[float, float] | None]:
+    if is_classes:
+        losses = torch.nn.functional.cross_entropy(outputs, y, reduction="none")
+        right = int((outputs.argmax(1) == y).sum())
+        found = binomtest(right, len(y)).proportion_ci(0.95, "wilson")
+        return losses.numpy(), right / len(y), (float(found.low), float(found.high))
+    errors = (outputs - y.double()).square().mean(1)
+    spread = (y.double() - y.double().mean(0)).square().mean()
+    return errors.numpy(), float(1 - errors.mean() / spread.clamp_min(1e-30)), None
