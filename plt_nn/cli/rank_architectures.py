@@ -40,7 +40,7 @@ def run(argv: list[str]) -> int:
         raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
     from plt_nn.cli.rank import duration
 
-    data = parser.instantiate_classes(arguments).data
+    data = parser.instantiate(arguments).data
     data.setup("fit")
     splits: dict[str, TensorSplit] = getattr(data, "splits", {})
     if "train" not in splits:

@@ -97,7 +97,7 @@ def main() -> None:
             console.print(table(photographs, [96, 128, 160], None, arguments.seeds, Path(folder, "photographs")))
         if arguments.digits:
             digits = ImageFolderData(digits_folder(Path(folder, "digits")), val_fraction=0.6)
-            console.print(table(digits, [32, 48, 64], 1.0, arguments.seeds, Path(folder, "store")))
+            console.print(table(digits, [32, 40, 48], 1.0, arguments.seeds, Path(folder, "store")))
 
 
 if __name__ == "__main__":
