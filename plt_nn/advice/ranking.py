@@ -22,7 +22,7 @@ from plt_nn.backbones import stages
 from plt_nn.errors import PltNNError
 from plt_nn.features.keeping import Place
 
-_DEEP_AT_MOST = 1_000  # samples for the probes of stages, of which there are many
+_SAMPLES, _OF_A_CLASS = 2_000, 10  # that are looked at at most, unless told otherwise: an accuracy is known to a point
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,16 @@ class Judged:
 
     Args:
         candidate: The net and the size.
-        probe: The probe on its last feature.
         samples: On how many samples.
         logme: LogME of the last feature, a cheap score to compare with; more is better.
         seconds: A forward pass per image.
         costs: What the net costs.
         curve: Stage -> the probe on its features; empty for what was dropped before the last round.
-        depths: The evidence for each number of stages to train; like `curve` on a thousand samples at most.
+        depths: The evidence for each number of stages to train, from the head alone to all.
         in_last_round: Whether it was judged on all samples.
     """
 
     candidate: Candidate
-    probe: Probe
     samples: int
     logme: float
     seconds: float
@@ -117,7 +115,7 @@ def rank(
     data: Labelled,
     place: Place,
     device: str = "cpu",
-    most_samples: int = 5_000,
+    most_samples: int | None = None,
     budget: float = float("inf"),
     processes: Processes = Processes(),  # noqa: B008  # immutable
     say: Callable[[str, int, int], None] = lambda told, done, total: None,
@@ -129,26 +127,27 @@ def rank(
         data: The images.
         place: Where features are kept.
         device: Where nets run.
-        most_samples: How many images are looked at at most.
+        most_samples: How many images are looked at at most. Default: 2,000, and at least ten of a class.
         budget: Seconds after which nothing new is begun.
         processes: Who shares the work.
         say: Told what is being done, and how many images of a candidate are done.
     """
     began = time.monotonic()
-    order = nested_order(data.labels)[:most_samples]
-    work = _Work(data, Images(data.paths), place, device, budget, began, say)
+    order = nested_order(data.labels)[: most_samples or max(_SAMPLES, _OF_A_CLASS * len(data.class_names))]
+    images = Images([data.paths[number] for number in order])
+    work = _Work(images, data.labels[order], place, device, budget, began, say)
     left, judged, left_out, computed = list(candidates), dict[Candidate, Judged](), list[str](), 0
     sizes = rungs(len(order), len(data.class_names)) if len(left) > 1 else [len(order)]
     for size in sizes:
         dear_first = sorted(left, key=lambda one: -(one.size or 224))
-        mine = [work.judge(one, order[:size], size == sizes[-1]) for one in processes.share(dear_first)]
+        mine = [work.judge(one, size, size == sizes[-1]) for one in processes.share(dear_first)]
         done = processes.gathered(mine)
         computed += sum(found.computed for found in done)
         left_out += [found.trouble for found in done if found.trouble]
         fresh = {found.judged.candidate: found.judged for found in done if found.judged is not None}
         judged |= fresh
         left = [one for one in survivors({one: found.expected for one, found in fresh.items()}) if one in judged]
-        if not left or work.is_over():
+        if not left or any(processes.gathered([work.is_over()])):  # all of them go on, or none
             break
     ranked = sorted(judged.values(), key=lambda one: (-one.samples, one.expected.log_loss))
     last = max((one.samples for one in ranked), default=0)
@@ -169,8 +168,8 @@ class _Found:
 class _Work:
     """What does not change from candidate to candidate."""
 
-    data: Labelled
     images: Images
+    labels: Labels
     place: Place
     device: str
     budget: float
@@ -180,32 +179,28 @@ class _Work:
     def is_over(self) -> bool:
         return time.monotonic() - self.began > self.budget
 
-    def judge(self, candidate: Candidate, rows: Labels, is_last: bool) -> _Found:
-        """Judges a candidate by some samples."""
+    def judge(self, candidate: Candidate, samples: int, is_last: bool) -> _Found:
+        """Judges a candidate by the first samples."""
         if self.is_over():
-            return _Found(None, f"{candidate}: not tried on {len(rows)} images, for the time was over.", 0)
+            return _Found(None, f"{candidate}: not tried on {samples} images, for the time was over.", 0)
         done = 0
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            self.say(str(candidate), done, len(rows))
+            self.say(str(candidate), done, samples)
 
         try:
-            found = collect(candidate, self.images, torch.from_numpy(rows), self.place, self.device, advance)
-            labels = self.data.labels[rows]
+            found = collect(candidate, self.images, torch.arange(samples), self.place, self.device, advance)
             features = {name: array.astype(np.float64) for name, array in found.stages.items()}
-            last = probe([features[LAST]], labels, stratified_folds(labels))
+            labels = self.labels[:samples]
+            folds = stratified_folds(labels)
+            depths = probe_depths(features, labels, folds, [stage.name for stage in stages(found.net)[:-1]])
+            curve = {name: probe([array], labels, folds) for name, array in features.items()} if is_last else {}
         except (PltNNError, RuntimeError, ValueError, OSError) as error:  # the others go on
             reason = " ".join(str(error).split())[:300]
             return _Found(None, f"{candidate}: {reason}", 0)
-        few = labels[:_DEEP_AT_MOST]
-        folds = stratified_folds(few)
-        cut = {name: array[:_DEEP_AT_MOST] for name, array in features.items()}
-        depths = probe_depths(cut, few, folds, [stage.name for stage in stages(found.net)[:-1]])
-        curve = {name: probe([array], few, folds) for name, array in cut.items()} if is_last else {}
         size = found.preprocessing.size
         costs = net_costs(found.net, size if isinstance(size, int) else size[0])
-        score = logme(features[LAST][:_DEEP_AT_MOST], labels[:_DEEP_AT_MOST])
-        judged = Judged(candidate, last, len(rows), score, found.seconds, costs, curve, depths, is_last)
+        judged = Judged(candidate, samples, logme(features[LAST], labels), found.seconds, costs, curve, depths, is_last)
         return _Found(judged, "", found.computed)

@@ -264,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
         "--download", action="store_true", help="fetch weights that globs match, or a short list of nets"
     )
     parser.add_argument("--budget", default="", help="such as 90s, 10min or 1h; default: none")
-    parser.add_argument("--samples", type=_count, default=5000, help="images looked at at most (default: 5000)")
+    parser.add_argument("--samples", type=_count, help="images looked at at most (default: 2000, and ten of a class)")
     parser.add_argument(
         "--verify", type=_count, nargs="?", const=3, default=0, metavar="N", help="fine-tune the best few plans (3)"
     )
