@@ -26,7 +26,7 @@ from plt_nn.features.rows import RowStore, RowType
 from plt_nn.freezing.digest import digests
 
 _VERSION = 1  # of what a row holds
-_BATCH = 32
+_BATCH, _FEW = 32, 8
 
 
 @dataclass(frozen=True)
@@ -73,32 +73,51 @@ def collect(
     preprocessing = preprocessing_of(net, candidate)
     transform = preprocessing.evaluation_transform()
     features = StageFeatures(net)
-    first = next(images.batches([rows[:_BATCH]], transform)).to(device)
-    seconds, found = _timed(lambda: features(first), len(first))
+    clock = _Clock()
+    first = next(images.batches([rows[:_FEW]], transform)).to(device)
+    found = features(first)  # tells the shapes, and what is done once is done
     kept = _kept(candidate, net, images, transform, place, found)
     try:
         parts = torch.split(rows, _BATCH)
         missing = [part for part in parts if not kept.store.has(part)]
         advance(len(rows) - sum(map(len, missing)))
         for part, batch in zip(missing, images.batches(missing, transform), strict=True):
-            kept.store.put(part, list(features(batch.to(device)).values()))
+            kept.store.put(part, clock.timed(features, batch.to(device)))
             advance(len(part))
+        if not missing:
+            clock.timed(features, first)
         arrays = [tensor.float().numpy() for tensor in kept.store.get(rows)]
     finally:
         kept.close()
-    return Collected(dict(zip(found, arrays, strict=True)), net, preprocessing, seconds, sum(map(len, missing)))
+    return Collected(
+        dict(zip(found, arrays, strict=True)), net, preprocessing, clock.seconds_per_image, sum(map(len, missing))
+    )
 
 
-def _timed(compute: Callable[[], dict[str, Tensor]], samples: int) -> tuple[float, dict[str, Tensor]]:
-    """Seconds a sample, and what was computed; the first time is not counted."""
-    found = compute()
+class _Clock:
+    """Tells how long a net takes for an image."""
+
+    def __init__(self) -> None:
+        self._seconds, self._images = 0.0, 0
+
+    def timed(self, features: StageFeatures, images: Tensor) -> list[Tensor]:
+        """The features of some images, in the order of the stages."""
+        _wait_for_gpu()
+        began = time.perf_counter()
+        found = list(features(images).values())
+        _wait_for_gpu()
+        self._seconds += time.perf_counter() - began
+        self._images += len(images)
+        return found
+
+    @property
+    def seconds_per_image(self) -> float:
+        return self._seconds / self._images
+
+
+def _wait_for_gpu() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    began = time.perf_counter()
-    compute()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return (time.perf_counter() - began) / samples, found
 
 
 def _kept(

@@ -140,7 +140,8 @@ def rank(
     sizes = rungs(len(order), len(data.class_names)) if len(left) > 1 else [len(order)]
     for size in sizes:
         dear_first = sorted(left, key=lambda one: -(one.size or 224))
-        mine = [work.judge(one, size, size == sizes[-1]) for one in processes.share(dear_first)]
+        costs = {one: found.costs for one, found in judged.items()}
+        mine = [work.judge(one, size, size == sizes[-1], costs.get(one)) for one in processes.share(dear_first)]
         done = processes.gathered(mine)
         computed += sum(found.computed for found in done)
         left_out += [found.trouble for found in done if found.trouble]
@@ -179,8 +180,8 @@ class _Work:
     def is_over(self) -> bool:
         return time.monotonic() - self.began > self.budget
 
-    def judge(self, candidate: Candidate, samples: int, is_last: bool) -> _Found:
-        """Judges a candidate by the first samples."""
+    def judge(self, candidate: Candidate, samples: int, is_last: bool, costs: NetCosts | None) -> _Found:
+        """Judges a candidate by the first samples; what it costs is known from an earlier round, or found out."""
         if self.is_over():
             return _Found(None, f"{candidate}: not tried on {samples} images, for the time was over.", 0)
         done = 0
@@ -201,6 +202,6 @@ class _Work:
             reason = " ".join(str(error).split())[:300]
             return _Found(None, f"{candidate}: {reason}", 0)
         size = found.preprocessing.size
-        costs = net_costs(found.net, size if isinstance(size, int) else size[0])
+        costs = costs or net_costs(found.net, size if isinstance(size, int) else size[0])
         judged = Judged(candidate, samples, logme(features[LAST], labels), found.seconds, costs, curve, depths, is_last)
         return _Found(judged, "", found.computed)
