@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ def _train(
     module: LightningModule = Classifier(net, classes, optimizer) if classes else Regressor(net, optimizer=optimizer)
     training = DataLoader(TensorDataset(*seen), batch_size, shuffle=True)
     validation = DataLoader(TensorDataset(*unseen), 4096)
-    with quietly():
+    with quietly(), TemporaryDirectory() as folder:  # of the best weights
         trainer = Trainer(
             max_epochs=epochs,
             accelerator="cpu",  # nets this small are no work for a GPU
@@ -137,6 +138,7 @@ def _train(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            default_root_dir=folder,
         )
         trainer.fit(module, training, validation)
     with torch.no_grad():

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -52,17 +53,17 @@ def verify(plan: Plan, data: ImageFolderData, store: Path, seed: int = 0) -> Ver
     part = {
         name: [samples[at] for at in np.flatnonzero(mask)] for name, mask in (("train", ~held_out), ("val", held_out))
     }
-    return fine_tune(plan, data.root, part, store, seed)
+    return fine_tune(plan, data, part, store, seed)
 
 
 def fine_tune(
-    plan: Plan, root: Path, samples: dict[str, list[tuple[Path, int]]], store: Path, seed: int = 0
+    plan: Plan, images: ImageFolderData, samples: dict[str, list[tuple[Path, int]]], store: Path, seed: int = 0
 ) -> Verified:
     """Fine-tunes as a plan says.
 
     Args:
         plan: The plan.
-        root: The folder of the images.
+        images: The images, set up.
         samples: `train` and `val` -> pairs of path and class code.
         store: As for `verify`.
         seed: Of the training.
@@ -70,14 +71,14 @@ def fine_tune(
     began = time.monotonic()
     seed_everything(seed, verbose=False)
     candidate = plan.candidate
-    data = ImageFolderData(root, BATCH, candidate.size, candidate.crop_pct, augment=[], num_workers=0)
+    data = ImageFolderData(images.root, BATCH, candidate.size, candidate.crop_pct, [], *images.fractions, num_workers=0)
     data.check_images = False
     data.samples = dict(samples)
     net = create_backbone(candidate.name, candidate.pretrained, model_args=dict(plan.model_args))
     model = Classifier(net, optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=LR))
     stopping = BestLossStopping(monitor="val_loss", patience=plan.patience)
     schedule = FreezingSchedule(phases=parse_phases([dict(phase) for phase in plan.phases]))
-    with quietly():
+    with quietly(), TemporaryDirectory() as folder:  # of the best weights
         trainer = Trainer(
             max_epochs=plan.epochs,
             callbacks=[schedule, stopping, FrozenFeatureCache(folder=str(store))],
@@ -85,7 +86,7 @@ def fine_tune(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            default_root_dir=store,
+            default_root_dir=folder,
         )
         trainer.fit(model, datamodule=data)
         measured: Any = trainer.validate(model, datamodule=data, verbose=False)[0]

@@ -1,5 +1,7 @@
 """Architectures in short runs, on data of which the best kind is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,12 @@ def test_what_learns_comes_before_what_does_not() -> None:
     assert best.in_last_round
     assert not worst.in_last_round
     assert len(best.losses) == pytest.approx(150, abs=5), "a quarter is held out"
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rank_architectures([linear(1e-2)], torch.randn(40, 64), torch.arange(40) % 10, 10, epochs=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_are_predicted_too() -> None:

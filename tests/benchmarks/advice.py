@@ -62,7 +62,7 @@ def table(data: ImageFolderData, sizes: list[int], crop: float | None, seeds: in
         choices += [(judged, depth, propose(judged, depth, measured, len(labels))) for depth in depths]
     outcomes, seconds, began = list[float](), list[float](), time.monotonic()
     for at, (_, _, plan) in enumerate(choices):
-        done = [fine_tune(plan, data.root, data.samples, store / str(at), seed) for seed in range(seeds)]
+        done = [fine_tune(plan, data, data.samples, store / str(at), seed) for seed in range(seeds)]
         outcomes.append(mean(one.accuracy for one in done))
         seconds.append(mean(one.seconds for one in done))
         print(f"{plan.candidate}, {plan.depth.train}: {outcomes[-1]:.3f} in {seconds[-1]:.0f} s", flush=True)

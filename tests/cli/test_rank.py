@@ -103,12 +103,13 @@ def test_it_goes_on_where_it_was_interrupted(few: Path, call: Call, here: Path) 
 
 @pytest.mark.photos
 @pytest.mark.slow
-def test_plans_are_put_to_the_test(few: Path, call: Call) -> None:
+def test_plans_are_put_to_the_test(few: Path, call: Call, here: Path) -> None:
     words = ["rank", "--data.root", few, "--backbones", f"{LITE0}=package:efficientnet-lite0", "--sizes", "64"]
     found = told(call(*words, "--verify", "2", "--format", "json"))
     assert len(found["verified"]) == 2
     losses = [one["loss"] for one in found["verified"]]
     assert losses == sorted(losses)
+    assert [each.name for each in here.iterdir()] == ["mlruns"], "nothing else is left behind"
     assert found["advice"]["phases"] == found["verified"][0]["phases"]
 
 
