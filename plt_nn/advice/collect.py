@@ -134,7 +134,7 @@ def _kept(
     kept = place.find(key)
     if kept is not None and list(kept.store.types) == types and kept.store.size == len(images.paths):
         return kept
-    about = {"net": str(candidate), "samples": "train", "up to": "every stage, pooled"}
+    about = {"net": str(candidate), "samples": "images", "up to": "every stage, pooled"}
     try:
         return place.make(key, len(images.paths), types, {"stages": list(found)}, about)
     except NoPlace:  # pooled features are small: they are held in memory all the same
