@@ -1,7 +1,7 @@
 """What a net costs, told without training it, and how far its images are from those of the pretraining."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -100,8 +100,8 @@ def seconds_per_epoch(
 
 def trained_names(net: nn.Module, last: int) -> frozenset[str]:
     """The names of the parameters of a net's last stages and its head."""
-    parts: Sequence[object] = stages(net)
-    return frozenset(name for stage in stages(net)[len(parts) - 1 - last :] for name in stage.parameters)
+    parts = stages(net)
+    return frozenset(name for stage in parts[len(parts) - 1 - last :] for name in stage.parameters)
 
 
 def _kept_for_backward(net: nn.Module, size: int) -> float | None:

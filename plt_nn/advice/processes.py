@@ -28,6 +28,10 @@ class Processes:
         """Whether this one speaks."""
         return self.rank == 0
 
+    def device(self, name: str) -> str:
+        """The device of this process, where several on a machine would have the same GPU."""
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" and self.count > 1 else name
+
     def share(self, items: Sequence[Item]) -> list[Item]:
         """What falls to this process of some items, which should come the dearest first."""
         return list(items[self.rank :: self.count])
@@ -39,14 +43,6 @@ class Processes:
         parts: list[Any] = [None] * self.count
         dist.all_gather_object(parts, items)
         return [item for part in parts for item in part]
-
-    def first_says(self, value: Item) -> Item:
-        """What the first process has, on each of them."""
-        if self.count == 1:
-            return value
-        said = [value]
-        dist.broadcast_object_list(said, src=0)
-        return said[0]
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +63,8 @@ def _ranked(arguments: argparse.Namespace, command: str, others: "Processes") ->
     from plt_nn.features.keeping import Place
 
     store = store_at(arguments.store)
+    device = others.device(device_named(arguments.device))
+    budget = duration(arguments.budget) if arguments.budget else float("inf")
     data, labelled = _images(arguments)
     if others.is_first and not arguments.no_audit:
         _audit(arguments)
@@ -71,8 +72,6 @@ def _ranked(arguments: argparse.Namespace, command: str, others: "Processes") ->
     if not candidates:
         raise ConfigError(f"nothing is left to try: {' '.join(left_out)}")
     place = Place(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
-    device = device_named(arguments.device)
-    budget = duration(arguments.budget) if arguments.budget else float("inf")
     with _Progress(others.is_first) as say:
         ranking = rank(candidates, labelled, place, device, arguments.samples, budget, others, say)
     if not others.is_first:
@@ -91,9 +90,7 @@ def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, Labelled]"
 
     root, fraction, seed = arguments.root, arguments.val_fraction, arguments.split_seed
     data = ImageFolderData(root, val_fraction=fraction, split_seed=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("default", module="plt_nn")
-        data.setup("fit")
+    data.setup("fit")
     labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
     return data, Labelled(data.paths["train"], labels, data.class_names)
 
