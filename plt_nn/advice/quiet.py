@@ -1,4 +1,4 @@
-"""Fits that say nothing."""
+"""Trainers that say nothing."""
 
 import logging
 import warnings
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """What a fit has to say is said when it is run for good, not in a trial."""
+    """What Lightning has to say of a fit is said when it is run for good, not in a trial or a plan."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -2,6 +2,7 @@
 
 from plt_nn.callbacks.best_loss_stopping import BestLossStopping
 from plt_nn.callbacks.channels_last import ChannelsLast
+from plt_nn.callbacks.compile_net import CompileNet
 from plt_nn.callbacks.dataset_inputs import DatasetInputs
 from plt_nn.callbacks.deployable_model import DeployableModel
 from plt_nn.callbacks.due_validation import DueValidation
@@ -23,6 +24,7 @@ __all__ = [
     "Adapt",
     "BestLossStopping",
     "ChannelsLast",
+    "CompileNet",
     "DatasetInputs",
     "DeployableModel",
     "DueValidation",

@@ -33,6 +33,7 @@ class Setting:
         numerics: What else the features depend on: precision, device, versions.
         passes: How often each sample is still to be seen.
         say: Tells people a sentence.
+        prepared: The forward pass of what is trained, as it is to be run; None as it is.
     """
 
     place: Place
@@ -40,6 +41,7 @@ class Setting:
     numerics: str
     passes: float
     say: Callable[[str], None]
+    prepared: Callable[[nn.Module], Forward] | None = None
 
 
 class FeatureSite:
@@ -99,6 +101,8 @@ class FeatureSite:
             self._frontier = cut(self._module)
         except NoFrontier as reason:
             return self.close(str(reason))
+        if self._setting.prepared is not None:
+            self._frontier.suffix.forward = self._setting.prepared(self._frontier.suffix)
         self._key = self._fingerprint(self._frontier)
         kept = self._setting.place.find(self._key)
         if kept is not None and self._take(kept):

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
 from plt_nn.callbacks.companions import before_checkpoints
+from plt_nn.callbacks.compile_net import CompileNet
 from plt_nn.callbacks.feature_net import Forward, condition, feature_net, is_compiled, take_over
 from plt_nn.callbacks.feature_role import FeatureRole
 from plt_nn.callbacks.feature_site import Setting
@@ -191,7 +192,9 @@ class FrozenFeatureCache(Callback):
         dtype = _DTYPES[self.dtype] if self.dtype is not None else None
         place = Place(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
         passes = passes_left(trainer) if trainer.state.fn == "fit" else math.inf
-        return Setting(place, dtype, numerics, passes, self._say)
+        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
+        compilers = [callback for callback in callbacks if isinstance(callback, CompileNet)]
+        return Setting(place, dtype, numerics, passes, self._say, compilers[0].compiled if compilers else None)
 
     def _root(self, trainer: Trainer) -> Path:
         if self.folder is not None:

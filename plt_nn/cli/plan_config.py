@@ -1,9 +1,6 @@
 """The plan of a configuration: read as `plt-nn fit` reads it, but nothing is trained, downloaded or logged."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pkgutil import resolve_name
@@ -15,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
+from plt_nn.advice.quiet import quietly
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import FreezingSchedule
 from plt_nn.cli.check import check_config_files
@@ -57,7 +55,7 @@ def plan_of_config(words: Sequence[str], phases: Sequence[Phase] | None) -> tupl
         assert schedule is not None
         phases = schedule.phases
     model = cli.model
-    with _quiet():
+    with quietly():
         ready = ready_module(cli.trainer, model, cli.datamodule, schedule.net if schedule else None, phases)
     plan = phase_costs(phases, ready.stages, model, ready.trained, ready.optimizers, ready.inputs, ready.entry)
     title = ", ".join([file for before, file in pairwise(words) if before == "--config"] + list(ready.backbones))
@@ -82,7 +80,7 @@ class _PlanCLI(TrainCLI):
         off: dict[str, Any] = dict.fromkeys(
             ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
         )
-        with _quiet():
+        with quietly():
             return Trainer(accelerator="cpu", devices=1, plugins=[LightningEnvironment()], **kept, **off)
 
     def schedule(self) -> FreezingSchedule | None:
@@ -124,16 +122,3 @@ def _without_download(config: object) -> None:
     if isinstance(config, dict | list):
         for inner in config.values() if isinstance(config, dict) else config:
             _without_download(inner)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps to itself what Lightning says of a trainer that will not train."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

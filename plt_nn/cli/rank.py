@@ -2,17 +2,16 @@
 
 import argparse
 import json
-import re
 import shlex
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 
 from plt_nn.cli.model_options import device_named
+from plt_nn.cli.rank_options import duration, parser
 from plt_nn.errors import ConfigError
 from plt_nn.tracking.store import Store, store_at
 
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from plt_nn.advice.verify import Verified
     from plt_nn.data import ImageFolderData
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)?")
 _WIDTH = 132  # characters of a line where nobody watches
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, None: 60.0}
 
 
 def run(argv: list[str]) -> int:
@@ -43,7 +40,7 @@ def run(argv: list[str]) -> int:
         from plt_nn.cli import rank_architectures
 
         return rank_architectures.run(argv)
-    arguments = _parser().parse_args(argv[1:])
+    arguments = parser().parse_args(argv[1:])
     if arguments.write is not None and arguments.write.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
     from plt_nn.advice.processes import processes
@@ -194,84 +191,3 @@ class _Progress:
 
 def _say(text: str) -> None:
     Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
-
-
-def duration(text: str) -> float:
-    """The seconds that `90s`, `10min` or `1h` are; a number alone is minutes.
-
-    Raises:
-        ConfigError: If it is none of these.
-    """
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
-        raise ConfigError(f"--budget: {text!r} is no duration; expected such as 90s, 10min or 1h.")
-    return float(found[1]) * _UNITS[found[2]]
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        sizes = [int(part) for part in text.split(",")]
-    except ValueError:
-        sizes = [0]
-    if min(sizes) < 16:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected sides in pixels of at least 16, such as 96,128,224")
-    return sizes
-
-
-def _shares(text: str) -> list[float]:
-    try:
-        crops = [float(part) for part in text.split(",")]
-    except ValueError:
-        crops = [0.0]
-    if not all(0 < crop <= 1 for crop in crops):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected shares above 0 and at most 1, such as 0.7,0.875,1")
-    return crops
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number of at least 1")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="plt-nn rank",
-        description="Measure on your own images which pretrained net suits them, at which image size, and how many of "
-        "its layers to train, at the price of one forward pass a candidate. Only training images are looked at.",
-        epilog="For tables, sequences and small images: `plt-nn rank --data.path TABLE --data.target COLUMN` or "
-        "`plt-nn rank --data CLASS ...` tries architectures in short runs; `plt-nn rank --data CLASS --help`.",
-    )
-    parser.add_argument("--data.root", dest="root", type=Path, required=True, help="the folder, as for `plt-nn fit`")
-    parser.add_argument("--data.val_fraction", dest="val_fraction", type=float, default=0.2, help="as for `plt-nn fit`")
-    parser.add_argument("--data.split_seed", dest="split_seed", type=int, default=0, help="as for `plt-nn fit`")
-    parser.add_argument(
-        "--backbones",
-        action="append",
-        metavar="NETS",
-        help="names, globs, NAME=WEIGHTS, or @FILE with one a line, separated by commas; default: all nets whose "
-        "weights are at hand",
-    )
-    parser.add_argument(
-        "--sizes", type=_numbers, help="sides in pixels; default: that of the pretraining and 0.6 of it"
-    )
-    parser.add_argument("--crops", type=_shares, help="shares of the middle; default: that of the pretraining")
-    parser.add_argument("--controls", action="store_true", help="try each net with random weights as well")
-    parser.add_argument(
-        "--download", action="store_true", help="fetch weights that globs match, or a short list of nets"
-    )
-    parser.add_argument("--budget", default="", help="such as 90s, 10min or 1h; default: none")
-    parser.add_argument("--samples", type=_count, help="images looked at at most (default: 2000, and ten of a class)")
-    parser.add_argument(
-        "--verify", type=_count, nargs="?", const=3, default=0, metavar="N", help="fine-tune the best few plans (3)"
-    )
-    parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="write the advice as a configuration for `plt-nn fit`"
-    )
-    parser.add_argument("--no-audit", action="store_true", help="do not look for faults of the files first")
-    parser.add_argument("--format", choices=("text", "md", "json"), default="text", help="default: text")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    parser.add_argument("--experiment", default="rank", help="the experiment in MLflow (default: rank)")
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
-    parser.add_argument("--megabytes", type=_count, default=20_000, help="limit of mlruns/features (default: 20000)")
-    return parser

@@ -38,7 +38,7 @@ def run(argv: list[str]) -> int:
     arguments = parser.parse_args(argv[1:])
     if arguments.write is not None and Path(arguments.write).suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
-    from plt_nn.cli.rank import duration
+    from plt_nn.cli.rank_options import duration
 
     data = parser.instantiate(arguments).data
     data.setup("fit")

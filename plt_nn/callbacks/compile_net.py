@@ -1,0 +1,103 @@
+"""Compiles what a net computes, phase by phase."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from plt_nn.callbacks.feature_net import Forward, is_compiled, take_over
+from plt_nn.errors import ConfigError, TrainingError
+
+_VERSIONS = 64  # of one forward pass: a phase has one for training, one for evaluation, and others for other shapes
+
+
+class CompileNet(Callback):
+    """Compiles the forward pass of the nets in a module with `torch.compile`, for as long as a fit takes.
+
+    Works with freezing schedules and with features that are kept: where a frozen part is computed once, that part runs
+    as it was written, and the part that is trained is what is compiled. The net itself stays as it is: names, hooks,
+    checkpoints, best weights and the deployable model are those of the plain net, and nothing is left of it after the
+    fit. Results are the same up to rounding. The first steps of each phase take longer, by seconds to minutes, so that
+    it pays in long phases; on a CPU it needs a C++ compiler (https://pytorch.org/docs/stable/torch.compiler.html).
+
+    Args:
+        net: The attribute of the LightningModule that holds the net. Default: each of its children with parameters.
+        backend: What compiles; see `torch.compiler.list_backends()`.
+        mode: `default`, `reduce-overhead`, `max-autotune` or `max-autotune-no-cudagraphs`, as `torch.compile` has it.
+        dynamic: Whether one compiled version is to serve several shapes. Default: once a second shape has come.
+
+    Raises:
+        ConfigError: If there is no such net, backend or mode, or the net is compiled already.
+        TrainingError: If it cannot be compiled.
+    """
+
+    def __init__(
+        self, net: str | None = None, backend: str = "inductor", mode: str | None = None, dynamic: bool | None = None
+    ) -> None:
+        modes = [None, "default", *torch._inductor.list_mode_options()]
+        if mode not in modes:
+            raise ConfigError(f"CompileNet: mode is {mode!r}; expected one of {', '.join(map(str, modes))}.")
+        if backend not in torch.compiler.list_backends(exclude_tags=()):
+            known = ", ".join(torch.compiler.list_backends())
+            raise ConfigError(f"CompileNet: backend is {backend!r}; expected one of {known}.")
+        self.net = net
+        self._compile: Callable[..., Any] = partial(torch.compile, backend=backend, mode=mode, dynamic=dynamic)
+        self._until_end = ExitStack()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compiles when the net is first called."""
+        if is_compiled(pl_module):
+            raise ConfigError("CompileNet: the net is compiled already. Leave the callback out, or give the plain net.")
+        self._until_end.close()
+        limit = max(_VERSIONS, torch._dynamo.config.recompile_limit)
+        self._until_end.enter_context(torch._dynamo.config.patch(recompile_limit=limit))
+        for net in self._nets(pl_module):
+            self._until_end.callback(take_over(net, partial(_call, self.compiled(net))))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives the nets back as they were."""
+        self._until_end.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Gives the nets back as they were."""
+        self._until_end.close()
+
+    def compiled(self, module: nn.Module) -> Forward:
+        """A module's forward pass, to be compiled when it is first called.
+
+        Args:
+            module: Any module, such as the part of a net that comes after what is frozen.
+        """
+        compiled = self._compile(module.forward)
+
+        def run(*args: Any) -> Any:
+            try:
+                return compiled(*args)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise TrainingError(
+                    f"CompileNet: the net cannot be compiled here ({reason}). Leave the callback out, or try "
+                    "another `backend`; on a CPU `inductor` needs a C++ compiler."
+                ) from error
+
+        return run
+
+    def _nets(self, pl_module: LightningModule) -> list[nn.Module]:
+        children = {name: child for name, child in pl_module.named_children() if any(True for _ in child.parameters())}
+        if self.net is None and children:
+            return list(children.values())
+        if self.net not in children:
+            raise ConfigError(
+                f"CompileNet: {type(pl_module).__name__} has no net with parameters in an attribute {self.net!r}; "
+                f"expected one of {', '.join(children) or 'none, for it has no children with parameters'}."
+            )
+        return [children[self.net]]
+
+
+def _call(compiled: Forward, forward: Forward, args: tuple[Any, ...]) -> Any:
+    """What `take_over` calls: in the place of the forward pass, the compiled one."""
+    return compiled(*args)
