@@ -11,6 +11,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # Before torch loads OpenMP: threads that wait for each other leave the core to the processes that a test has started,
 # where they would else keep it busy. Small fits take half the processor time, and as long as before when nobody waits.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores have workers of their own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is no fault of the code.
 settings.register_profile("plt_nn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("plt_nn")

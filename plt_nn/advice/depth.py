@@ -36,7 +36,7 @@ def depths_of(body: int) -> list[int]:
     Args:
         body: How many stages there are before the head.
     """
-    return sorted({HEAD_ONLY, math.ceil(body / 4), math.ceil(body / 2), body} - ({HEAD_ONLY} if body == 0 else set()))
+    return sorted({HEAD_ONLY, math.ceil(body / 4), math.ceil(body / 2), body})
 
 
 def selection(stages: int, body: int) -> str:

@@ -72,8 +72,7 @@ def propose(judged: Judged, depth: Depth, measured: Measured, samples: int) -> P
         phases: list[dict[str, Any]] = [{"train": "head"}]
         epochs = head_epochs
     else:
-        is_far = measured.shift is not None and measured.shift > _FAR
-        settings = {"lr_scale": 0.5, "norm": "train"} if is_far else {"lr_scale": 0.1}
+        settings: dict[str, Any] = {"lr_scale": _rate(measured), **({"norm": "train"} if _is_far(measured) else {})}
         head_epochs = math.ceil(head_epochs / 4)
         phases = [{"train": "head"}, {"train": depth.train, "start": head_epochs, **settings}]
         epochs = head_epochs + _within(_DEEP_STEPS / steps, _DEEP_EPOCHS)
@@ -140,10 +139,14 @@ def _reasons(judged: Judged, depth: Depth, measured: Measured) -> list[str]:
         peak = max(curve, key=lambda name: (curve[name].accuracy, -curve[name].log_loss))
         told.append(f"The pretrained features carry furthest at {peak}: {curve[peak].accuracy:.1%} by themselves.")
     if measured.shift is not None and depth.stages != HEAD_ONLY:
-        far = measured.shift > _FAR
         told.append(
             f"BatchNorm's means on your images lie {measured.shift:.2f} standard deviations from the pretraining's: "
-            + ("its statistics are trained as well." if far else "its statistics are kept.")
+            + ("its statistics are trained as well." if _is_far(measured) else "its statistics are kept.")
+        )
+    if depth.stages != HEAD_ONLY:
+        told.append(
+            f"The learning rate of these stages is {_rate(measured):g} of the head's: the more they have to change, "
+            "the larger. That is a rule of thumb, and was not measured on your images."
         )
     return [*told, "Images are not augmented: what is frozen is then computed once for each of them."]
 
@@ -156,6 +159,16 @@ def _seconds(
         return once
     of_epoch = measured.epoch_seconds.get(depth.train)
     return None if of_epoch is None else 2 * once + (epochs - head_epochs) * of_epoch
+
+
+def _is_far(measured: Measured) -> bool:
+    """Whether the images are so unlike those of the pretraining that BatchNorm should learn what they are like."""
+    return measured.shift is not None and measured.shift > _FAR
+
+
+def _rate(measured: Measured) -> float:
+    """The learning rate of stages that are thawed, as a factor of the head's."""
+    return 0.5 if _is_far(measured) else 0.1
 
 
 def _within(wanted: float, limits: tuple[int, int]) -> int:
