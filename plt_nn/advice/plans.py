@@ -129,7 +129,9 @@ def _reasons(judged: Judged, depth: Depth, measured: Measured) -> list[str]:
     told = []
     if depth.stages == HEAD_ONLY:
         gain = f"{head.probe.accuracy:.1%} with the last feature alone, {whole.probe.accuracy:.1%} with all stages'"
-        told.append(f"Train the head alone: features of earlier stages add nothing to the last one's ({gain}).")
+        nothing = whole.probe.accuracy <= head.probe.accuracy
+        adds = "add nothing" if nothing else "add, if anything, less than these images can tell"
+        told.append(f"Train the head alone: features of earlier stages {adds} to the last one's ({gain}).")
     else:
         worse = "add to the last one's" if is_worse(head.probe, depth.probe) else "may add to the last one's"
         gain = f"{head.probe.accuracy:.1%} with the last feature alone, {depth.probe.accuracy:.1%} with theirs"

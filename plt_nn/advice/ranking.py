@@ -128,7 +128,9 @@ def rank(
         place: Where features are kept.
         device: Where nets run.
         most_samples: How many images are looked at at most. Default: 2,000, and at least ten of a class.
-        budget: Seconds after which nothing new is begun.
+        budget: Seconds after which nothing new is begun. A round that time does not suffice for says nothing, for the
+            evidence of more images for some candidates cannot be compared with that of fewer for the others; in the
+            first round the cheap ones are then judged, and the others are not.
         processes: Who shares the work.
         say: Told what is being done, and how many images of a candidate are done.
     """
@@ -139,12 +141,15 @@ def rank(
     left, judged, left_out, computed = list(candidates), dict[Candidate, Judged](), list[str](), 0
     sizes = rungs(len(order), len(data.class_names)) if len(left) > 1 else [len(order)]
     for size in sizes:
-        dear_first = sorted(left, key=lambda one: -(one.size or 224))
+        in_turn = sorted(left, key=lambda one: one.size or 224, reverse=budget == float("inf"))
         costs = {one: found.costs for one, found in judged.items()}
-        mine = [work.judge(one, size, size == sizes[-1], costs.get(one)) for one in processes.share(dear_first)]
+        mine = [work.judge(one, size, size == sizes[-1], costs.get(one)) for one in processes.share(in_turn)]
         done = processes.gathered(mine)
         computed += sum(found.computed for found in done)
         left_out += [found.trouble for found in done if found.trouble]
+        if judged and any(found.is_late for found in done):
+            left_out.append(f"The round on {size} images was not finished: the order is that of the round before.")
+            break
         fresh = {found.judged.candidate: found.judged for found in done if found.judged is not None}
         judged |= fresh
         left = [one for one in survivors({one: found.expected for one, found in fresh.items()}) if one in judged]
@@ -163,6 +168,7 @@ class _Found:
     judged: Judged | None
     trouble: str
     computed: int
+    is_late: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,7 @@ class _Work:
     def judge(self, candidate: Candidate, samples: int, is_last: bool, costs: NetCosts | None) -> _Found:
         """Judges a candidate by the first samples; what it costs is known from an earlier round, or found out."""
         if self.is_over():
-            return _Found(None, f"{candidate}: not tried on {samples} images, for the time was over.", 0)
+            return _Found(None, f"{candidate}: not tried on {samples} images, for the time was over.", 0, True)
         done = 0
 
         def advance(count: int) -> None:

@@ -1,6 +1,7 @@
 """A plan as a configuration that `plt-nn fit` runs as it stands."""
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -8,20 +9,20 @@ import yaml
 from plt_nn.advice.plans import BATCH, LR, Plan
 
 
-def configuration(plan: Plan, root: str, seed: int = 0, **trainer: Any) -> dict[str, Any]:
+def configuration(plan: Plan, folder: Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
     """The plan as the keys of `plt-nn fit`.
 
     Args:
         plan: The plan.
-        root: The folder of the images.
+        folder: The folder of the images, and how it is split, as `ImageFolderData` takes them: with another split the
+            images that chose the net would be among those that measure it.
         seed: For `seed_everything`.
-        trainer: Further keys of the trainer.
     """
     candidate = plan.candidate
     backbone: dict[str, Any] = {"name": candidate.name, "pretrained": candidate.pretrained}
     if plan.model_args:
         backbone["model_args"] = dict(plan.model_args)
-    data: dict[str, Any] = {"root": root, "image_size": candidate.size, "batch_size": BATCH, "augment": []}
+    data: dict[str, Any] = {**folder, "image_size": candidate.size, "batch_size": BATCH, "augment": []}
     if candidate.crop_pct is not None:
         data["crop_pct"] = candidate.crop_pct
     callbacks = [
@@ -35,7 +36,6 @@ def configuration(plan: Plan, root: str, seed: int = 0, **trainer: Any) -> dict[
             "log_every_n_steps": 5,
             "enable_model_summary": False,
             "callbacks": callbacks,
-            **trainer,
         },
         "model": {
             "class_path": "plt_nn.Classifier",
@@ -48,16 +48,16 @@ def configuration(plan: Plan, root: str, seed: int = 0, **trainer: Any) -> dict[
     }
 
 
-def as_yaml(plan: Plan, root: str, command: str, reasons: list[str]) -> str:
+def as_yaml(plan: Plan, folder: Mapping[str, Any], command: str, reasons: list[str]) -> str:
     """The configuration as a file, with the evidence above it.
 
     Args:
         plan: The plan.
-        root: The folder of the images.
+        folder: As for `configuration`.
         command: What made it.
         reasons: The evidence for the net; that for the other choices is the plan's.
     """
     told = ["Made by: " + command, *reasons, *plan.reasons]
     lines = [line for reason in told for line in textwrap.wrap(reason, 116, subsequent_indent="  ")]
     header = "".join(f"# {line}\n" for line in lines)
-    return header + yaml.safe_dump(configuration(plan, root), sort_keys=False, width=110)
+    return header + yaml.safe_dump(configuration(plan, folder), sort_keys=False, width=110)

@@ -46,7 +46,8 @@ def record(
         "recommended.yaml": configuration.encode(),
     }
     told = {"candidates": len(ranking.judged), "seconds": ranking.seconds}
-    metrics = {name: {0: float(value)} for name, value in {**_metrics(ranking.best), **told}.items()}
+    chosen = next(judged for judged in ranking.judged if judged.candidate == plan.candidate)
+    metrics = {name: {0: float(value)} for name, value in {**_metrics(chosen), **told}.items()}
     parent = write_run(store, experiment, WrittenRun("rank", params, metrics, note=table, files=files))
     folders = [parent]
     for number, judged in enumerate(ranking.judged, 1):

@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from plt_nn.advice.architectures import Architecture
 from plt_nn.advice.halving import better_half
 from plt_nn.advice.probe import Floats, is_above_zero, stratified_folds
-from plt_nn.advice.quiet import quietly
+from plt_nn.advice.trial_trainers import on_one_device, quietly
 from plt_nn.callbacks import BestLossStopping
+from plt_nn.errors import PltNNError
 from plt_nn.modules import Classifier, Regressor
 
 _FIRST_EPOCHS = 4
@@ -83,22 +84,30 @@ def rank_architectures(
     held_out = torch.from_numpy(stratified_folds(strata, most=4) == 0)
     seen, unseen = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
     left, found, unfinished = list(architectures), dict[Architecture, Tried](), list[str]()
+    is_late = False
     for number in _rounds(epochs, len(left)):
         done: dict[Architecture, Tried] = {}
         for one in left:
             if time.monotonic() - began > budget:
                 unfinished.append(f"{one}: not trained for {number} epochs, for the time was over.")
+                is_late = True
                 continue
             say(f"{one}: {number} epochs")
-            done[one] = _train(one, seen, unseen, classes, batch_size, number)
+            try:
+                done[one] = _train(one, seen, unseen, classes, batch_size, number)
+            except (PltNNError, RuntimeError, ValueError) as error:  # the others go on
+                unfinished.append(f"{one}: {' '.join(str(error).split())[:300]}")
+        if found and is_late:
+            unfinished.append(f"The round of {number} epochs was not finished: the order is that of the round before.")
+            break
         found |= done
+        if is_late or not done:
+            break
         worse = {one: tried.losses for one, tried in done.items()}
         left = better_half(
             {one: tried.loss for one, tried in done.items()},
             lambda one, best, losses=worse: is_above_zero(losses[one] - losses[best]),  # type: ignore[misc]
         )
-        if unfinished:
-            break
     longest = max((tried.epochs for tried in found.values()), default=0)
     ranked = [replace(tried, in_last_round=tried.epochs == longest) for tried in found.values()]
     return sorted(ranked, key=lambda tried: (-tried.epochs, tried.loss)), unfinished
@@ -132,7 +141,7 @@ def _train(
     with quietly(), TemporaryDirectory() as folder:  # of the best weights
         trainer = Trainer(
             max_epochs=epochs,
-            accelerator="cpu",  # nets this small are no work for a GPU
+            **on_one_device("cpu"),  # nets this small are no work for a GPU
             callbacks=[BestLossStopping(monitor="val_loss", patience=epochs)],
             logger=False,
             enable_checkpointing=False,

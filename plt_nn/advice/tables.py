@@ -35,7 +35,7 @@ def as_text(ranking: Ranking, plan: Plan, verified: list[Verified]) -> Group:
     parts: list[Any] = [table]
     if verified:
         parts += ["", _verified_table(verified)]
-    told = ["", "Advice", *_advice(ranking, plan), *(f"Left out: {text}" for text in ranking.left_out)]
+    told = ["", "Advice", *_advice(ranking, plan, verified), *(f"Left out: {text}" for text in ranking.left_out)]
     parts += [Text(text, style="bold" if text == "Advice" else "") for text in told]
     return Group(*parts)
 
@@ -51,7 +51,7 @@ def as_markdown(ranking: Ranking, plan: Plan, verified: list[Verified]) -> str:
             "| --- | --- | --- | --- |",
         ]
         lines += ["| " + " | ".join(_verified_cells(one)) + " |" for one in verified]
-    lines += ["", *(f"- {text}" for text in _advice(ranking, plan))]
+    lines += ["", *(f"- {text}" for text in _advice(ranking, plan, verified))]
     lines += [f"- Left out: {text}" for text in ranking.left_out]
     return "\n".join(lines) + "\n"
 
@@ -66,11 +66,22 @@ def as_plain(ranking: Ranking, plan: Plan, verified: list[Verified]) -> dict[str
         "images_computed": ranking.computed,
         "candidates": [_plain(one) for one in ranking.judged],
         "left_out": list(ranking.left_out),
-        "advice": _plan(plan) | {"reasons": _advice(ranking, plan)},
+        "advice": _plan(plan) | {"reasons": _advice(ranking, plan, verified)},
         "verified": [
             _plan(one.plan) | {"accuracy": one.accuracy, "loss": one.loss, "seconds": one.seconds} for one in verified
         ],
     }
+
+
+def reasons_of_choice(ranking: Ranking, plan: Plan, verified: list[Verified]) -> list[str]:
+    """Why it is this net: by the ranking, unless trials have changed its order."""
+    if plan.candidate == ranking.best.candidate:
+        return reasons_of_order(ranking)
+    won = next(one for one in verified if one.plan is plan)
+    return [
+        f"{plan.candidate}: put to the test it had the lowest loss ({won.loss:.3f}; {won.accuracy:.1%} right) of "
+        f"{len(verified)} plans, though probes put {ranking.best.candidate} first."
+    ]
 
 
 def _title(ranking: Ranking) -> str:
@@ -95,10 +106,9 @@ def _cells(number: int, judged: Judged) -> list[str]:
     ]
 
 
-def _advice(ranking: Ranking, plan: Plan) -> list[str]:
+def _advice(ranking: Ranking, plan: Plan, verified: list[Verified]) -> list[str]:
     time = [] if plan.seconds is None else [f"Fine-tuning so takes about {_duration(plan.seconds)} on this machine."]
-    own = reasons_of_order(ranking) if plan.candidate == ranking.best.candidate else []
-    return [*own, *plan.reasons, *time]
+    return [*reasons_of_choice(ranking, plan, verified), *plan.reasons, *time]
 
 
 def _duration(seconds: float) -> str:

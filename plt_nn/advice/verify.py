@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer, seed_everything
 
 from plt_nn.advice.plans import BATCH, LR, Plan
 from plt_nn.advice.probe import Labels, stratified_folds
-from plt_nn.advice.quiet import quietly
+from plt_nn.advice.trial_trainers import on_one_device, quietly
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import BestLossStopping, FreezingSchedule, FrozenFeatureCache
 from plt_nn.data import ImageFolderData
@@ -38,7 +38,7 @@ class Verified:
     seconds: float
 
 
-def verify(plan: Plan, data: ImageFolderData, store: Path, seed: int = 0) -> Verified:
+def verify(plan: Plan, data: ImageFolderData, store: Path, seed: int = 0, device: str = "cpu") -> Verified:
     """Fine-tunes as a plan says, on four fifths of the training images.
 
     Args:
@@ -46,6 +46,7 @@ def verify(plan: Plan, data: ImageFolderData, store: Path, seed: int = 0) -> Ver
         data: The images, set up; neither its validation nor its test images are looked at.
         store: The folder of the features that are computed once.
         seed: Of the training.
+        device: Where.
     """
     samples = data.samples["train"]
     labels: Labels = np.array([code for _, code in samples], dtype=np.int64)
@@ -53,11 +54,16 @@ def verify(plan: Plan, data: ImageFolderData, store: Path, seed: int = 0) -> Ver
     part = {
         name: [samples[at] for at in np.flatnonzero(mask)] for name, mask in (("train", ~held_out), ("val", held_out))
     }
-    return fine_tune(plan, data, part, store, seed)
+    return fine_tune(plan, data, part, store, seed, device)
 
 
 def fine_tune(
-    plan: Plan, images: ImageFolderData, samples: dict[str, list[tuple[Path, int]]], store: Path, seed: int = 0
+    plan: Plan,
+    images: ImageFolderData,
+    samples: dict[str, list[tuple[Path, int]]],
+    store: Path,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> Verified:
     """Fine-tunes as a plan says.
 
@@ -67,6 +73,7 @@ def fine_tune(
         samples: `train` and `val` -> pairs of path and class code.
         store: As for `verify`.
         seed: Of the training.
+        device: Where.
     """
     began = time.monotonic()
     seed_everything(seed, verbose=False)
@@ -81,6 +88,7 @@ def fine_tune(
     with quietly(), TemporaryDirectory() as folder:  # of the best weights
         trainer = Trainer(
             max_epochs=plan.epochs,
+            **on_one_device(device),
             callbacks=[schedule, stopping, FrozenFeatureCache(folder=str(store))],
             logger=False,
             enable_checkpointing=False,

@@ -15,7 +15,7 @@ from plt_nn.audit.duplicate_findings import crossing, duplicate_findings
 from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates, spanning
 from plt_nn.audit.feature_findings import drift_findings, suspect_findings
 from plt_nn.audit.file_findings import class_counts, file_findings
-from plt_nn.audit.findings import Finding, gravest_first
+from plt_nn.audit.findings import Finding, gravest_first, printable
 from plt_nn.audit.out_of_fold import out_of_fold
 from plt_nn.audit.scan import ScannedImages, scan_images
 from plt_nn.audit.suspects import Method, Suspects, find_suspects
@@ -51,7 +51,7 @@ class Audit:
         """What there is to say, the gravest first."""
         found = file_findings(self.root, self.folders, self.images)
         found += duplicate_findings(self.images, self.duplicates, self.folders.by_seed, self.name)
-        found += suspect_findings(self.suspects, len(self.folders.class_names)) if self.suspects else []
+        found += suspect_findings(self.suspects) if self.suspects else []
         return gravest_first(found + drift_findings(self.drifts))
 
     @property
@@ -66,8 +66,7 @@ class Audit:
 
     def name(self, row: int) -> str:
         """What a file is called within the folder."""
-        name = self.images.paths[row].relative_to(self.root).as_posix()
-        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # names are bytes on Linux
+        return printable(self.images.paths[row].relative_to(self.root).as_posix())
 
     def class_of(self, row: int) -> str:
         """The class that a file is labelled with."""
@@ -77,14 +76,16 @@ class Audit:
         """Everything in plain values, for JSON; of the labels in doubt those that are flagged, and a tenth at least."""
         images = self.images
         return {
-            "root": str(self.root),
+            "root": printable(str(self.root)),
             "classes": self.folders.class_names,
             "splits": class_counts(self.folders, images),
             "splits_by_seed": self.folders.by_seed,
             "features_of": self.features_of or None,
             "modes": {mode: images.modes.count(mode) for mode in sorted(set(images.modes)) if mode},
             "sizes": self._sizes(),
-            "unreadable": [{"file": self.name(row), "reason": reason} for row, reason in images.reasons.items()],
+            "unreadable": [
+                {"file": self.name(row), "reason": printable(reason)} for row, reason in images.reasons.items()
+            ],
             "duplicates": [self._group(group) for group in self.duplicates.groups],
             "labels_in_doubt": self._suspects() if self.suspects else None,
             "drift": [_finite(vars(drift)) for drift in self.drifts],
@@ -157,6 +158,12 @@ def audit(root: Path, folders: ClassFolders, tell: Callable[[int], object] = lam
         folders: What `survey_class_folders` or `scan_class_folders` finds in it.
         tell: Is told how many more files have been read.
     """
+    folders = replace(
+        folders,
+        class_names=[printable(name) for name in folders.class_names],
+        warnings=[printable(told) for told in folders.warnings],
+        faults=[printable(told) for told in folders.faults],
+    )
     images = scan_images(folders.samples, tell)
     return Audit(root, folders, images, find_duplicates(images), find_drift(images, _own_folders(folders)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency, ks_2samp, mannwhitneyu
+from scipy.stats import chi2_contingency, fisher_exact, ks_2samp, mannwhitneyu
 
 from plt_nn.advice.probe import probe, stratified_folds
 from plt_nn.audit.scan import ScannedImages
@@ -28,6 +28,7 @@ class Drift:
         sizes_p: By the Kolmogorov-Smirnov test.
         sides: Median of that mean in training and in the split, in pixels.
         grey: Share of images without colour in training and in the split.
+        grey_p: By Fisher's exact test.
         auc: Probability that a classifier on features, which has seen neither, puts an image of the split above one of
             training (Lopez-Paz & Oquab 2017, https://arxiv.org/abs/1610.06545): 0.5 alike, 1 told apart. None without
             features.
@@ -41,6 +42,7 @@ class Drift:
     sizes_p: float
     sides: tuple[float, float]
     grey: tuple[float, float]
+    grey_p: float
     auc: float | None = None
     auc_p: float | None = None
 
@@ -81,6 +83,7 @@ def _compared(
     shares = counts / counts.sum(1, keepdims=True)
     sides = [np.sqrt(images.sizes[rows].astype(np.float64).prod(1)) for rows in (train, other)]
     of_sizes = ks_2samp(*sides)
+    grey = np.array([[images.grey[rows].sum(), (~images.grey[rows]).sum()] for rows in (train, other)])
     return Drift(
         split=split,
         classes=float(np.abs(shares[0] - shares[1]).sum() / 2),
@@ -89,6 +92,7 @@ def _compared(
         sizes_p=float(of_sizes.pvalue),
         sides=(float(np.median(sides[0])), float(np.median(sides[1]))),
         grey=(float(images.grey[train].mean()), float(images.grey[other].mean())),
+        grey_p=float(fisher_exact(grey)[1]),
         auc=auc,
         auc_p=auc_p,
     )

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from scipy.stats import binomtest
+
 from plt_nn.audit.drift import Drift
 from plt_nn.audit.findings import Finding, Severity, images_of
 from plt_nn.audit.suspects import FEWEST, Suspects
@@ -10,21 +12,21 @@ from plt_nn.audit.suspects import FEWEST, Suspects
 DOUBTED = "labels in doubt"
 _BEYOND_CHANCE = 0.01
 _CLASSES, _SIZES, _GREY, _AUC = 0.1, 0.3, 0.2, 0.65
+_SKILL = 0.2  # of what the most common class leaves to be told, below which a classifier's doubts say little
 _MUCH = 0.02  # of the labels in doubt, from which on it is a warning
 
 
-def suspect_findings(suspects: Suspects, classes: int) -> list[Finding]:
+def suspect_findings(suspects: Suspects) -> list[Finding]:
     """What is told of labels in doubt.
 
     Args:
         suspects: The labels, ranked.
-        classes: How many classes there are.
     """
     found = []
     judged = len(suspects.rows)
     able = f"a linear classifier tells {suspects.accuracy:.1%} of images as they are labelled without having seen them"
-    if judged and not _is_able(suspects, classes):
-        told = f"Labels could not be judged: {able}, which is little better than chance."
+    if judged and not _is_able(suspects):
+        told = f"Labels could not be judged: {able}, and {suspects.most_common:.1%} bear the most common label anyhow."
         found.append(Finding(DOUBTED, "note", told, "Another net (--backbone) or size (--image-size) may tell more."))
     elif suspects.flagged:
         told = f"{images_of(suspects.flagged)} of {judged:,} with labels in doubt; {able}."
@@ -37,8 +39,13 @@ def suspect_findings(suspects: Suspects, classes: int) -> list[Finding]:
     return found
 
 
-def _is_able(suspects: Suspects, classes: int) -> bool:
-    return not math.isnan(suspects.accuracy) and suspects.accuracy > 1.5 / max(2, classes)
+def _is_able(suspects: Suspects) -> bool:
+    """Whether the classifier knows clearly more than which class is the most common, and that is not chance."""
+    if math.isnan(suspects.accuracy):
+        return False
+    judged, skill = len(suspects.rows), (suspects.accuracy - suspects.most_common) / (1 - suspects.most_common)
+    test = binomtest(round(suspects.accuracy * judged), judged, suspects.most_common, alternative="greater")
+    return skill > _SKILL and float(test.pvalue) < _BEYOND_CHANCE
 
 
 def drift_findings(drifts: Sequence[Drift]) -> list[Finding]:
@@ -66,7 +73,7 @@ def _differences(drift: Drift) -> list[str]:
         found.append(
             f"Images are of another size in {drift.split} than in train: {own:.0f} and {train:.0f} pixels a side."
         )
-    if abs(drift.grey[0] - drift.grey[1]) >= _GREY:
+    if drift.grey_p < _BEYOND_CHANCE and abs(drift.grey[0] - drift.grey[1]) >= _GREY:
         train, own = drift.grey
         found.append(f"{own:.0%} of images in {drift.split} are without colour, and {train:.0%} of those in train.")
     if drift.auc is not None and drift.auc_p is not None and drift.auc_p < _BEYOND_CHANCE and drift.auc >= _AUC:

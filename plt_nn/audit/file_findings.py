@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plt_nn.audit.findings import Finding, images_of, listed
+from plt_nn.audit.findings import Finding, images_of, listed, printable
 from plt_nn.audit.scan import ScannedImages
 from plt_nn.data.class_folders import ClassFolders
 
@@ -69,7 +69,7 @@ def _unreadable(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
     if not images.reasons:
         return []
     rows = tuple(images.reasons)
-    few = [f"{images.paths[row].name} ({images.reasons[row]})" for row in rows]
+    few = [printable(f"{images.paths[row].name} ({images.reasons[row]})") for row in rows]
     told = f"{images_of(len(rows))} of {len(images.paths):,} cannot be read: {listed(few)}."
     found = [Finding("unreadable", "warning", told, "Replace or remove them; training leaves them out.", rows)]
     counts = class_counts(folders, images).get("train", [])

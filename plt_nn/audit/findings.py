@@ -36,6 +36,11 @@ def images_of(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
+def printable(name: str) -> str:
+    """The name of a file as a text: names are bytes on Linux, and need not be text at all."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def listed(names: list[str], most: int = 3) -> str:
     """Names as part of a sentence, shortened where there are many."""
     told = ", ".join(names[:most])

@@ -9,7 +9,7 @@ from io import BytesIO
 
 from plt_nn.audit.audit import Audit
 from plt_nn.audit.feature_findings import DOUBTED
-from plt_nn.audit.findings import Finding
+from plt_nn.audit.findings import Finding, printable
 from plt_nn.audit.scan import thumbnail_of
 from plt_nn.audit.tables import NOTHING, count_table, facts, title
 from plt_nn.errors import DataError
@@ -70,7 +70,7 @@ def page(audit: Audit) -> str:
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     header, *lines, total = count_table(audit)
     return environment.get_template("audit.html.jinja").render(
-        title=f"Audit of {audit.root.absolute().name}",
+        title=f"Audit of {printable(audit.root.absolute().name)}",
         lead=title(audit),
         facts=facts(audit),
         header=header,
@@ -110,12 +110,12 @@ def _picture(audit: Audit, row: int, is_doubted: bool) -> Picture:
     images = audit.images
     width, height = images.sizes[row].tolist()
     about = f"{images.split_names[images.splits[row]]}, {audit.class_of(row)}"
-    source, reason = "", images.reasons.get(row, "")
+    source, reason = "", printable(images.reasons.get(row, ""))
     if not reason:
         try:
             source = _data_uri(images.paths[row].read_bytes())
         except (OSError, DataError) as error:  # it has gone or changed since
-            reason = str(error)
+            reason = printable(str(error))
     size = f"{width} x {height}" if width else ""
     return Picture(audit.name(row), about, size, _proposed(audit, row) if is_doubted else "", source, reason)
 

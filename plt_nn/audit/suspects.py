@@ -33,6 +33,7 @@ class Suspects:
         proposed: The most probable class of each; `(M,)`.
         flagged: How many of them, from the first on, are confidently of another class.
         accuracy: Share of the judged samples whose label the classifier tells rightly.
+        most_common: Share of the most common class among them.
         not_judged: How many samples are of classes with fewer than three.
     """
 
@@ -41,6 +42,7 @@ class Suspects:
     proposed: Labels
     flagged: int
     accuracy: float
+    most_common: float
     not_judged: int
 
 
@@ -64,7 +66,7 @@ def find_suspects(rows: Labels, labels: Labels, probabilities: Floats, by: Metho
     given, of_judged = code[labels[judged]], probabilities[np.ix_(judged, classes)]
     if len(classes) < 2:
         nothing = np.empty(0, dtype=np.int64)
-        return Suspects(nothing, np.empty(0), nothing, 0, float("nan"), len(labels))
+        return Suspects(nothing, np.empty(0), nothing, 0, float("nan"), float("nan"), len(labels))
     of_judged = of_judged / np.maximum(of_judged.sum(1, keepdims=True), 1e-12)
     quality, is_wrong = _by_cleanlab(given, of_judged) if by == "cleanlab" else _by_own(given, of_judged)
     order = np.lexsort((quality, ~is_wrong))
@@ -75,6 +77,7 @@ def find_suspects(rows: Labels, labels: Labels, probabilities: Floats, by: Metho
         proposed=classes[proposed[order]],
         flagged=int(is_wrong.sum()),
         accuracy=float((proposed == given).mean()),
+        most_common=float(np.bincount(given).max()) / len(given),
         not_judged=int((~judged).sum()),
     )
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from plt_nn.audit.audit import Audit
 from plt_nn.audit.feature_findings import DOUBTED
 from plt_nn.audit.file_findings import class_counts
-from plt_nn.audit.findings import Finding, images_of
+from plt_nn.audit.findings import Finding, images_of, printable
 
 Format = Literal["text", "md", "json"]
 FORMATS: tuple[Format, ...] = ("text", "md", "json")
@@ -71,7 +71,7 @@ def title(audit: Audit) -> str:
     """What was audited, in a line."""
     names = audit.folders.class_names
     classes = "1 class" if len(names) == 1 else f"{len(names):,} classes"
-    return f"{audit.root}: {images_of(len(audit.images.paths))}, {classes}"
+    return f"{printable(str(audit.root))}: {images_of(len(audit.images.paths))}, {classes}"
 
 
 def facts(audit: Audit) -> str:

@@ -31,7 +31,9 @@ def feature_net(pl_module: LightningModule, net: str | None) -> nn.Module | None
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether a module is compiled: its forward pass must be left alone."""
+    """Whether a module, or a part of it, is compiled: its forward pass must be left alone."""
+    if getattr(module, "_compiler_ctx", None) is not None:  # Lightning's note of `torch.compile(LightningModule)`
+        return True
     parts: list[Any] = list(module.modules())
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in parts)
 
@@ -44,12 +46,12 @@ def condition(module: nn.Module) -> tuple[object, ...]:
     return id(module), needed, tuple(part.training for part in module.modules()), changes
 
 
-def take_over(module: nn.Module, run: Callable[[Forward, tuple[Any, ...]], Any]) -> Callable[[], None]:
+def take_over(module: nn.Module, run: Callable[[Forward, tuple[Any, ...], dict[str, Any]], Any]) -> Callable[[], None]:
     """Puts a function in the place of a module's forward pass.
 
     Args:
         module: The module.
-        run: Gets the module's own forward pass and the arguments, unless there are arguments by keyword.
+        run: Gets the module's own forward pass and the arguments, by place and by keyword.
 
     Returns:
         A function that gives the module its forward pass back.
@@ -59,7 +61,7 @@ def take_over(module: nn.Module, run: Callable[[Forward, tuple[Any, ...]], Any])
     def forward(this: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if this is not module:  # a copy, such as an average of weights: it has a forward pass of its own
             return type(this).forward(this, *args, **kwargs)
-        return own(*args, **kwargs) if kwargs else run(own, args)
+        return run(own, args, kwargs)
 
     def give_back() -> None:
         if before is None:

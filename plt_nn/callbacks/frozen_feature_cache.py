@@ -167,34 +167,35 @@ class FrozenFeatureCache(Callback):
         role.close()
         if net is None:
             return
-        if is_compiled(pl_module) or getattr(pl_module, "_compiler_ctx", None) is not None:
+        if is_compiled(pl_module):
             self._say("Features are not kept: the net is compiled.")
             return
         role.condition = found
         if net is not self._net:
             self._leave_net()
             self._net, self._give_back = net, take_over(net, self._run)
-        role.open(net, fetcher, self._setting(trainer), is_made)
+        role.open(net, fetcher, self._setting(trainer, net), is_made)
 
-    def _run(self, forward: Forward, args: tuple[Any, ...]) -> Any:
+    def _run(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The forward pass of the net."""
-        if len(args) != 1 or not isinstance(args[0], Deferred):
-            return forward(*args)
+        if kwargs or len(args) != 1 or not isinstance(args[0], Deferred):
+            return forward(*args, **kwargs)
         for role in self._roles.values():
             for site in role.sites:
                 if site.loader.serving is not None and args[0].source is site.loader.serving:
                     return site.run(args[0], forward)
         return forward(args[0].inputs())
 
-    def _setting(self, trainer: Trainer) -> Setting:
+    def _setting(self, trainer: Trainer, net: nn.Module) -> Setting:
         device = trainer.strategy.root_device.type
         numerics = f"{trainer.precision} {device} torch {torch.__version__} {platform.machine()}"
         dtype = _DTYPES[self.dtype] if self.dtype is not None else None
         place = Place(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
         passes = passes_left(trainer) if trainer.state.fn == "fit" else math.inf
         callbacks: list[Callback] = getattr(trainer, "callbacks", [])
-        compilers = [callback for callback in callbacks if isinstance(callback, CompileNet)]
-        return Setting(place, dtype, numerics, passes, self._say, compilers[0].compiled if compilers else None)
+        compilers = (callback for callback in callbacks if isinstance(callback, CompileNet))
+        compiled = next((compiler.compiled for compiler in compilers if compiler.is_at_work_on(net)), None)
+        return Setting(place, dtype, numerics, passes, self._say, compiled)
 
     def _root(self, trainer: Trainer) -> Path:
         if self.folder is not None:

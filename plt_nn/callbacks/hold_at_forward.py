@@ -1,10 +1,10 @@
 """Something that is done whenever a net of a LightningModule is called."""
 
 from collections.abc import Callable
-from typing import Any
 
 from lightning.pytorch import LightningModule
-from torch import nn
+
+from plt_nn.callbacks.feature_net import is_compiled
 
 
 def hold_at_forward(pl_module: LightningModule, hold: Callable[[], None]) -> list[Callable[[], None]]:
@@ -21,11 +21,5 @@ def hold_at_forward(pl_module: LightningModule, hold: Callable[[], None]) -> lis
     """
     if getattr(pl_module, "_compiler_ctx", None) is not None:
         return []
-    plain = [child for child in pl_module.children() if not _is_compiled(child)]
+    plain = [child for child in pl_module.children() if not is_compiled(child)]
     return [child.register_forward_pre_hook(lambda *arguments: hold()).remove for child in plain]
-
-
-def _is_compiled(child: nn.Module) -> bool:
-    inner: Any = child
-    compiled = any(getattr(part, "_compiled_call_impl", None) is not None for part in inner.modules())
-    return compiled or hasattr(child, "_orig_mod")

@@ -12,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from plt_nn.advice.quiet import quietly
+from plt_nn.advice.trial_trainers import quietly
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import FreezingSchedule
 from plt_nn.cli.check import check_config_files

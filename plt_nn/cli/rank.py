@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -76,7 +76,7 @@ def _ranked(arguments: argparse.Namespace, command: str, others: "Processes") ->
     ranking = replace(ranking, left_out=[*left_out, *ranking.left_out])
     if not ranking.judged:
         raise ConfigError("no candidate could be judged:\n" + "\n".join(f"  - {told}" for told in ranking.left_out))
-    plan, verified = _advised(arguments, data, labelled, ranking, store)
+    plan, verified = _advised(arguments, data, labelled, ranking, store, device)
     _tell(arguments, command, ranking, plan, verified, store)
     return 0
 
@@ -85,11 +85,15 @@ def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, Labelled]"
     from plt_nn.advice.ranking import Labelled
     from plt_nn.data import ImageFolderData
 
-    root, fraction, seed = arguments.root, arguments.val_fraction, arguments.split_seed
-    data = ImageFolderData(root, val_fraction=fraction, split_seed=seed)
+    data = ImageFolderData(arguments.root, **_split(arguments))
     data.setup("fit")
     labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
     return data, Labelled(data.paths["train"], labels, data.class_names)
+
+
+def _split(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How the images are split, as `ImageFolderData` takes it."""
+    return {name: getattr(arguments, name) for name in ("val_fraction", "test_fraction", "split_seed")}
 
 
 def _audit(arguments: argparse.Namespace) -> None:
@@ -98,7 +102,7 @@ def _audit(arguments: argparse.Namespace) -> None:
     from plt_nn.audit.tables import as_lines
     from plt_nn.data.class_folders import survey_class_folders
 
-    folders = survey_class_folders(arguments.root, arguments.val_fraction, 0.0, arguments.split_seed)
+    folders = survey_class_folders(arguments.root, *_split(arguments).values())
     for line in as_lines(audit(arguments.root, folders), most=3):
         _say(line)
 
@@ -115,7 +119,12 @@ def _candidates(arguments: argparse.Namespace) -> "tuple[list[Candidate], list[s
 
 
 def _advised(
-    arguments: argparse.Namespace, data: "ImageFolderData", labelled: "Labelled", ranking: "Ranking", store: Store
+    arguments: argparse.Namespace,
+    data: "ImageFolderData",
+    labelled: "Labelled",
+    ranking: "Ranking",
+    store: Store,
+    device: str,
 ) -> "tuple[Plan, list[Verified]]":
     """The plan, and what was verified."""
     from plt_nn.advice.halving import nested_order
@@ -133,7 +142,7 @@ def _advised(
     found = []
     for plan in plans:
         _say(f"Fine-tuning {plan.candidate}, {plan.depth.train} ...")
-        found.append(verify(plan, data, store.features))
+        found.append(verify(plan, data, store.features, device=device))
     order = by_outcome(found)
     return order[0].plan, order
 
@@ -146,12 +155,12 @@ def _tell(
     verified: "list[Verified]",
     store: Store,
 ) -> None:
-    from plt_nn.advice.plans import reasons_of_order
     from plt_nn.advice.recommended import as_yaml
     from plt_nn.advice.record import record
-    from plt_nn.advice.tables import as_markdown, as_plain, as_text
+    from plt_nn.advice.tables import as_markdown, as_plain, as_text, reasons_of_choice
 
-    configuration = as_yaml(plan, str(arguments.root), command, reasons_of_order(ranking))
+    folder = {"root": str(arguments.root), **_split(arguments)}
+    configuration = as_yaml(plan, folder, command, reasons_of_choice(ranking, plan, verified))
     if arguments.format == "text":
         console = Console(width=None if sys.stdout.isatty() else _WIDTH)
         console.print(as_text(ranking, plan, verified), highlight=False)

@@ -1,6 +1,7 @@
 """`plt-nn rank` for tables, sequences and small images: which architecture, at which size and learning rate."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from plt_nn.advice.architectures import space
 from plt_nn.advice.short_runs import Tried, rank_architectures
+from plt_nn.cli.rank_options import duration
 from plt_nn.data import TabularData
 from plt_nn.data.tensors import TensorSplit
 from plt_nn.errors import ConfigError
@@ -31,14 +34,15 @@ def run(argv: list[str]) -> int:
         argv: The verb and its words.
 
     Raises:
-        ConfigError: For data that do not lie in memory as tensors.
+        ConfigError: For data that do not lie in memory as tensors, or if nothing could be tried or nothing learnt.
         DataError: For data that cannot be trained on.
     """
     parser = _parser()
     arguments = parser.parse_args(argv[1:])
     if arguments.write is not None and Path(arguments.write).suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
-    from plt_nn.cli.rank_options import duration
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("architectures for tables are tried by one process; call it without torchrun.")
 
     data = parser.instantiate(arguments).data
     data.setup("fit")
@@ -63,9 +67,28 @@ def run(argv: list[str]) -> int:
             status.update,
         )
     if not found:
-        raise ConfigError("the time was over before anything was tried.")
+        raise ConfigError("nothing could be tried:\n" + "\n".join(f"  - {told}" for told in unfinished))
+    learnt = found[0].score > (0 if classes is None else int(y.bincount().max()) / len(y))
+    if not learnt:  # the table tells how far it was
+        arguments.write = None
     _tell(arguments, shlex.join(["plt-nn", *argv]), found, unfinished, classes is not None)
+    if not learnt:
+        raise ConfigError(_why_nothing(y, classes))
     return 0
+
+
+def _why_nothing(y: Tensor, classes: int | None) -> str:
+    """What to do where none of the nets has learnt anything."""
+    if classes is not None:
+        return (
+            "none of these nets tells the classes better than saying the most common one always does, so there is no "
+            "advice. Try more --epochs, or other columns."
+        )
+    return (
+        "none of these nets predicts better than the mean of the targets does, so there is no advice. The targets "
+        f"have a mean of {float(y.mean()):.4g} and a standard deviation of {float(y.std()):.4g}; nets learn best where "
+        "these are about 0 and 1. Shift and scale the column, or try more --epochs."
+    )
 
 
 def _tell(arguments: Namespace, command: str, found: list[Tried], unfinished: list[str], is_classes: bool) -> None:

@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--data.root", dest="root", type=Path, required=True, help="the folder, as for `plt-nn fit`")
     made.add_argument("--data.val_fraction", dest="val_fraction", type=float, default=0.2, help="as for `plt-nn fit`")
+    made.add_argument("--data.test_fraction", dest="test_fraction", type=float, default=0.0, help="as for `plt-nn fit`")
     made.add_argument("--data.split_seed", dest="split_seed", type=int, default=0, help="as for `plt-nn fit`")
     made.add_argument(
         "--backbones",

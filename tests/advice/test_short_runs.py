@@ -63,3 +63,13 @@ def test_what_there_was_no_time_for_is_told() -> None:
     found, unfinished = rank_architectures([linear(1e-2)], x, y, 10, budget=-1)
     assert found == []
     assert "the time was over" in unfinished[0]
+
+
+def test_one_that_fails_does_not_stop_the_others() -> None:
+    x, y = torch.randn(40, 64), torch.arange(40) % 10
+    broken = Architecture("plt_nn.MLP", (("in_features", 63), ("hidden", ()), ("out_features", 10)), 1e-2, "broken")
+    found, unfinished = rank_architectures([broken, linear(1e-2)], x, y, 10, epochs=8)
+    assert [str(tried.architecture) for tried in found] == [str(linear(1e-2))]
+    assert found[0].epochs == 8, "the rounds go on"
+    assert len(unfinished) == 1
+    assert "63" in unfinished[0]

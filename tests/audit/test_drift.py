@@ -47,6 +47,17 @@ def test_what_is_shown_differs(tmp_path: Path, noise: Write) -> None:
     assert audit.drifts[0].auc > 0.9
 
 
+def test_one_grey_image_of_five_is_chance(tmp_path: Path, noise: Write) -> None:
+    for number in range(20):
+        noise(tmp_path / "train" / ("ant" if number % 2 else "bee") / f"{number}.png", number)
+    for number in range(5):
+        mode = "L" if number == 0 else "RGB"
+        noise(tmp_path / "val" / ("ant" if number % 2 else "bee") / f"{number}.png", 100 + number, mode=mode)
+    audit = audited(tmp_path)
+    assert audit.drifts[0].grey == (0, 0.2)
+    assert told(audit, "drift") == []
+
+
 def test_a_split_drawn_by_seed_is_not_compared(tmp_path: Path, noise: Write) -> None:
     root = folder(tmp_path, noise) / "train"
     assert audited(root).drifts == ()

@@ -5,6 +5,8 @@ from pathlib import Path
 from PIL import Image
 
 from plt_nn.audit.page import page
+from plt_nn.audit.tables import as_json, as_markdown
+from plt_nn.features.identity import files_identity
 from tests.audit.conftest import Planted, audited, told
 
 Write = Callable[..., Path]
@@ -107,3 +109,18 @@ def test_a_name_that_is_no_text_is_told_as_well_as_can_be(tmp_path: Path, noise:
     audit = audited(tmp_path)
     assert audit.name(0) == "ant/\ufffd.png"
     page(audit).encode("utf-8")
+
+
+def test_classes_and_damaged_files_whose_names_are_no_text(tmp_path: Path, noise: Write) -> None:
+    named = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    for number in range(3):
+        noise(tmp_path / "ant" / f"{number}.png", number)
+        noise(named / f"{number}.png", 10 + number)
+    (named / os.fsdecode(b"x\xff.png")).write_bytes(b"no image")
+    audit = audited(tmp_path)
+    assert audit.folders.class_names == ["ant", "caf\ufffd"]
+    (told_of,) = told(audit, "unreadable")
+    assert "x\ufffd.png" in told_of
+    for text in (page(audit), as_markdown(audit), as_json(audit)):
+        text.encode("utf-8")
+    assert len(files_identity(list(named.iterdir()))) == 64

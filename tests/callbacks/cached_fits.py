@@ -108,7 +108,7 @@ def fit(
 ) -> tuple[list[float], LightningModule]:
     """The losses of a fit, and what was trained."""
     seed_everything(0, verbose=False)
-    history, module = History(), module or Pictures()
+    history, module = History(), Pictures() if module is None else module
     more: list[Callback] = [*callbacks, *([StepSeeds()] if seeds else []), *([cache] if cache else [])]
     arguments: dict[str, Any] = {"accelerator": "cpu", "max_epochs": 6, "logger": False, "enable_checkpointing": False}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import nn
+from torch import Tensor, nn
 
 from plt_nn import CompileNet, Phase
 from plt_nn.errors import ConfigError, TrainingError
@@ -109,6 +109,84 @@ def test_a_net_that_is_compiled_already() -> None:
     module = Still()
     module.backbone.compile(backend=AOT)
     with pytest.raises(ConfigError, match="compiled already"):
+        fit(None, module, callbacks=(CompileNet(backend=AOT),))
+
+
+def test_lightnings_own_compiled_module_is_refused() -> None:
+    module: Any = torch.compile(Still(), backend=AOT)
+    with pytest.raises(ConfigError, match="compiled already"):
+        fit(None, module, callbacks=(CompileNet(backend=AOT),))
+
+
+class Stranger(Still):
+    """Has its parts in a container, and gives them their inputs by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
+        del self.backbone, self.head
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        features = self.parts["backbone"](input=batch[0])
+        return nn.functional.cross_entropy(self.parts["head"](input=features), batch[1])
+
+
+class Aside(Still):
+    """Calls the parts of its backbone, and never the backbone."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        x = batch[0]
+        for part in self.backbone:
+            x = part(x)
+        return nn.functional.cross_entropy(self.head(x), batch[1])
+
+
+ONE = (Phase("all"),)
+
+
+def test_parts_in_a_container_with_inputs_by_keyword() -> None:
+    plain, _ = fit(None, Stranger(), ONE, max_epochs=2)
+    seen = Compiled()
+    losses, _ = fit(None, Stranger(), ONE, callbacks=(CompileNet(backend=AOT), seen), max_epochs=2)
+    assert losses == close_to(plain)
+    assert seen.graphs[-1] > 0
+
+
+def test_a_net_that_is_never_called_is_told() -> None:
+    with pytest.warns(
+        UserWarning, match="nothing is compiled, for the training step of Aside does not call Sequential"
+    ):
+        fit(None, Aside(), ONE, callbacks=(CompileNet(net="backbone", backend=AOT),), max_epochs=1)
+
+
+def test_what_is_not_to_be_compiled_is_not_compiled_behind_its_features_either(tmp_path: Path) -> None:
+    with patch.object(torch, "compile", side_effect=torch.compile) as compile_it:
+        callback = CompileNet(net="head", backend=AOT)
+        fit(cache(tmp_path), Still(), callbacks=(callback,))
+    names = [type(call.args[0].__self__).__name__ for call in compile_it.call_args_list]
+    assert names == ["Sequential"]
+
+
+class Breaks(Callback):
+    """Ends the fit in its second epoch."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            raise KeyError("broken")
+
+
+def test_nothing_is_left_of_it_after_an_exception(tmp_path: Path) -> None:
+    module = Still()
+    with pytest.raises(KeyError, match="broken"):
+        fit(cache(tmp_path), module, callbacks=(CompileNet(backend=AOT), Breaks()))
+    assert "forward" not in vars(module.backbone)
+    assert "forward" not in vars(module.head)
+
+
+def test_the_nets_own_fault_is_told_in_its_own_words() -> None:
+    module = Still()
+    module.head[1] = nn.Linear(31, 3)
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
         fit(None, module, callbacks=(CompileNet(backend=AOT),))
 
 

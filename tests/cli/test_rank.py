@@ -13,6 +13,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
+from plt_nn import ImageFolderData
 from tests import warm
 from tests.cli.conftest import Completed, environment
 
@@ -168,6 +169,34 @@ def test_time_that_is_over_is_told(call: Call, tmp_path: Path) -> None:
     done = call("rank", "--data.root", root, "--backbones", RANDOM, "--sizes", "32", "--budget", "0s")
     assert done.returncode == 2
     assert "the time was over" in done.stderr
+
+
+def test_the_advice_is_measured_on_images_that_it_has_not_seen(call: Call, tmp_path: Path) -> None:
+    root = drawn(tmp_path / "shades", 2, 20)
+    split: dict[str, Any] = {"val_fraction": 0.4, "test_fraction": 0.1, "split_seed": 7}
+    words = [word for name, value in split.items() for word in (f"--data.{name}", str(value))]
+    told(
+        call(
+            "rank",
+            "--data.root",
+            root,
+            "--backbones",
+            RANDOM,
+            "--sizes",
+            "32",
+            *words,
+            "--format",
+            "json",
+            "--write",
+            "advice.yaml",
+        )
+    )
+    data = yaml.safe_load(Path("advice.yaml").read_text())["data"]["init_args"]
+    assert {name: data[name] for name in split} == split
+    asked, advised = ImageFolderData(root, **split), ImageFolderData(root, **{name: data[name] for name in split})
+    for one in (asked, advised):
+        one.setup("fit")
+    assert advised.paths == asked.paths
 
 
 @pytest.mark.parametrize(("classes", "each", "mode"), [(100, 2, "RGB"), (2, 12, "L"), (12, 4, "P")])

@@ -48,6 +48,26 @@ def test_sequences_in_text(call: Call) -> None:
     assert "the time was over" in done.stdout
 
 
+def test_targets_that_no_net_reaches(tmp_path: Path, call: Call) -> None:
+    generator = np.random.default_rng(0)
+    lines = [f"{a:.4f},{200_000 + 50_000 * a:.1f}" for a in generator.standard_normal(200)]
+    (tmp_path / "houses.csv").write_text("\n".join(["size,price", *lines]))
+    words = ["--data.path", "houses.csv", "--data.target", "price", "--data.task", "regression", "--epochs", "4"]
+    done = call("rank", *words, "--budget", "3s", "--write", "advice.yaml")
+    assert done.returncode == 2
+    assert "there is no advice" in done.stderr
+    assert "a standard deviation of" in done.stderr
+    assert not Path("advice.yaml").exists()
+    assert "R2" in done.stdout, "the table is told all the same"
+
+
+def test_several_processes_are_refused(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = call("rank", "--data", "plt_nn.DigitsData")
+    assert done.returncode == 2
+    assert "without torchrun" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "status", "reason"),
     [
