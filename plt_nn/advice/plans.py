@@ -14,7 +14,7 @@ from plt_nn.advice.stage_features import LAST
 BATCH, LR = 32, 1e-3
 _FAR = 0.5  # standard deviations between BatchNorm's means; photographs of ants have 0.2 to 0.3, digits 0.6 to 0.8
 _HEAD_STEPS, _DEEP_STEPS = 320, 320  # steps of training that a phase should have
-_HEAD_EPOCHS, _DEEP_EPOCHS = (2, 40), (6, 12)  # within these numbers of epochs
+_HEAD_EPOCHS, _DEEP_EPOCHS = (2, 40), (6, 30)  # within these numbers of epochs
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,8 @@ def propose(judged: Judged, depth: Depth, measured: Measured, samples: int) -> P
         phases: list[dict[str, Any]] = [{"train": "head"}]
         epochs = head_epochs
     else:
-        settings: dict[str, Any] = {"lr_scale": _rate(measured), **({"norm": "train"} if _is_far(measured) else {})}
         head_epochs = math.ceil(head_epochs / 4)
-        phases = [{"train": "head"}, {"train": depth.train, "start": head_epochs, **settings}]
+        phases = [{"train": "head"}, {"train": depth.train, "start": head_epochs, "lr_scale": _rate(measured)}]
         epochs = head_epochs + _within(_DEEP_STEPS / steps, _DEEP_EPOCHS)
     return Plan(
         judged.candidate,
@@ -140,16 +139,10 @@ def _reasons(judged: Judged, depth: Depth, measured: Measured) -> list[str]:
     if curve:
         peak = max(curve, key=lambda name: (curve[name].accuracy, -curve[name].log_loss))
         told.append(f"The pretrained features carry furthest at {peak}: {curve[peak].accuracy:.1%} by themselves.")
-    if measured.shift is not None and depth.stages != HEAD_ONLY:
-        told.append(
-            f"BatchNorm's means on your images lie {measured.shift:.2f} standard deviations from the pretraining's: "
-            + ("its statistics are trained as well." if _is_far(measured) else "its statistics are kept.")
-        )
     if depth.stages != HEAD_ONLY:
-        told.append(
-            f"The learning rate of these stages is {_rate(measured):g} of the head's: the more they have to change, "
-            "the larger. That is a rule of thumb, and was not measured on your images."
-        )
+        told.append(_reason_of_rate(measured))
+    if measured.shift is not None and depth.stages != HEAD_ONLY:
+        told.append("BatchNorm keeps the statistics of the pretraining: those of few images in batches are noisy.")
     return [*told, "Images are not augmented: what is frozen is then computed once for each of them."]
 
 
@@ -163,14 +156,20 @@ def _seconds(
     return None if of_epoch is None else 2 * once + (epochs - head_epochs) * of_epoch
 
 
-def _is_far(measured: Measured) -> bool:
-    """Whether the images are so unlike those of the pretraining that BatchNorm should learn what they are like."""
-    return measured.shift is not None and measured.shift > _FAR
-
-
 def _rate(measured: Measured) -> float:
     """The learning rate of stages that are thawed, as a factor of the head's."""
-    return 0.5 if _is_far(measured) else 0.1
+    return 0.3 if measured.shift is not None and measured.shift > _FAR else 0.1
+
+
+def _reason_of_rate(measured: Measured) -> str:
+    rate = f"The learning rate of these stages is {_rate(measured):g} of the head's"
+    if measured.shift is None:
+        return f"{rate}: a rule of thumb for what is pretrained."
+    how_far = "far" if measured.shift > _FAR else "not far"
+    return (
+        f"{rate}, for your images are {how_far} from those of the pretraining: BatchNorm's means on them lie "
+        f"{measured.shift:.2f} standard deviations from its own. The factor is a rule, and was not measured on them."
+    )
 
 
 def _within(wanted: float, limits: tuple[int, int]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 
 from plt_nn.advice.plans import BATCH, LR, Plan
 from plt_nn.advice.probe import Labels, stratified_folds
@@ -64,6 +64,7 @@ def fine_tune(
     store: Path,
     seed: int = 0,
     device: str = "cpu",
+    callbacks: Sequence[Callback] = (),
 ) -> Verified:
     """Fine-tunes as a plan says.
 
@@ -74,6 +75,7 @@ def fine_tune(
         store: As for `verify`.
         seed: Of the training.
         device: Where.
+        callbacks: More of them.
     """
     began = time.monotonic()
     seed_everything(seed, verbose=False)
@@ -89,7 +91,7 @@ def fine_tune(
         trainer = Trainer(
             max_epochs=plan.epochs,
             **on_one_device(device),
-            callbacks=[schedule, stopping, FrozenFeatureCache(folder=str(store))],
+            callbacks=[*callbacks, schedule, stopping, FrozenFeatureCache(folder=str(store))],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

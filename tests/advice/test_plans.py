@@ -61,21 +61,21 @@ def test_deeper_with_images_like_those_of_the_pretraining() -> None:
         made.reasons
     )
     assert "carry furthest at layer3: 85.0%" in said(made, "carry furthest")
-    assert "its statistics are kept" in said(made, "lie 0.20 standard deviations")
-    assert "is 0.1 of the head's" in said(made, "not measured on your images")
+    assert "is 0.1 of the head's, for your images are not far" in said(made, "lie 0.20 standard deviations")
+    assert "keeps the statistics" in said(made, "BatchNorm keeps")
     parse_phases([dict(phase) for phase in made.phases])
 
 
 def test_images_far_from_those_of_the_pretraining() -> None:
     made = plan(judged(), 2, shift=0.7)
-    assert made.phases[1] == {"train": "all", "start": made.phases[1]["start"], "lr_scale": 0.5, "norm": "train"}
-    assert "trained as well" in said(made, "lie 0.70 standard deviations")
-    assert "is 0.5 of the head's" in said(made, "not measured on your images")
+    assert made.phases[1] == {"train": "all", "start": made.phases[1]["start"], "lr_scale": 0.3}
+    assert "is 0.3 of the head's, for your images are far" in said(made, "lie 0.70 standard deviations")
 
 
 def test_a_net_without_batchnorm() -> None:
     made = plan(judged(), 2, shift=None)
     assert made.phases[1]["lr_scale"] == 0.1
+    assert "a rule of thumb" in said(made, "is 0.1 of the head's")
     assert not any("BatchNorm" in reason for reason in made.reasons)
 
 

@@ -31,9 +31,10 @@ from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.depth import Depth
 from plt_nn.advice.halving import nested_order
 from plt_nn.advice.measure import measure
-from plt_nn.advice.plans import propose
+from plt_nn.advice.plans import Plan, propose
 from plt_nn.advice.ranking import Judged, Labelled, rank
-from plt_nn.advice.verify import fine_tune
+from plt_nn.advice.verify import Verified, fine_tune
+from plt_nn.callbacks import ChannelsLast
 from plt_nn.data import ImageFolderData
 from plt_nn.features.keeping import Place
 
@@ -72,7 +73,7 @@ def table(data: ImageFolderData, sizes: list[int], crop: float | None, seeds: in
         choices += [(judged, depth, propose(judged, depth, measured, len(labels))) for depth in depths]
     outcomes, seconds, began, processor = list[float](), list[float](), time.monotonic(), time.process_time()
     for at, (_, _, plan) in enumerate(choices):
-        done = [fine_tune(plan, data, data.samples, store / str(at), seed) for seed in range(seeds)]
+        done = [_carried_out(plan, data, store / str(at), seed) for seed in range(seeds)]
         outcomes.append(mean(one.accuracy for one in done))
         seconds.append(mean(one.seconds for one in done))
         print(f"{plan.candidate}, {plan.depth.train}: {outcomes[-1]:.3f} in {seconds[-1]:.0f} s", flush=True)
@@ -110,12 +111,17 @@ def rates(data: ImageFolderData, sizes: list[int], crop: float | None, seeds: in
     for norm in ("frozen", "train"):
         for scale in RATES:
             changed = replace(plan, phases=[head, {**deep, "lr_scale": scale, "norm": norm}])
-            done = [fine_tune(changed, data, data.samples, store / "features", seed) for seed in range(seeds)]
+            done = [_carried_out(changed, data, store / "features", seed) for seed in range(seeds)]
             each = " ".join(f"{one.accuracy:.3f}" for one in done)
             mean_accuracy, mean_loss = mean(one.accuracy for one in done), mean(one.loss for one in done)
             made.add_row(f"{scale:g}", norm, each, f"{mean_accuracy:.3f}", f"{mean_loss:.3f}")
             print(f"{scale:g} {norm}: {each}", flush=True)
     return made
+
+
+def _carried_out(plan: Plan, data: ImageFolderData, store: Path, seed: int) -> Verified:
+    """In the memory format in which these nets take half the time on a CPU; only rounding differs."""
+    return fine_tune(plan, data, data.samples, store, seed, callbacks=[ChannelsLast()])
 
 
 def _depths(judged: Judged) -> list[Depth]:
@@ -140,7 +146,7 @@ def main() -> None:
             console.print(printed(photographs, [96, 128, 160], None, arguments.seeds, Path(folder, "photographs")))
         if arguments.digits:
             digits = ImageFolderData(digits_folder(Path(folder, "digits")), val_fraction=0.6)
-            console.print(printed(digits, [24, 32, 40], 1.0, arguments.seeds, Path(folder, "store")))
+            console.print(printed(digits, [24, 32], 1.0, arguments.seeds, Path(folder, "store")))
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ def fit_and_report(end: str, devices: int, store: str, folder: Path) -> None:
         trainer.fit(module, data)
     except (RuntimeError, SystemExit) as error:
         ended = type(error).__name__
+        # Process 0 watches the others, and kills itself when one has gone: after Ctrl-C it has killed them itself.
+        getattr(trainer.strategy.launcher, "procs", []).clear()
     else:
         ended = "finished"
     last = torch.load(checkpoint.best_model_path, weights_only=True) if trainer.is_global_zero else None

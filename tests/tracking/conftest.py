@@ -43,8 +43,11 @@ def logger(tmp_path: Path, new_store: Callable[[Path], str]) -> DurableMLFlowLog
 
 
 @pytest.fixture
-def warm_uploaders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forks the uploaders of loggers: importing MLflow takes each of them seconds. `ps` does not show what they are."""
+def warm_uploaders(monkeypatch: pytest.MonkeyPatch) -> Callable[[SpoolFolder, dict[str, str]], warm.Process]:
+    """Forks the uploaders of loggers: importing MLflow takes each of them seconds. `ps` does not show what they are.
+
+    Gives what starts one.
+    """
 
     def start(folder: SpoolFolder, login: dict[str, str]) -> warm.Process:
         words, variables = ["-m", "plt_nn.tracking.upload", folder.root], uploader_environment(login)
@@ -54,6 +57,7 @@ def warm_uploaders(monkeypatch: pytest.MonkeyPatch) -> None:
             )
 
     monkeypatch.setattr(run_spool, "start_uploader", start)
+    return start
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import itertools
 import multiprocessing
 import os
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from plt_nn.tracking.spool.locks import ProcessLock, is_held
 from plt_nn.tracking.upload.loop import upload
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
+from tests import warm
 from tests.tracking.read_back import (
     PATIENCE,
     delivered,
@@ -37,14 +37,17 @@ KILLED_AT = (3, 2, 5, 4, 6)  # requests that an uploader has been answered when 
 
 @pytest.mark.slow
 def test_an_uploader_that_is_killed_before_it_hears_an_answer(
-    server: MLflowServer, front: Callable[..., Front], tmp_path: Path
+    server: MLflowServer,
+    front: Callable[..., Front],
+    warm_uploaders: Callable[[SpoolFolder, dict[str, str]], warm.Process],
+    tmp_path: Path,
 ) -> None:
     """The server has done what it was asked each time: run created, rows stored, run ended."""
     between = front()
     writer = new_spool(tmp_path / "mlruns", between.uri)
     folder = writer.folder
     for number, killed_at in enumerate(KILLED_AT):
-        uploader = start_uploader(folder, {})
+        uploader = warm_uploaders(folder, {})
         between.before_answer = _kill_after(uploader, killed_at)
         for step in range(100):
             writer.append(metrics(100 * number + step, loss=step / 7, accuracy=0.5))
@@ -54,7 +57,7 @@ def test_an_uploader_that_is_killed_before_it_hears_an_answer(
             writer.close()
         assert uploader.wait(PATIENCE) == -signal.SIGKILL
     between.before_answer = lambda: None
-    assert start_uploader(folder, {}).wait(PATIENCE) == 0
+    assert warm_uploaders(folder, {}).wait(PATIENCE) == 0
     run = run_of(server.client, folder.uid)
     assert run.info.status == "FINISHED"
     assert len(run.data.params) == len(KILLED_AT)
@@ -178,7 +181,7 @@ def test_looking_whether_a_lock_is_held_does_not_keep_it_from_others(tmp_path: P
     looking.join()
 
 
-def _kill_after(uploader: "subprocess.Popen[bytes]", answers: int) -> Callable[[], None]:
+def _kill_after(uploader: warm.Process, answers: int) -> Callable[[], None]:
     left = itertools.count(answers - 1, -1)
 
     def kill() -> None:
