@@ -9,8 +9,10 @@ from plt_nn.errors import ConfigError, TrackingError, did_you_mean
 from plt_nn.inference.card import CARD, WEIGHTS
 from plt_nn.tracking.find_run import UID, Found, find_run, find_run_on_server, names_of_runs
 from plt_nn.tracking.resume import find_resumable
+from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.environment import set_defaults
+from plt_nn.tracking.upload.left import left_of
 from plt_nn.tracking.upload.model import MODE, MONITOR, VALUE
 from plt_nn.tracking.upload.retries import in_words
 
@@ -138,11 +140,19 @@ def _of_run(word: str, store: Store) -> FoundModel:
         return _whole(local, f"run {word}")
     model = model_of_run(word, store)
     if model is None:
-        raise ConfigError(f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet.")
+        raise ConfigError(_why_none(word, store))
     folder = _downloaded(word, model.artifact_location, store)
     if not (folder / CARD).is_file() and (reason := _not_deployable(model, store)):
         raise ConfigError(f"The model of run {word} is its weights alone ({folder}), for {reason}")
     return _whole(folder, f"run {word}")
+
+
+def _why_none(word: str, store: Store) -> str:
+    """Why a run has no model in MLflow."""
+    run = find_resumable(store, word)
+    if run is not None and not left_of(SpoolFolder(store.spool / run.uid)).is_nothing:
+        return f"The run {word} has no model in MLflow yet, for not all of it is delivered: `plt-nn sync` does that."
+    return f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet."
 
 
 def _not_deployable(model: Any, store: Store) -> str:
