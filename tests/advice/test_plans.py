@@ -25,7 +25,7 @@ def told(right: int) -> Probe:
     return Probe(by_class, labels)
 
 
-def judged(name: str = "timm/resnet18", right: tuple[int, int, int] = (150, 180, 181), forward: float = 1e9) -> Judged:
+def judged(name: str = "timm/resnet18", right: tuple[int, int, int] = (150, 181, 180), forward: float = 1e9) -> Judged:
     depths = [Depth(n, what, told(count)) for n, what, count in zip((0, 2, 8), ("head", *EPOCHS), right, strict=True)]
     costs = NetCosts(10_000, forward, None)
     curve = {"layer3": told(170), "layer4": told(160)}
@@ -46,7 +46,7 @@ def test_the_head_alone() -> None:
     assert made.phases == [{"train": "head"}]
     assert made.model_args == {"drop_rate": 0.1}
     assert made.seconds == pytest.approx(SAMPLES * 0.01)  # what is frozen, once
-    assert "75.0% with the last feature alone, 90.5% with all stages'" in said(made, "Train the head alone")
+    assert "75.0% with the last feature alone, 90.0% with all stages'" in said(made, "Train the head alone")
     assert not any("learning rate" in reason or "BatchNorm" in reason for reason in made.reasons)
 
 
@@ -57,7 +57,7 @@ def test_deeper_with_images_like_those_of_the_pretraining() -> None:
     assert deep == {"train": "last 2 stages", "start": deep["start"], "lr_scale": 0.1}
     assert 0 < deep["start"] < made.epochs
     assert made.seconds == pytest.approx(2 * SAMPLES * 0.01 + (made.epochs - deep["start"]) * 3)
-    assert "these stages add to the last one's (75.0% with the last feature alone, 90.0% with theirs)" in " ".join(
+    assert "these stages add to the last one's (75.0% with the last feature alone, 90.5% with theirs)" in " ".join(
         made.reasons
     )
     assert "carry furthest at layer3: 85.0%" in said(made, "carry furthest")
@@ -93,8 +93,9 @@ def test_a_time_that_is_not_known() -> None:
     assert propose(one, one.depths[2], measured, SAMPLES).seconds is None
 
 
-def test_the_fewest_stages_that_cannot_be_told_from_the_best() -> None:
+def test_the_head_alone_where_nothing_is_better_beyond_chance_else_the_best() -> None:
     assert advised_depth(judged().depths).train == "last 2 stages"
+    assert advised_depth(judged(right=(150, 180, 181)).depths).train == "all"
     assert advised_depth(judged(right=(179, 180, 181)).depths).train == "head"
     assert advised_depth(judged(right=(120, 150, 190)).depths).train == "all"
 
@@ -128,7 +129,7 @@ def test_why_it_is_the_first() -> None:
     first, rival = judged("timm/a"), judged("timm/b", (150, 178, 178), forward=2e8)
     told_of = reasons_of_order(ranking(first, rival))
     assert "a, 128 px" in told_of[0]
-    assert "90.0% of 200 training images" in told_of[0]
+    assert "90.5% of 200 training images" in told_of[0]
     assert "b, 128 px cannot be told apart from it by these images (89.0%), and costs 20% of it" in told_of[1]
     dear = replace(rival, costs=first.costs)
     assert "it costs no more than they do" in reasons_of_order(ranking(first, dear))[1]
