@@ -28,6 +28,7 @@ def test_it_says_what_the_trainer_said(here: str, there: str, tmp_path: Path) ->
         max_epochs=1,
         limit_train_batches=6,
         logger=False,
+        default_root_dir=tmp_path,  # of Lightning's own checkpoint
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[BestLossStopping(dirpath=str(tmp_path)), DeployableModel(recipe)],
