@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from plt_nn.errors import ConfigError, TrackingError, did_you_mean
 from plt_nn.inference.card import CARD, WEIGHTS
 from plt_nn.tracking.find_run import UID, Found, find_run, find_run_on_server, names_of_runs
-from plt_nn.tracking.resume import find_resumable
+from plt_nn.tracking.resume import Resumable, find_resumable
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.environment import set_defaults
@@ -149,7 +149,7 @@ def _of_run(word: str, store: Store) -> FoundModel:
 
 def _why_none(word: str, store: Store) -> str:
     """Why a run has no model in MLflow."""
-    run = find_resumable(store, word)
+    run = _trained_here(word, store)
     if run is not None and not left_of(SpoolFolder(store.spool / run.uid)).is_nothing:
         return f"The run {word} has no model in MLflow yet, for not all of it is delivered: `plt-nn sync` does that."
     return f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet."
@@ -161,11 +161,15 @@ def _not_deployable(model: Any, store: Store) -> str:
     return str(run.data.tags.get("plt_nn.not_deployable", ""))
 
 
-def _local(word: str, store: Store) -> Path | None:
+def _trained_here(word: str, store: Store) -> Resumable | None:
     try:
-        run = find_resumable(store, word)
-    except ConfigError:
+        return find_resumable(store, word)
+    except ConfigError:  # `last`, and there is none
         return None
+
+
+def _local(word: str, store: Store) -> Path | None:
+    run = _trained_here(word, store)
     folder = run.folder / "checkpoints" if run is not None else None
     return folder if folder is not None and (folder / CARD).is_file() and (folder / WEIGHTS).is_file() else None
 

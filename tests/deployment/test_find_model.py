@@ -21,6 +21,8 @@ def test_a_run_without_a_model_and_one_that_is_not_delivered(empty_database: Pat
     logger = DurableMLFlowLogger("none", store=str(store.root), flush_seconds=warm.PATIENCE)
     logger.log_metrics({"loss": 1.0}, step=0)
     logger.finalize("success")
+    with pytest.raises(ConfigError, match="The run last has no model: it was not trained"):
+        find_model("last", store)
     (store.checkpoints / "none" / logger.uid).mkdir(parents=True)  # as a fit leaves it
     spool = SpoolFolder(store.spool / logger.uid)
     assert wait_for_delivery(spool, warm.PATIENCE).is_nothing
