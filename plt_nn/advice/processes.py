@@ -33,7 +33,7 @@ class Processes:
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" and self.count > 1 else name
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """What falls to this process of some items, which should come the dearest first."""
+        """What falls to this process of some items, in the order in which they should be begun."""
         return list(items[self.rank :: self.count])
 
     def gathered(self, items: list[Item]) -> list[Item]:

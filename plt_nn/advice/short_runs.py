@@ -84,33 +84,46 @@ def rank_architectures(
     held_out = torch.from_numpy(stratified_folds(strata, most=4) == 0)
     seen, unseen = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
     left, found, unfinished = list(architectures), dict[Architecture, Tried](), list[str]()
-    is_late = False
     for number in _rounds(epochs, len(left)):
-        done: dict[Architecture, Tried] = {}
-        for one in left:
-            if time.monotonic() - began > budget:
-                unfinished.append(f"{one}: not trained for {number} epochs, for the time was over.")
-                is_late = True
-                continue
+
+        def train(one: Architecture, number: int = number) -> Tried:
             say(f"{one}: {number} epochs")
-            try:
-                done[one] = _train(one, seen, unseen, classes, batch_size, number)
-            except (PltNNError, RuntimeError, ValueError) as error:  # the others go on
-                unfinished.append(f"{one}: {' '.join(str(error).split())[:300]}")
-        if found and is_late:
+            return _train(one, seen, unseen, classes, batch_size, number)
+
+        done, late, failed = _round(left, train, lambda: time.monotonic() - began > budget)
+        unfinished += failed + [f"{one}: not trained for {number} epochs, for the time was over." for one in late]
+        if late and found:
             unfinished.append(f"The round of {number} epochs was not finished: the order is that of the round before.")
             break
         found |= done
-        if is_late or not done:
+        if late or not done:
             break
-        worse = {one: tried.losses for one, tried in done.items()}
-        left = better_half(
-            {one: tried.loss for one, tried in done.items()},
-            lambda one, best, losses=worse: is_above_zero(losses[one] - losses[best]),  # type: ignore[misc]
-        )
+        left = _better(done)
     longest = max((tried.epochs for tried in found.values()), default=0)
     ranked = [replace(tried, in_last_round=tried.epochs == longest) for tried in found.values()]
     return sorted(ranked, key=lambda tried: (-tried.epochs, tried.loss)), unfinished
+
+
+def _round(
+    architectures: Sequence[Architecture], train: Callable[[Architecture], Tried], is_over: Callable[[], bool]
+) -> tuple[dict[Architecture, Tried], list[Architecture], list[str]]:
+    """Those that were trained, those for which there was no time, and of the others why they failed."""
+    done, failed = dict[Architecture, Tried](), list[str]()
+    for at, one in enumerate(architectures):
+        if is_over():
+            return done, list(architectures[at:]), failed
+        try:
+            done[one] = train(one)
+        except (PltNNError, RuntimeError, ValueError) as error:  # the others go on
+            failed.append(f"{one}: {' '.join(str(error).split())[:300]}")
+    return done, [], failed
+
+
+def _better(done: dict[Architecture, Tried]) -> list[Architecture]:
+    """Those that go on to the next round."""
+    losses = {one: tried.losses for one, tried in done.items()}
+    means = {one: tried.loss for one, tried in done.items()}
+    return better_half(means, lambda one, best: is_above_zero(losses[one] - losses[best]))
 
 
 def _rounds(epochs: int, count: int) -> list[int]:

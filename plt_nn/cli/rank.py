@@ -45,8 +45,20 @@ def run(argv: list[str]) -> int:
         raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
     from plt_nn.advice.processes import processes
 
+    budget = duration(arguments.budget) if arguments.budget else float("inf")
+    store = store_at(arguments.store)
     with processes() as others:
-        return _ranked(arguments, shlex.join(["plt-nn", *argv]), others)
+        device = others.device(device_named(arguments.device))
+        data, labelled = _images(arguments)
+        if others.is_first and not arguments.no_audit:
+            _audit(arguments)
+        ranking = _ranked(arguments, labelled, store, device, budget, others)
+    if not others.is_first:
+        return 0
+    # The first process alone from here on: while there is a group, the metrics of a trial would wait for all of it.
+    plan, verified = _advised(arguments, data, labelled, ranking, store, device)
+    _tell(arguments, shlex.join(["plt-nn", *argv]), ranking, plan, verified, store)
+    return 0
 
 
 def _is_in_memory(words: list[str]) -> bool:
@@ -55,30 +67,27 @@ def _is_in_memory(words: list[str]) -> bool:
     return "--data.root" not in names and bool(names & {"--data", "--data.path", "--data.class_path"})
 
 
-def _ranked(arguments: argparse.Namespace, command: str, others: "Processes") -> int:
+def _ranked(
+    arguments: argparse.Namespace,
+    labelled: "Labelled",
+    store: Store,
+    device: str,
+    budget: float,
+    others: "Processes",
+) -> "Ranking":
     from plt_nn.advice.ranking import rank
     from plt_nn.features.keeping import Place
 
-    store = store_at(arguments.store)
-    device = others.device(device_named(arguments.device))
-    budget = duration(arguments.budget) if arguments.budget else float("inf")
-    data, labelled = _images(arguments)
-    if others.is_first and not arguments.no_audit:
-        _audit(arguments)
     candidates, left_out = _candidates(arguments)
     if not candidates:
         raise ConfigError(f"nothing is left to try: {' '.join(left_out)}")
     place = Place(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
     with _Progress(others.is_first) as say:
         ranking = rank(candidates, labelled, place, device, arguments.samples, budget, others, say)
-    if not others.is_first:
-        return 0
     ranking = replace(ranking, left_out=[*left_out, *ranking.left_out])
     if not ranking.judged:
         raise ConfigError("no candidate could be judged:\n" + "\n".join(f"  - {told}" for told in ranking.left_out))
-    plan, verified = _advised(arguments, data, labelled, ranking, store, device)
-    _tell(arguments, command, ranking, plan, verified, store)
-    return 0
+    return ranking
 
 
 def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, Labelled]":

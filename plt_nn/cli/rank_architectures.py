@@ -68,13 +68,19 @@ def run(argv: list[str]) -> int:
         )
     if not found:
         raise ConfigError("nothing could be tried:\n" + "\n".join(f"  - {told}" for told in unfinished))
-    learnt = found[0].score > (0 if classes is None else int(y.bincount().max()) / len(y))
-    if not learnt:  # the table tells how far it was
-        arguments.write = None
-    _tell(arguments, shlex.join(["plt-nn", *argv]), found, unfinished, classes is not None)
-    if not learnt:
+    command, has_learnt = shlex.join(["plt-nn", *argv]), found[0].score > _constant_score(y, classes)
+    files = _tell(arguments, found, unfinished, classes is not None)
+    if has_learnt:
+        files["recommended.yaml"] = _written(arguments, command, found[0], classes is not None)
+    _record(arguments, command, found, files)
+    if not has_learnt:
         raise ConfigError(_why_nothing(y, classes))
     return 0
+
+
+def _constant_score(y: Tensor, classes: int | None) -> float:
+    """What is reached by always saying the most common class, or the mean."""
+    return 0.0 if classes is None else int(y.bincount().max()) / len(y)
 
 
 def _why_nothing(y: Tensor, classes: int | None) -> str:
@@ -91,7 +97,8 @@ def _why_nothing(y: Tensor, classes: int | None) -> str:
     )
 
 
-def _tell(arguments: Namespace, command: str, found: list[Tried], unfinished: list[str], is_classes: bool) -> None:
+def _tell(arguments: Namespace, found: list[Tried], unfinished: list[str], is_classes: bool) -> dict[str, str]:
+    """Prints the table; gives it as files for the record."""
     score = "accuracy (95 %)" if is_classes else "R2"
     rows = [_cells(number, tried) for number, tried in enumerate(found, 1)]
     header = (*_COLUMNS[:2], score, *_COLUMNS[2:])
@@ -113,20 +120,19 @@ def _tell(arguments: Namespace, command: str, found: list[Tried], unfinished: li
             console.print(f"Left out: {text}", highlight=False)
     else:
         print(json.dumps(plain, indent=1) if arguments.format == "json" else markdown)
-    configuration = f"# Made by: {command}\n" + yaml.safe_dump(
-        _configuration(found[0], arguments, is_classes), sort_keys=False, width=110
-    )
+    return {"ranking.md": markdown, "ranking.json": json.dumps(plain)}
+
+
+def _written(arguments: Namespace, command: str, best: Tried, is_classes: bool) -> str:
+    """The advice as a configuration, which is written where that was asked for."""
+    plain = _configuration(best, arguments, is_classes)
+    configuration = f"# Made by: {command}\n" + yaml.safe_dump(plain, sort_keys=False, width=110)
     if arguments.write is not None:
         target = Path(arguments.write)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(configuration, "utf-8")
         print(f"Run it with: plt-nn fit --config {target}", file=sys.stderr)
-    _record(
-        arguments,
-        command,
-        found,
-        {"ranking.md": markdown, "recommended.yaml": configuration, "ranking.json": json.dumps(plain)},
-    )
+    return configuration
 
 
 def _record(arguments: Namespace, command: str, found: list[Tried], files: dict[str, str]) -> None:

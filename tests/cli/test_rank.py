@@ -136,7 +136,9 @@ def test_two_processes_say_what_one_says(few: Path, call: Call, tmp_path: Path) 
         port = str(free.getsockname()[1])
     ranks = [
         warm.Process(
-            ["-m", "plt_nn", *words, "--store", "two"], cwd=tmp_path, env=plain | {"RANK": rank, "MASTER_PORT": port}
+            ["-m", "plt_nn", *words, "--store", "two", "--verify", "1"],
+            cwd=tmp_path,
+            env=plain | {"RANK": rank, "MASTER_PORT": port},
         )
         for rank in ("0", "1")
     ]
@@ -144,6 +146,7 @@ def test_two_processes_say_what_one_says(few: Path, call: Call, tmp_path: Path) 
     assert [rank.returncode for rank in ranks] == [0, 0], outputs
     assert outputs[1][0] == "", "the first one speaks"
     two = json.loads(outputs[0][0])
+    assert len(two["verified"]) == 1, "by the first one, for which the other does not wait"
     assert [item["name"] for item in two["candidates"]] == [item["name"] for item in one["candidates"]]
     np.testing.assert_allclose(
         [item["log_loss"] for item in two["candidates"]], [item["log_loss"] for item in one["candidates"]], rtol=1e-3

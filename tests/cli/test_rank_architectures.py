@@ -59,6 +59,8 @@ def test_targets_that_no_net_reaches(tmp_path: Path, call: Call) -> None:
     assert "a standard deviation of" in done.stderr
     assert not Path("advice.yaml").exists()
     assert "R2" in done.stdout, "the table is told all the same"
+    assert list(Path("mlruns").rglob("ranking.json"))
+    assert not list(Path("mlruns").rglob("recommended.yaml"))
 
 
 def test_several_processes_are_refused(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
