@@ -23,7 +23,8 @@ class CompileNet(Closing):  # the features' place is taken on top of this one's,
     Works with freezing schedules and with features that are kept: where a frozen part is computed once, that part runs
     as it was written, and the part that is trained is what is compiled. The net itself stays as it is: names, hooks,
     checkpoints, best weights and the deployable model are those of the plain net, and nothing is left of it after the
-    fit. Results are the same up to rounding. The first steps of each phase take longer, by seconds to minutes, so that
+    fit. Results are the same up to rounding, and but for dropout and the like, for which `inductor` draws other random
+    numbers. The first steps of each phase take longer, by seconds to minutes, so that
     it pays in long phases; on a CPU it needs a C++ compiler (https://pytorch.org/docs/stable/torch.compiler.html).
 
     Args:

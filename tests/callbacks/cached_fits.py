@@ -1,11 +1,12 @@
 """Fits with and without `FrozenFeatureCache` that must come to the same, for its tests and for two processes.
 
-As a script: the folder for the features and the facts, and whether to use the memory format `channels last`; started on
-each of two ranks by test_frozen_feature_cache.py and test_channels_last.py.
+As a script: the folder for the features and the facts, and a further callback, one of `FURTHER`; started on each of two
+ranks by test_frozen_feature_cache.py, test_channels_last.py and test_compile_net.py.
 """
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,11 +16,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn import ChannelsLast, FreezingSchedule, FrozenFeatureCache, Phase, StepSeeds
+from plt_nn import ChannelsLast, CompileNet, FreezingSchedule, FrozenFeatureCache, Phase, StepSeeds
 from plt_nn.features.costs import Costs
 from plt_nn.freezing.frontier import Frontier
 
 SAMPLES, SIDE = 42, 6
+FURTHER: dict[str, Callable[[], Callback]] = {
+    "channels last": ChannelsLast,
+    "compile net": lambda: CompileNet(backend="aot_eager"),
+}
 PHASES = (Phase("head"), Phase("last 1 stages", start=3, lr_scale=0.5), Phase("all", start=5, lr_scale=0.1))
 
 
@@ -120,7 +125,7 @@ def fit(
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    many: Any = {"strategy": "ddp", "devices": 2, "callbacks": (ChannelsLast(),) if sys.argv[2:] else ()}
+    many: Any = {"strategy": "ddp", "devices": 2, "callbacks": tuple(FURTHER[name]() for name in sys.argv[2:])}
     plain, _ = fit(None, **many)
     with patch.object(Costs, "pays", return_value=True):  # whatever else this machine has to do
         with Computed() as first:

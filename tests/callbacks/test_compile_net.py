@@ -1,5 +1,6 @@
 """Compiling what each phase computes, with features kept and without."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from plt_nn import CompileNet, Phase
 from plt_nn.errors import ConfigError, TrainingError
 from plt_nn.features.costs import Costs
+from tests import warm
 from tests.callbacks.cached_fits import Computed, Pictures, cache, fit, same
 
 AOT = "aot_eager"  # compiles graphs and their gradients, and needs no compiler of C++
@@ -90,6 +92,18 @@ def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     half(4)
     resumed = half(6, tmp_path / "last.ckpt")
     assert same(whole, resumed)
+
+
+@pytest.mark.multiprocess
+def test_two_processes_stay_the_same(tmp_path: Path) -> None:
+    done = warm.run_ranks(2, [Path(__file__).with_name("cached_fits.py"), tmp_path, "compile net"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, other = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert one["weights"] == other["weights"]
+    assert one["cached"] == close_to(one["plain"])
+    assert one["again"] == one["cached"]
+    assert one["computed"][0] > 0
+    assert one["computed"][1] == 0
 
 
 @pytest.mark.parametrize(
