@@ -15,6 +15,7 @@ BatchNorm's statistics kept and trained.
 """
 
 import argparse
+import hashlib
 import json
 import tempfile
 import time
@@ -71,20 +72,18 @@ def table(
     data: ImageFolderData, sizes: list[int], crop: float | None, options: argparse.Namespace, store: Path
 ) -> Table:
     """Tries all choices, and compares them with the advice."""
-    data.setup("fit")
-    labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
-    labelled = Labelled(data.paths["train"], labels, data.class_names)
+    labelled = _labelled(data)
     candidates = [Candidate(name, weights, size, crop) for name, weights in NETS for size in sizes]
     candidates += [Candidate(NETS[0][0], False, sizes[0], crop)]
     processor = time.process_time()
     ranking = rank(candidates, labelled, Place(store / "rank", 10**10, 10**9))
     rank_processor = time.process_time() - processor
-    rows = nested_order(labels).tolist()
+    rows = nested_order(labelled.labels).tolist()
     choices = []
     for judged in ranking.judged:
         measured = measure(judged, labelled.paths, rows)
         depths = _depths(judged) if judged.candidate.size == min(sizes) else [judged.depth]
-        choices += [(judged, depth, propose(judged, depth, measured, len(labels))) for depth in depths]
+        choices += [(judged, depth, propose(judged, depth, measured, len(labelled.labels))) for depth in depths]
     tried = dict[int, list[Done]]()
     for at in sorted(range(len(choices)), reverse=options.from_the_end):
         plan = choices[at][2]
@@ -116,12 +115,10 @@ def rates(
     data: ImageFolderData, sizes: list[int], crop: float | None, options: argparse.Namespace, store: Path
 ) -> Table:
     """How the learning rate of what is thawed, and BatchNorm's statistics, change what is reached."""
-    data.setup("fit")
-    labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
-    labelled = Labelled(data.paths["train"], labels, data.class_names)
+    labelled = _labelled(data)
     (judged,) = rank([Candidate(*NETS[0], sizes[0], crop)], labelled, Place(store / "rank", 10**10, 10**9)).judged
-    measured = measure(judged, labelled.paths, nested_order(labels).tolist())
-    plan = propose(judged, judged.depths[len(judged.depths) // 2], measured, len(labels))
+    measured = measure(judged, labelled.paths, nested_order(labelled.labels).tolist())
+    plan = propose(judged, judged.depths[len(judged.depths) // 2], measured, len(labelled.labels))
     head, deep = ({**phase} for phase in plan.phases)
     advised = f"advised: {deep['lr_scale']:g}, {deep.get('norm', 'frozen')}"
     title = f"{data.root.name}: {plan.candidate}, {plan.depth.train}, {options.seeds} seeds; {advised}"
@@ -137,9 +134,17 @@ def rates(
     return made
 
 
+def _labelled(data: ImageFolderData) -> Labelled:
+    data.setup("fit")
+    labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
+    return Labelled(data.paths["train"], labels, data.class_names)
+
+
 def _carried_out(plan: Plan, data: ImageFolderData, store: Path, seed: int, kept: Path | None) -> Done:
     """In the memory format in which these nets take half the time on a CPU; only rounding differs."""
-    name = f"{data.root.name}, {plan.candidate}, {plan.depth.train}, seed {seed}.json"
+    told = json.dumps([[dict(phase) for phase in plan.phases], plan.epochs, plan.patience])  # plans change
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    name = f"{data.root.name}, {plan.candidate}, {plan.depth.train}, {digest}, seed {seed}.json"
     file = None if kept is None else kept / name.replace("/", " ")
     if file is not None and file.exists():
         return Done(**json.loads(file.read_text()))
