@@ -13,8 +13,11 @@ from plt_nn.advice.stage_features import LAST
 
 BATCH, LR = 32, 1e-3
 _FAR = 0.5  # standard deviations between BatchNorm's means; photographs of ants have 0.2 to 0.3, digits 0.6 to 0.8
-_HEAD_STEPS, _DEEP_STEPS = 320, 320  # steps of training that a phase should have
-_HEAD_EPOCHS, _DEEP_EPOCHS = (2, 40), (6, 30)  # within these numbers of epochs
+# Steps of training that a phase may have, and within which numbers of epochs. A head alone costs next to nothing, and
+# ends early by its patience where it need not go on; features that hardly vary on these images take it long.
+_HEAD_STEPS, _FIRST_STEPS, _DEEP_STEPS = 1280, 80, 320
+_HEAD_EPOCHS, _FIRST_EPOCHS, _DEEP_EPOCHS = (4, 160), (1, 10), (6, 30)
+_PATIENCE = (4, 10)
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,11 @@ def propose(judged: Judged, depth: Depth, measured: Measured, samples: int) -> P
         samples: Number of training images.
     """
     steps = max(1, samples // BATCH)
-    head_epochs = _within(_HEAD_STEPS / steps, _HEAD_EPOCHS)
     if depth.stages == HEAD_ONLY:
         phases: list[dict[str, Any]] = [{"train": "head"}]
-        epochs = head_epochs
+        head_epochs = epochs = _within(_HEAD_STEPS / steps, _HEAD_EPOCHS)
     else:
-        head_epochs = math.ceil(head_epochs / 4)
+        head_epochs = _within(_FIRST_STEPS / steps, _FIRST_EPOCHS)
         phases = [{"train": "head"}, {"train": depth.train, "start": head_epochs, "lr_scale": _rate(measured)}]
         epochs = head_epochs + _within(_DEEP_STEPS / steps, _DEEP_EPOCHS)
     return Plan(
@@ -80,7 +82,7 @@ def propose(judged: Judged, depth: Depth, measured: Measured, samples: int) -> P
         depth,
         phases,
         epochs,
-        patience=max(4, epochs // 4),
+        patience=_within(epochs / 4, _PATIENCE),
         model_args=measured.model_args,
         reasons=_reasons(judged, depth, measured),
         seconds=_seconds(judged, depth, measured, samples, head_epochs, epochs),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from plt_nn.cli.folder_options import add_folder_options, split_of
 from plt_nn.cli.model_options import device_named, progress
 from plt_nn.errors import ConfigError
 
@@ -58,7 +59,7 @@ def _of_files(arguments: argparse.Namespace) -> "Audit":
     from plt_nn.data.faults import raise_faults
 
     root = arguments.root.expanduser()
-    folders = survey_class_folders(root, arguments.val_fraction, arguments.test_fraction, arguments.split_seed)
+    folders = survey_class_folders(root, **split_of(arguments))
     count = sum(map(len, folders.samples.values()))
     if count == 0:
         raise_faults(f"The image folder {root}", folders.faults)
@@ -115,33 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         description="What is wrong with a folder of images: unreadable files, duplicates within and across splits, the "
         "same picture in two classes, labels in doubt, uneven classes, odd sizes, splits that differ.",
     )
-    parser.add_argument(
-        "--data.root",
-        dest="root",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="a folder of images per class, or train/, val/ and test/ with such",
-    )
-    parser.add_argument(
-        "--data.val_fraction",
-        dest="val_fraction",
-        type=float,
-        default=0.2,
-        metavar="SHARE",
-        help="where there is no folder val/ (default: 0.2)",
-    )
-    parser.add_argument(
-        "--data.test_fraction",
-        dest="test_fraction",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="where there is no folder test/ (default: 0)",
-    )
-    parser.add_argument(
-        "--data.split_seed", dest="split_seed", type=int, default=0, metavar="SEED", help="of these shares (default: 0)"
-    )
+    add_folder_options(parser)
     parser.add_argument(
         "--backbone",
         metavar="NAME",

@@ -5,11 +5,12 @@ import json
 import shlex
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 
+from plt_nn.cli.folder_options import split_of
 from plt_nn.cli.model_options import device_named
 from plt_nn.cli.rank_options import duration, parser
 from plt_nn.errors import ConfigError
@@ -94,15 +95,10 @@ def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, Labelled]"
     from plt_nn.advice.ranking import Labelled
     from plt_nn.data import ImageFolderData
 
-    data = ImageFolderData(arguments.root, **_split(arguments))
+    data = ImageFolderData(arguments.root, **split_of(arguments))
     data.setup("fit")
     labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
     return data, Labelled(data.paths["train"], labels, data.class_names)
-
-
-def _split(arguments: argparse.Namespace) -> dict[str, Any]:
-    """How the images are split, as `ImageFolderData` takes it."""
-    return {name: getattr(arguments, name) for name in ("val_fraction", "test_fraction", "split_seed")}
 
 
 def _audit(arguments: argparse.Namespace) -> None:
@@ -111,7 +107,7 @@ def _audit(arguments: argparse.Namespace) -> None:
     from plt_nn.audit.tables import as_lines
     from plt_nn.data.class_folders import survey_class_folders
 
-    folders = survey_class_folders(arguments.root, *_split(arguments).values())
+    folders = survey_class_folders(arguments.root, **split_of(arguments))
     for line in as_lines(audit(arguments.root, folders), most=3):
         _say(line)
 
@@ -168,7 +164,7 @@ def _tell(
     from plt_nn.advice.record import record
     from plt_nn.advice.tables import as_markdown, as_plain, as_text, reasons_of_choice
 
-    folder = {"root": str(arguments.root), **_split(arguments)}
+    folder = {"root": str(arguments.root), **split_of(arguments)}
     configuration = as_yaml(plan, folder, command, reasons_of_choice(ranking, plan, verified))
     if arguments.format == "text":
         console = Console(width=None if sys.stdout.isatty() else _WIDTH)

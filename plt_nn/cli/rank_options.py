@@ -4,6 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
+from plt_nn.cli.folder_options import add_folder_options
 from plt_nn.errors import ConfigError
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)?")
@@ -19,10 +20,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="For tables, sequences and small images: `plt-nn rank --data.path TABLE --data.target COLUMN` or "
         "`plt-nn rank --data CLASS ...` tries architectures in short runs; `plt-nn rank --data CLASS --help`.",
     )
-    made.add_argument("--data.root", dest="root", type=Path, required=True, help="the folder, as for `plt-nn fit`")
-    made.add_argument("--data.val_fraction", dest="val_fraction", type=float, default=0.2, help="as for `plt-nn fit`")
-    made.add_argument("--data.test_fraction", dest="test_fraction", type=float, default=0.0, help="as for `plt-nn fit`")
-    made.add_argument("--data.split_seed", dest="split_seed", type=int, default=0, help="as for `plt-nn fit`")
+    add_folder_options(made)
     made.add_argument(
         "--backbones",
         action="append",

@@ -35,7 +35,7 @@ class ClassFolders:
     faults: list[str] = field(default_factory=list)
 
 
-def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, seed: int) -> ClassFolders:
+def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, split_seed: int) -> ClassFolders:
     """Read a folder that holds one folder of images per class, or such folders in `train/`, `val/` and `test/`.
 
     A split without a folder of its own is taken out of the training images, stratified by class.
@@ -44,25 +44,25 @@ def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, se
         root: The folder.
         val_fraction: Share of each class for validation, where there is no folder `val`, `valid` or `validation`.
         test_fraction: Share of each class for testing, where there is no folder `test`.
-        seed: Seed of that split.
+        split_seed: Seed of that split.
 
     Raises:
         DataError: The folder cannot be trained on; the text lists everything that is wrong with it.
         ConfigError: A fraction is out of range.
     """
-    found = survey_class_folders(root, val_fraction, test_fraction, seed)
+    found = survey_class_folders(root, val_fraction, test_fraction, split_seed)
     raise_faults(f"The image folder {root}", found.faults)
     return found
 
 
-def survey_class_folders(root: Path, val_fraction: float, test_fraction: float, seed: int) -> ClassFolders:
+def survey_class_folders(root: Path, val_fraction: float, test_fraction: float, split_seed: int) -> ClassFolders:
     """The same, but what is wrong with the folder is told in `faults`; classes too small to hold out stay in training.
 
     Args:
         root: The folder.
         val_fraction: Share of each class for validation, where there is no folder `val`, `valid` or `validation`.
         test_fraction: Share of each class for testing, where there is no folder `test`.
-        seed: Seed of that split.
+        split_seed: Seed of that split.
 
     Raises:
         DataError: There is no such folder.
@@ -78,7 +78,7 @@ def survey_class_folders(root: Path, val_fraction: float, test_fraction: float, 
     fractions = {"val": val_fraction, "test": test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if split not in folders}
     faults = _layout_faults(root, folders) + _class_faults(folders, names, labels)
-    chosen = hold_out(labels, fractions, seed)
+    chosen = hold_out(labels, fractions, split_seed)
     taken = {split: [samples["train"][index] for index in indices.tolist()] for split, indices in chosen.items()}
     return ClassFolders(
         names,

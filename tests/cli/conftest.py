@@ -66,6 +66,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session")
+def few(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that leads to some of the photographs."""
+    folder = tmp_path_factory.mktemp("few") / "photos"
+    for kind in ("ants", "bees"):
+        (folder / kind).mkdir(parents=True)
+        for file in sorted((photos / "train" / kind).iterdir())[:40]:
+            (folder / kind / file.name).symlink_to(file)
+    return folder
+
+
 @pytest.fixture
 def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
     """Calls `plt-nn` with these words in this process, as the program does."""

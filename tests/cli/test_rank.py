@@ -3,6 +3,8 @@
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,17 +22,6 @@ from tests.cli.conftest import Completed, environment
 Call = Callable[..., Completed]
 LITE0 = "timm/tf_efficientnet_lite0"
 RANDOM = "timm/resnet10t=random"
-
-
-@pytest.fixture(scope="session")
-def few(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that leads to some of the photographs."""
-    folder = tmp_path_factory.mktemp("few") / "photos"
-    for kind in ("ants", "bees"):
-        (folder / kind).mkdir(parents=True)
-        for file in sorted((photos / "train" / kind).iterdir())[:40]:
-            (folder / kind / file.name).symlink_to(file)
-    return folder
 
 
 def drawn(folder: Path, classes: int, each: int, mode: str = "RGB") -> Path:
@@ -117,40 +108,48 @@ def test_plans_are_put_to_the_test(few: Path, call: Call, here: Path) -> None:
 @pytest.mark.photos
 @pytest.mark.multiprocess
 @pytest.mark.slow
-def test_two_processes_say_what_one_says(few: Path, call: Call, tmp_path: Path) -> None:
-    words = [
-        "rank",
-        "--data.root",
-        str(few),
-        "--backbones",
-        f"{LITE0},{RANDOM}",
-        "--sizes",
-        "64,96",
-        "--format",
-        "json",
-    ]
+@pytest.mark.parametrize("machines", [1, 2])
+def test_two_processes_say_what_one_says(machines: int, few: Path, call: Call, tmp_path: Path) -> None:
+    words = ["rank", "--data.root", str(few), "--backbones", f"{LITE0},{RANDOM}", "--sizes", "64,96"]
+    words += ["--format", "json"]
     one = told(call(*words, "--store", "one"))
-    plain = {**environment(), "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    ranks = [
-        warm.Process(
-            ["-m", "plt_nn", *words, "--store", "two", "--verify", "1"],
-            cwd=tmp_path,
-            env=plain | {"RANK": rank, "MASTER_PORT": port},
-        )
-        for rank in ("0", "1")
-    ]
-    outputs = [rank.communicate(timeout=warm.PATIENCE) for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], outputs
-    assert outputs[1][0] == "", "the first one speaks"
+    launchers = torchrun([*words, "--verify", "1"], machines, tmp_path)
+    try:
+        outputs = [launcher.communicate(timeout=warm.PATIENCE) for launcher in launchers]
+    finally:
+        for launcher in launchers:
+            launcher.kill()
+    assert [launcher.returncode for launcher in launchers] == [0] * machines, outputs
+    assert "".join(out for out, _ in outputs[1:]) == "", "the first one speaks"
     two = json.loads(outputs[0][0])
     assert len(two["verified"]) == 1, "by the first one, for which the other does not wait"
     assert [item["name"] for item in two["candidates"]] == [item["name"] for item in one["candidates"]]
     np.testing.assert_allclose(
         [item["log_loss"] for item in two["candidates"]], [item["log_loss"] for item in one["candidates"]], rtol=1e-3
     )
+
+
+def torchrun(words: list[str], machines: int, folder: Path) -> list[subprocess.Popen[str]]:
+    """Starts `plt-nn` in two processes, on one machine, or on two with nothing in common but an address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = [folder / f"machine{number}" for number in range(machines)]
+    for place in places:
+        place.mkdir()
+    shape = ["--nnodes", str(machines), "--nproc-per-node", str(2 // machines), "--master-addr", "127.0.0.1"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *shape, "--master-port", str(port)]
+    return [
+        subprocess.Popen(
+            [*launcher, "--node-rank", str(number), "-m", "plt_nn", *words],
+            cwd=place,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number, place in enumerate(places)
+    ]
 
 
 def test_what_cannot_be_loaded_is_listed_and_stops_nothing(call: Call, tmp_path: Path) -> None:
