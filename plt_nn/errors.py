@@ -28,6 +28,11 @@ class TrackingError(PltNNError, RuntimeError):
     """The MLflow server or store cannot be used."""
 
 
+def in_a_line(error: BaseException) -> str:
+    """The first line of an error's text, or its name where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str:
     """A sentence that names the valid words nearest to `word`, or all of them when they are few.
 

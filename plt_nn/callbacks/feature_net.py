@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch import LightningModule
 from torch import nn
 
 from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.freezing.frontier import STANDS_IN
 
 Forward = Callable[..., Any]
 
@@ -38,12 +39,32 @@ def is_compiled(module: nn.Module) -> bool:
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in parts)
 
 
-def condition(module: nn.Module) -> tuple[object, ...]:
-    """What decides where a module stops being frozen, and a count of changes of what is frozen; to be compared."""
+class Condition(NamedTuple):
+    """What decides where a module stops being frozen.
+
+    Args:
+        module: Its identity.
+        needed: Which parameters get gradients.
+        modes: Which submodules are in training mode.
+        changes: How often what is frozen has been changed.
+    """
+
+    module: int
+    needed: tuple[bool, ...]
+    modes: tuple[bool, ...]
+    changes: int
+
+    def is_like(self, other: "Condition | None") -> bool:
+        """Whether another one is the same but for changes of what is frozen."""
+        return other is not None and self[:3] == other[:3]
+
+
+def condition(module: nn.Module) -> Condition:
+    """The condition in which a module is now."""
     parameters = list(module.parameters())
     needed = tuple(parameter.requires_grad for parameter in parameters)
     changes = sum(parameter._version for parameter in parameters if not parameter.requires_grad)
-    return id(module), needed, tuple(part.training for part in module.modules()), changes
+    return Condition(id(module), needed, tuple(part.training for part in module.modules()), changes)
 
 
 def take_over(module: nn.Module, run: Callable[[Forward, tuple[Any, ...], dict[str, Any]], Any]) -> Callable[[], None]:
@@ -62,6 +83,8 @@ def take_over(module: nn.Module, run: Callable[[Forward, tuple[Any, ...], dict[s
         if this is not module:  # a copy, such as an average of weights: it has a forward pass of its own
             return type(this).forward(this, *args, **kwargs)
         return run(own, args, kwargs)
+
+    setattr(forward, STANDS_IN, before is None or getattr(before, STANDS_IN, False))
 
     def give_back() -> None:
         if before is None:

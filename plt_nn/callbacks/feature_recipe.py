@@ -26,6 +26,7 @@ class Recipe:
         dtype: Their dtype.
         channels_last: Which rows are computed in the memory format `channels_last`. What comes next may round
             otherwise in another one.
+        autocast: The dtype of autocast under which they were computed; empty without.
     """
 
     layout: Layout
@@ -33,13 +34,15 @@ class Recipe:
     shape: tuple[int, ...]
     dtype: torch.dtype
     channels_last: tuple[bool, ...]
+    autocast: str
 
     @classmethod
     def of(cls, crossing: Crossing, inputs: Tensor) -> Self:
         """The recipe of what has crossed for some inputs."""
         computed = tuple(row.dtype for row in crossing.rows)
         formats = tuple(map(is_channels_last, crossing.rows))
-        return cls(crossing.layout, computed, tuple(inputs.shape[1:]), inputs.dtype, formats)
+        autocast = autocast_in_words(inputs.device)
+        return cls(crossing.layout, computed, tuple(inputs.shape[1:]), inputs.dtype, formats, autocast)
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Self:
@@ -52,7 +55,8 @@ class Recipe:
             computed = tuple(getattr(torch, name) for name in values["computed"])
             layout = layout_from_plain(values["layout"])
             formats = tuple(values.get("channels_last", [False] * len(computed)))
-            return cls(layout, computed, tuple(values["shape"]), getattr(torch, values["dtype"]), formats)
+            shape, dtype = tuple(values["shape"]), getattr(torch, values["dtype"])
+            return cls(layout, computed, shape, dtype, formats, str(values["autocast"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{values!r} is no recipe") from error
 
@@ -64,6 +68,7 @@ class Recipe:
             "shape": list(self.shape),
             "dtype": _name(self.dtype),
             "channels_last": list(self.channels_last),
+            "autocast": self.autocast,
         }
 
     def types(self, rows: Sequence[Tensor], dtype: torch.dtype | None) -> list[RowType]:
@@ -81,6 +86,11 @@ class Recipe:
         known = zip(rows, self.computed, self.channels_last, strict=True)
         formed = (row.to(dtype, memory_format=_FORMATS[is_last]) for row, dtype, is_last in known)
         return Crossing(tuple(formed), self.layout)
+
+
+def autocast_in_words(device: torch.device) -> str:
+    """The dtype of autocast on a device, where it is switched on; else empty."""
+    return _name(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else ""
 
 
 def _name(dtype: torch.dtype) -> str:

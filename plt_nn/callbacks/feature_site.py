@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from plt_nn.callbacks.feature_net import Forward
-from plt_nn.callbacks.feature_recipe import Recipe
+from plt_nn.callbacks.feature_recipe import Recipe, autocast_in_words
+from plt_nn.callbacks.rehearsal import Outcome, rehearsal
+from plt_nn.errors import in_a_line
 from plt_nn.features.costs import Costs, size_in_words
 from plt_nn.features.deferred import Deferred
 from plt_nn.features.keeping import Kept, NoPlace, Place
@@ -61,6 +63,9 @@ class FeatureSite:
         self._kept: Kept | None = None
         self._key: str | None = None
         self._batches = 0  # whose features were kept
+        self._steps = 0  # that were seen while serving
+        self._asked = 0  # how often the net was run on what the loader serves
+        self._is_written = False  # whether features were kept since the frozen part was last known to be as it was
         self._open()
 
     def run(self, x: Deferred, forward: Forward) -> Any:
@@ -71,17 +76,50 @@ class FeatureSite:
             forward: The net's own forward pass.
         """
         serving, frontier = self.loader.serving, self._frontier
+        self._asked += 1
         if serving is None or frontier is None or not frontier.is_valid():
+            return forward(x.inputs())
+        if self._recipe is not None and self._recipe.autocast != autocast_in_words(x.device):
+            self.close("they were computed under another autocast")
             return forward(x.inputs())
         if x.features is not None and self._recipe is not None:
             return frontier.after(self._recipe.crossing(x.features))
         return self._compute(frontier, x, serving, forward)
 
     def check(self) -> None:
-        """Gives up where the inputs are needed besides the net, so that serving features saves no reading of them."""
+        """Gives up where keeping features saves nothing.
+
+        So it is where the inputs are needed besides the net, and where the net gets something else than the inputs.
+        """
         serving = self.loader.serving
-        if serving is not None and serving.served >= _LOOKS and serving.looked_at > serving.served / 2:
+        if serving is None:
+            return
+        self._steps += 1
+        if self._asked == 0 and self._steps >= _LOOKS:
+            self.close(f"the {self.name} step changes the inputs before the net gets them")
+        elif serving.served >= _LOOKS and serving.looked_at > serving.served / 2:
             self.close(f"the {self.name} step looks at the inputs itself")
+
+    def is_current(self) -> bool:
+        """Whether the net is what it was when this was opened, so that this can go on."""
+        return self._frontier is None or self._frontier.is_valid()
+
+    def is_untouched(self) -> bool:
+        """Whether every bit of the frozen part is what it was; asked once an epoch."""
+        return self._frontier is None or self._frontier.is_untouched()
+
+    def confirm(self) -> None:
+        """After an epoch: removes what was kept in it if the frozen part was changed meanwhile; it may be wrong."""
+        if self._is_written and not self.is_untouched():
+            self.discard()
+            self.close("something else changes what is frozen")
+        self._is_written = False
+
+    def discard(self) -> None:
+        """Removes what was kept if this has had a part in it: nobody knows what it was made of."""
+        if self._kept is not None and self._batches:
+            self._kept.discard()
+            self._kept = None
 
     def close(self, reason: str | None = None) -> None:
         """Serves and keeps nothing any more.
@@ -99,11 +137,13 @@ class FeatureSite:
     def _open(self) -> None:
         try:
             self._frontier = cut(self._module)
+            if self._setting.prepared is not None:
+                self._frontier.suffix.forward = self._setting.prepared(self._frontier.suffix)
+            self._key = self._fingerprint(self._frontier)
         except NoFrontier as reason:
             return self.close(str(reason))
-        if self._setting.prepared is not None:
-            self._frontier.suffix.forward = self._setting.prepared(self._frontier.suffix)
-        self._key = self._fingerprint(self._frontier)
+        except Exception as error:  # noqa: BLE001 -- of a net or of data of any kind; training goes on without
+            return self.close(in_a_line(error))
         kept = self._setting.place.find(self._key)
         if kept is not None and self._take(kept):
             return self._setting.say(self._sentence(f"{kept.store.count():,} rows of earlier are there"))
@@ -130,26 +170,49 @@ class FeatureSite:
         if identity is None:
             return None
         parts = [frontier_fingerprint(frontier), identity, self._setting.numerics, str(self._setting.dtype)]
+        if parts[0] is None:
+            return None
         return sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _compute(self, frontier: Frontier, x: Deferred, serving: Serving, forward: Forward) -> Any:
         inputs = x.inputs()
-        state, began = _random_state(inputs.device), _now(inputs.device)
+        if self._kept is None:
+            return self._begin(frontier, x.rows, inputs, serving, forward)
+        began = _now(inputs.device)
         try:
             crossing = frontier.before(inputs)
-            compute = _now(inputs.device) - began
-            if self._kept is None:
-                if not torch.equal(state, _random_state(inputs.device)):
+        except NoFrontier as reason:
+            self.close(str(reason))
+            return forward(inputs)
+        rows = self._keep(x.rows, crossing, _now(inputs.device) - began)
+        assert self._recipe is not None
+        return frontier.after(self._recipe.crossing(rows))
+
+    def _begin(self, frontier: Frontier, numbers: Tensor, inputs: Tensor, serving: Serving, forward: Forward) -> Any:
+        """The first batch whose features are kept: it sees whether the two parts of the net are the net."""
+        try:
+            with rehearsal(self._module, inputs.device) as draws_random_numbers:
+                began = _now(inputs.device)
+                crossing = frontier.before(inputs)
+                compute = _now(inputs.device) - began
+                if draws_random_numbers():
                     raise NoFrontier("the frozen part draws random numbers")
                 _require_apart(frontier, crossing, inputs)
-                serving.store = self._make_place(frontier, crossing, inputs).store
+                found = Outcome.of(frontier.after(crossing))
+            with rehearsal(self._module, inputs.device):  # as it is, even where `forward` is compiled
+                if not found.agrees(Outcome.of(type(self._module).forward(self._module, inputs))):
+                    raise NoFrontier(
+                        "the frozen part and the rest, one after the other, do not give what the net gives"
+                    )
+            serving.store = self._make_place(frontier, crossing, inputs).store
         except (NoFrontier, NoPlace) as reason:
             self.close(str(reason))
             return forward(inputs)
-        assert self._kept is not None and self._recipe is not None  # noqa: PT018
-        kinds = zip(crossing.rows, self._kept.store.types, strict=True)
-        rows = [row.to(kind.dtype) for row, kind in kinds]  # as they will be read, so that all passes are alike
-        self._keep(x.rows, rows, compute)
+        except Exception as error:  # noqa: BLE001 -- if it is the net's own, the net raises it again
+            self.close(in_a_line(error))
+            return forward(inputs)
+        rows = self._keep(numbers, crossing, compute)
+        assert self._recipe is not None
         return frontier.after(self._recipe.crossing(rows))
 
     def _make_place(self, frontier: Frontier, crossing: Crossing, inputs: Tensor) -> Kept:
@@ -160,22 +223,26 @@ class FeatureSite:
         self._kept = self._setting.place.make(self._key, size, types, recipe.to_plain(), about)
         return self._kept
 
-    def _keep(self, rows: Tensor, tensors: list[Tensor], compute: float) -> None:
+    def _keep(self, numbers: Tensor, crossing: Crossing, compute: float) -> list[Tensor]:
+        """Keeps the features of a batch; gives them as they will be read, so that all passes are alike."""
         assert self._kept is not None
         store, began = self._kept.store, time.perf_counter()
+        rows = [row.to(kind.dtype) for row, kind in zip(crossing.rows, store.types, strict=True)]
         try:
-            store.put(rows, tensors)
+            store.put(numbers, rows)
         except (OSError, ValueError) as error:  # a full disk; features of another shape than the first ones
-            return self.close(getattr(error, "strerror", None) or str(error))
-        written = time.perf_counter()
+            self.close(getattr(error, "strerror", None) or str(error))
+            return rows
+        written, self._is_written = time.perf_counter(), True
         self._batches += 1
         if self._batches == _MEASURED:
-            store.get(rows)
+            store.get(numbers)
             costs = Costs(compute, written - began, time.perf_counter() - written, self._setting.passes)
-            if not costs.pays():
-                return self.close(f"it would not pay ({costs.in_words()})")
-            self._setting.say(self._sentence(costs.in_words()))
-        return None
+            if costs.pays():
+                self._setting.say(self._sentence(costs.in_words()))
+            else:
+                self.close(f"it would not pay ({costs.in_words()})")
+        return rows
 
     def _sentence(self, why: str) -> str:
         assert self._kept is not None and self._frontier is not None  # noqa: PT018
@@ -200,10 +267,6 @@ def _require_apart(frontier: Frontier, crossing: Crossing, inputs: Tensor) -> No
         tolerance = 1e-3 if row.dtype in (torch.float32, torch.float64) else 5e-2
         if not torch.allclose(row[-1:].float(), one.float(), rtol=tolerance, atol=tolerance * float(row.abs().max())):
             raise NoFrontier("the frozen part mixes the samples of a batch")
-
-
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def _now(device: torch.device) -> float:

@@ -13,12 +13,12 @@ from torch import nn
 
 from plt_nn.callbacks.companions import before_checkpoints
 from plt_nn.callbacks.compile_net import CompileNet
-from plt_nn.callbacks.feature_net import Forward, condition, feature_net, is_compiled, take_over
+from plt_nn.callbacks.feature_net import Condition, Forward, condition, feature_net, is_compiled, take_over
 from plt_nn.callbacks.feature_role import FeatureRole
-from plt_nn.callbacks.feature_site import Setting
+from plt_nn.callbacks.feature_site import FeatureSite, Setting
 from plt_nn.callbacks.passes_left import passes_left
 from plt_nn.errors import ConfigError
-from plt_nn.features.deferred import Deferred
+from plt_nn.features.deferred import Deferred, inputs_of
 from plt_nn.features.keeping import Place
 
 _ROLES = ("training", "validation", "test")
@@ -87,6 +87,7 @@ class FrozenFeatureCache(Callback):
         self._roles = {name: FeatureRole(name, views or 0 if name == "training" else 0) for name in _ROLES}
         self._net: nn.Module | None = None
         self._give_back: Callable[[], None] | None = None
+        self._given_up: dict[str, Condition] = {}
         self._said: set[str] = set()
         self._is_first = True  # whether the first epoch of this fit is to come
 
@@ -98,7 +99,7 @@ class FrozenFeatureCache(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts anew; a run that is resumed in the middle of an epoch begins that one without a hook."""
         self._end()
-        self._said, self._is_first = set(), True
+        self._said, self._given_up, self._is_first = set(), {}, True
         if trainer.fit_loop.restarted_mid_epoch or trainer.fit_loop.restarted_on_epoch_end:
             self.on_train_epoch_start(trainer, pl_module)
 
@@ -118,8 +119,12 @@ class FrozenFeatureCache(Callback):
         """Sees whether the step needs the inputs themselves."""
         self._roles["training"].check()
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks what is frozen, now that the net is in eval mode."""
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sees whether what is frozen is what it was."""
+        self._confirm("training")
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks what is frozen, now that the net is in eval mode, and has the weights that are to be measured."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             fetcher = trainer.fit_loop.epoch_loop.val_loop._data_fetcher
             self._settle("validation", trainer, pl_module, fetcher, is_made=True)
@@ -129,15 +134,17 @@ class FrozenFeatureCache(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sees whether the step needs the inputs themselves."""
         self._roles["validation"].check()
+        self._confirm("validation")
         if trainer.state.fn == "validate":
             self._end()
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Serves what an earlier test of the same frozen part has left in files, or leaves it for the next one."""
         self._settle_alone("test", trainer, pl_module, trainer.test_loop._data_fetcher)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives everything back as it was."""
+        self._confirm("test")
         self._end()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -146,6 +153,8 @@ class FrozenFeatureCache(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Gives everything back as it was."""
+        for name in _ROLES:
+            self._confirm(name)
         self._end()
 
     def _settle_alone(self, name: str, trainer: Trainer, pl_module: LightningModule, fetcher: Any) -> None:
@@ -160,15 +169,24 @@ class FrozenFeatureCache(Callback):
         """Sees to it that what is served fits what is frozen."""
         if not self.enabled:
             return
-        role, net = self._roles[name], feature_net(pl_module, self.net)
+        role, net, combined = self._roles[name], feature_net(pl_module, self.net), fetcher.combined_loader
         found = condition(net) if net is not None else None
-        if found is not None and found == role.condition:
+        if found is not None and found.is_like(self._given_up.get(name)):
             return
+        is_untouched = role.condition == found and all(site.is_untouched() for site in role.sites)
+        is_reloaded = role.combined is not None and role.combined is not combined
+        if is_untouched and not is_reloaded and all(site.is_current() for site in role.sites):
+            return
+        is_moving = found is not None and found.is_like(role.condition) and not is_untouched
         role.close()
-        if net is None:
+        if net is None or found is None:
             return
         if is_compiled(pl_module):
             self._say("Features are not kept: the net is compiled.")
+            return
+        if is_moving:  # such as an average of weights that are trained
+            self._given_up[name] = found
+            self._say(f"Features of the {name} samples are not kept: something else changes what is frozen.")
             return
         role.condition = found
         if net is not self._net:
@@ -176,19 +194,29 @@ class FrozenFeatureCache(Callback):
             self._net, self._give_back = net, take_over(net, self._run)
         role.open(net, fetcher, self._setting(trainer, net), is_made)
 
+    def _confirm(self, name: str) -> None:
+        for site in self._roles[name].sites:
+            site.confirm()
+
     def _run(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The forward pass of the net."""
-        if kwargs or len(args) != 1 or not isinstance(args[0], Deferred):
-            return forward(*args, **kwargs)
-        for role in self._roles.values():
-            for site in role.sites:
-                if site.loader.serving is not None and args[0].source is site.loader.serving:
-                    return site.run(args[0], forward)
-        return forward(args[0].inputs())
+        given = [*args, *kwargs.values()]
+        for x in given:
+            site = self._site_of(x) if isinstance(x, Deferred) else None
+            if site is not None and len(given) == 1:
+                return site.run(x, forward)
+            if site is not None:
+                site.close("the net is given more than the inputs")
+        return forward(*map(inputs_of, args), **{name: inputs_of(value) for name, value in kwargs.items()})
+
+    def _site_of(self, x: Deferred) -> FeatureSite | None:
+        """The site whose features a batch has."""
+        sites = (site for role in self._roles.values() for site in role.sites)
+        return next((s for s in sites if s.loader.serving is not None and x.source is s.loader.serving), None)
 
     def _setting(self, trainer: Trainer, net: nn.Module) -> Setting:
         device = trainer.strategy.root_device.type
-        numerics = f"{trainer.precision} {device} torch {torch.__version__} {platform.machine()}"
+        numerics = f"{trainer.precision} {device} torch {torch.__version__} {platform.machine()} {_products(device)}"
         dtype = _DTYPES[self.dtype] if self.dtype is not None else None
         place = Place(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
         passes = passes_left(trainer) if trainer.state.fn == "fit" else math.inf
@@ -217,3 +245,9 @@ class FrozenFeatureCache(Callback):
         if self._give_back is not None:
             self._give_back()
         self._net = self._give_back = None
+
+
+def _products(device: str) -> str:
+    """How exactly products of matrices and convolutions are computed."""
+    told = torch.get_float32_matmul_precision()
+    return f"{told} {torch.backends.cudnn.allow_tf32}" if device == "cuda" else told

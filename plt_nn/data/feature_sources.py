@@ -1,7 +1,7 @@
-"""Our own loaders as sources of features (`plt_nn.features.source.Source`)."""
+"""Our loader of images as a source of features (`plt_nn.features.source.Source`)."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import PIL
 import torch
@@ -11,12 +11,11 @@ from torch.utils.data import DataLoader
 
 from plt_nn.data.batch import Batch
 from plt_nn.data.sampling import Draw
-from plt_nn.features.identity import files_identity, object_identity, tensors_identity
+from plt_nn.features.identity import files_identity, object_identity
 from plt_nn.features.randomness import is_read_at_random
 
 if TYPE_CHECKING:
     from plt_nn.data.image_batches import ImageBatches
-    from plt_nn.data.tensors import TensorBatches
 
 
 class ImageSource:
@@ -29,18 +28,11 @@ class ImageSource:
     """
 
     def __init__(self, loader: "ImageBatches", views: int = 0) -> None:
-        self._files, self._sampler, self._views = loader.files, loader.epoch_batches, views
-        self._chosen: list[Draw] = []
-        self._reader = DataLoader(
-            self._files,
-            sampler=_Chosen(self._chosen),
-            batch_size=None,
-            num_workers=loader.num_workers,
-            persistent_workers=loader.num_workers > 0,
-            pin_memory=loader.pin_memory,
-            generator=torch.Generator().manual_seed(self._files.seed),
-            worker_init_fn=loader.worker_init_fn,
-        )
+        self._loader, self._views = loader, views
+        self._files, self._sampler = loader.files, loader.epoch_batches
+        self._transform, self._chosen = loader.files.transform, _Chosen()
+        self._reader = self._new_reader(self._chosen, loader.num_workers)
+        self._is_reading = False
 
     @property
     def size(self) -> int:
@@ -64,10 +56,18 @@ class ImageSource:
         files = self._files
         return is_read_at_random(lambda number: files.transformed(number), len(files))
 
-    def plan(self) -> list[Tensor]:
+    def look(self, reads: bool = True) -> None:
+        """Nothing to be done."""
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is another transform; files stay what they are."""
+        return self._files.transform is not self._transform
+
+    def plan(self) -> Iterator[Sequence[Tensor]]:
         """The rows of the batches that the epoch still holds: the images' numbers, a view's after those of another."""
         draws: list[Draw] = list(self._sampler)
-        return [torch.tensor(draw.indices) + self._view(draw.epoch) * len(self._files) for draw in draws]
+        yield [torch.tensor(draw.indices) + self._view(draw.epoch) * len(self._files) for draw in draws]
 
     @property
     def draws_ahead(self) -> bool:
@@ -79,12 +79,21 @@ class ImageSource:
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
         """Reads batches with the loader's workers."""
-        if batches:
-            self._chosen[:] = [self._draw(rows) for rows in batches]
-            yield from self._reader
+        if not batches:
+            return
+        draws = [self._draw(rows) for rows in batches]
+        if self._is_reading:  # within a loop over the same loader: its workers have enough to do
+            yield from self._new_reader(draws, self._loader.num_workers)
+            return
+        self._is_reading, self._chosen.draws = True, draws
+        try:
+            for _, batch in zip(draws, self._reader, strict=True):
+                yield batch
+        finally:
+            self._is_reading = False
 
     def read_inputs(self, rows: Tensor) -> Tensor:
-        """Reads the images of a batch in this process."""
+        """Reads the images of a batch in this process, which is fit for it whatever has been read."""
         x = self._files[self._draw(rows)].x
         assert isinstance(x, Tensor)
         return x
@@ -110,6 +119,22 @@ class ImageSource:
         """Counts the batches of the epoch."""
         self._sampler.done += 1
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+    def _new_reader(self, draws: "Sequence[Draw] | _Chosen", num_workers: int) -> DataLoader[Batch]:
+        sampler: Any = draws
+        return DataLoader(
+            self._files,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0 and sampler is self._chosen,
+            pin_memory=self._loader.pin_memory,
+            generator=torch.Generator().manual_seed(self._files.seed),
+            worker_init_fn=self._loader.worker_init_fn,
+        )
+
     def _view(self, epoch: int) -> int:
         return epoch % self._views if self._views else 0
 
@@ -117,82 +142,14 @@ class ImageSource:
         return Draw(int(rows[0]) // len(self._files), (rows % len(self._files)).tolist())
 
 
-class TensorSource:
-    """Samples that lie in memory, by number.
-
-    Args:
-        loader: The loader.
-    """
-
-    def __init__(self, loader: "TensorBatches") -> None:
-        self._loader = loader
-
-    @property
-    def size(self) -> int:
-        """Number of samples."""
-        return len(self._loader.x)
-
-    @property
-    def identity(self) -> str | None:
-        """The samples' content."""
-        return tensors_identity([self._loader.x])
-
-    def is_random(self) -> bool:
-        """They are what they are."""
-        return False
-
-    def plan(self) -> list[Tensor]:
-        """The samples of the batches that the epoch still holds."""
-        sampler = self._loader.sampler
-        begin = sampler.begin()
-        return list(sampler.cut(sampler.order()))[begin:]
-
-    @property
-    def draws_ahead(self) -> bool:
-        """The order hangs on the seed and the epoch alone."""
-        return False
-
-    def is_begun(self) -> None:
-        """Makes no difference."""
-
-    def read(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
-        """Gathers batches."""
-        for rows in batches:
-            yield self.batch(rows, self.read_inputs(rows))
-
-    def read_inputs(self, rows: Tensor) -> Tensor:
-        """Gathers the inputs of a batch."""
-        return self._loader.x.index_select(0, rows)
-
-    def knows(self, rows: Tensor) -> bool:
-        """All is known."""
-        return True
-
-    def batch(self, rows: Tensor, inputs: Tensor) -> Batch:
-        """A batch with its targets."""
-        return Batch(inputs, self._loader.y.index_select(0, rows), rows)
-
-    def inputs_of(self, batch: Batch) -> Tensor | None:
-        """The inputs."""
-        return batch.x if isinstance(batch.x, Tensor) else None
-
-    def with_inputs(self, batch: Batch, inputs: Tensor) -> Batch:
-        """The batch with other inputs."""
-        return batch._replace(x=inputs)
-
-    def handed_out(self) -> None:
-        """Counts the batches of the epoch."""
-        self._loader.sampler.done += 1
-
-
 class _Chosen:
-    """A sampler that gives what a list holds when an epoch begins."""
+    """A sampler that gives the draws that it was last told."""
 
-    def __init__(self, draws: list[Draw]) -> None:
-        self._draws = draws
+    def __init__(self) -> None:
+        self.draws: list[Draw] = []
 
     def __iter__(self) -> Iterator[Draw]:
-        return iter(self._draws)
+        return iter(self.draws)
 
     def __len__(self) -> int:
-        return len(self._draws)
+        return len(self.draws)

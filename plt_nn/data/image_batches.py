@@ -1,6 +1,5 @@
 """Batches of images that are read from files as they are needed."""
 
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -17,6 +16,7 @@ from plt_nn.data.batch import Batch
 from plt_nn.data.feature_sources import ImageSource
 from plt_nn.data.images import usable_cores
 from plt_nn.data.sampling import Draw, EpochBatches
+from plt_nn.data.workers import outlive_sigterm
 from plt_nn.features.decoded import DecodedImages
 from plt_nn.inference.images import read_image
 
@@ -130,16 +130,8 @@ def image_loader(files: ImageFiles, sampler: EpochBatches, num_workers: int) -> 
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(files.seed),  # else each epoch takes a number from the global one
-        worker_init_fn=_outlive_sigterm if num_workers else None,
+        worker_init_fn=outlive_sigterm if num_workers else None,
     )
-
-
-def _outlive_sigterm(worker: int) -> None:
-    """Lets a worker end when its loader does: a scheduler sends SIGTERM to every process of a job.
-
-    Were the worker the first to go, the step would fail before training could end in good order.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def default_num_workers(trainer: Trainer | None) -> int:

@@ -8,8 +8,8 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from plt_nn.data.batch import Batch
-from plt_nn.data.feature_sources import TensorSource
 from plt_nn.data.sampling import EpochBatches, sampler_for
+from plt_nn.data.tensor_source import TensorSource
 from plt_nn.errors import DataError
 
 # Rows of a table are so small that a batch costs what it costs to make, not what is in it.

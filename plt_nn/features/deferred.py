@@ -160,6 +160,11 @@ class Deferred(Tensor):
         return Deferred(inputs, self.shape, self.dtype, device, self.rows, features, self.source)
 
 
+def inputs_of(value: Any) -> Any:
+    """The inputs themselves where they are deferred; any other value as it is."""
+    return value.inputs() if isinstance(value, Deferred) else value
+
+
 def _picked(func: Any, args: Sequence[Any]) -> Tensor | None:
     """The places of the samples that a function copies out of inputs that are not read; None for anything else."""
     source: Any = args[0] if args else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plt_nn.features.costs import size_in_words
-from plt_nn.features.folder import OpenFeatures, create, find, make_room, one_at_a_time
+from plt_nn.features.folder import OpenFeatures, create, find, make_room, one_at_a_time, remove
 from plt_nn.features.rows import RowStore, RowType
 
 _RESERVE = 1 << 28  # bytes of a disk that are left to others
@@ -135,3 +135,9 @@ class Kept:
             self.files.close()
         else:
             self.store.close()
+
+    def discard(self) -> None:
+        """Lets go of them, and removes their files: nobody shall use them again."""
+        self.close()
+        if self.files is not None:
+            remove(self.files.entry)

@@ -1,7 +1,7 @@
 """A loader that serves the features of samples where they are stored, and their inputs where they are not."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -28,8 +28,14 @@ class Serving:
         self, store: RowStore | None = None, shape: tuple[int, ...] | None = None, dtype: torch.dtype = torch.float32
     ) -> None:
         self.store, self.shape, self.dtype = store, shape, dtype
+        self.handed_out, self._told = 0, 0  # batches whose inputs are deferred
         self.served = 0  # batches of which the inputs were not read
         self.looked_at = 0.0  # of these, how many were needed after all; of some, a part
+
+    def has_news(self) -> bool:
+        """Whether a batch was handed out since this was last asked."""
+        told, self._told = self._told, self.handed_out
+        return self.handed_out > told
 
     def has(self, rows: Tensor) -> bool:
         """Whether the features of rows can be served."""
@@ -51,6 +57,7 @@ class FeatureLoader:
         self.loader, self.source = loader, source
         self.gathers_ahead = torch.cuda.is_available()  # on a CPU the net's own threads would only be disturbed
         self.serving: Serving | None = None
+        self.is_outdated = False  # whether it has stopped serving because the samples are others
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -63,17 +70,21 @@ class FeatureLoader:
     def __iter__(self) -> Iterator[Any]:
         # A generator: what is served, and the epoch, are settled between the call of iter() and of next().
         if self.serving is None:
+            self.source.forget()
             yield from self.loader
             return
+        self.source.look()
         with one_thread(self.gathers_ahead) as pool:
-            yield from self._batches(self.source.plan(), pool)
+            for portion in self.source.plan():
+                yield from self._batches(portion, pool)
 
-    def _batches(self, plan: list[Tensor], pool: ThreadPoolExecutor | None) -> Iterator[Any]:
+    def _batches(self, portion: Sequence[Any], pool: ThreadPoolExecutor | None) -> Iterator[Any]:
         at = 0
-        while at < len(plan):
-            serving, left = self.serving, plan[at:]
+        while at < len(portion):
+            self._stop_if_changed()
+            serving, left = self.serving, portion[at:]
             ahead = Ahead(partial(_features, serving), pool)
-            is_ready = [self.source.knows(rows) and serving is not None and serving.has(rows) for rows in left]
+            is_ready = [self._is_ready(rows, serving) for rows in left]
             reader = self.source.read([rows for rows, ready in zip(left, is_ready, strict=True) if not ready])
             stored = deque(rows for rows, ready in zip(left, is_ready, strict=True) if ready)
             for rows, ready in zip(left, is_ready, strict=True):
@@ -88,22 +99,38 @@ class FeatureLoader:
                 if self.serving is not serving:
                     break  # what is stored has changed: what comes is planned anew
 
-    def _read(self, rows: Tensor, batch: Any, serving: Serving | None) -> Any:
+    def _is_ready(self, rows: Any, serving: Serving | None) -> bool:
+        """Whether a batch need not be read."""
+        return isinstance(rows, Tensor) and serving is not None and self.source.knows(rows) and serving.has(rows)
+
+    def _stop_if_changed(self) -> None:
+        """Serves nothing any more if what was kept is of samples that are no longer the same."""
+        if self.source.has_changed and self.serving is not None:
+            self.serving, self.is_outdated = None, True
+
+    def _read(self, rows: Any, batch: Any, serving: Serving | None) -> Any:
+        self._stop_if_changed()
+        if serving is None or self.serving is None or not isinstance(rows, Tensor):
+            return batch
         inputs = self.source.inputs_of(batch)
-        if serving is None or inputs is None:
+        if inputs is None or len(inputs) != len(rows):
             return batch
         if serving.shape is None:
             serving.shape, serving.dtype = tuple(inputs.shape[1:]), inputs.dtype
         if (tuple(inputs.shape[1:]), inputs.dtype) != (serving.shape, serving.dtype):
             return batch  # what is computed of it has no place among the rows
         features = _features(serving, rows) if serving.has(rows) else None
+        if features is not None:
+            features = tuple(tensor.to(inputs.device) for tensor in features)
         deferred = Deferred(inputs, inputs.shape, inputs.dtype, inputs.device, rows, features, serving)
+        serving.handed_out += 1
         return self.source.with_inputs(batch, deferred)
 
     def _stored(self, rows: Tensor, serving: Serving, features: tuple[Tensor, ...]) -> Any:
         assert serving.shape is not None
         shape = (len(rows), *serving.shape)
         read = partial(self._look_at, len(rows), serving)
+        serving.handed_out += 1
         serving.served += 1
         return self.source.batch(
             rows, Deferred(read, shape, serving.dtype, torch.device("cpu"), rows, features, serving)

@@ -1,8 +1,9 @@
 """Whether reading a sample gives the same each time."""
 
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,42 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 _SAMPLES = 8
+
+
+class Generators(NamedTuple):
+    """Where the generators of torch, numpy and Python have got to."""
+
+    torch: Tensor
+    numpy: Any
+    python: Any
+
+    def is_same(self, other: "Generators") -> bool:
+        """Whether nothing was drawn in between."""
+        arrays = zip(self.numpy, other.numpy, strict=True)
+        is_same = torch.equal(self.torch, other.torch) and self.python == other.python
+        return is_same and all(np.array_equal(one, another) for one, another in arrays)
+
+
+def generators() -> Generators:
+    """Where this process's generators have got to."""
+    return Generators(torch.get_rng_state(), np.random.get_state(), random.getstate())
+
+
+@contextmanager
+def generators_put_back() -> Iterator[None]:
+    """Puts the generators back to where they were."""
+    before = generators()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before.torch)
+        np.random.set_state(before.numpy)
+        random.setstate(before.python)
+
+
+def some_of(size: int) -> list[int]:
+    """A few numbers below `size`, all over it."""
+    return sorted({size * part // _SAMPLES for part in range(_SAMPLES)}) if size else []
 
 
 def is_read_at_random(read: Callable[[int], Any], size: int) -> bool:
@@ -21,30 +58,29 @@ def is_read_at_random(read: Callable[[int], Any], size: int) -> bool:
         read: Gives the sample of a number.
         size: Number of samples.
     """
-    chosen = sorted({size * part // _SAMPLES for part in range(_SAMPLES)})
-    before = (torch.get_rng_state(), np.random.get_state(), random.getstate())
-    try:
+    chosen = some_of(size)
+    with generators_put_back():
+        before = generators()
         first = [read(number) for number in chosen]
-        if not _is_same_state(before, (torch.get_rng_state(), np.random.get_state(), random.getstate())):
+        if not before.is_same(generators()):
             return True
-        return not all(_is_equal(sample, read(number)) for sample, number in zip(first, chosen, strict=True))
-    finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])
-        random.setstate(before[2])
+        return not all(is_equal(sample, read(number)) for sample, number in zip(first, chosen, strict=True))
 
 
-def _is_same_state(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    arrays = zip(one[1], other[1], strict=True)
-    return torch.equal(one[0], other[0]) and one[2] == other[2] and all(np.array_equal(a, b) for a, b in arrays)
-
-
-def _is_equal(one: Any, other: Any) -> bool:
+def is_equal(one: Any, other: Any) -> bool:
+    """Whether two samples or batches hold the same; of what cannot be compared, no."""
     leaves, others = tree_leaves(one), tree_leaves(other)
     return len(leaves) == len(others) and all(map(_is_same, leaves, others))
 
 
 def _is_same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and torch.equal(one, other)
+        return isinstance(other, Tensor) and _is_same_tensor(one, other)
     return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)
+
+
+def _is_same_tensor(one: Tensor, other: Tensor) -> bool:
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    is_nan = one.isnan() & other.isnan() if one.is_floating_point() else None  # missing labels, for example
+    return bool(((one == other) | is_nan).all()) if is_nan is not None else torch.equal(one, other)

@@ -1,6 +1,8 @@
 """Cuts a net where it stops being frozen: what comes before gives the same output for the same input, always."""
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,12 +10,17 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from plt_nn.errors import in_a_line
+from plt_nn.freezing.attributes import attributes_restored
 from plt_nn.freezing.no_frontier import NoFrontier
 from plt_nn.freezing.partition import partition
+from plt_nn.freezing.still_as_cut import StillAsCut
 from plt_nn.freezing.tracing import trace
 from plt_nn.freezing.two_steps import in_two_steps
 
-__all__ = ["Crossing", "Frontier", "Layout", "NoFrontier", "cut"]
+__all__ = ["STANDS_IN", "Crossing", "Frontier", "Layout", "NoFrontier", "cut"]
+
+STANDS_IN = "stands_in_for_the_class"  # an attribute of a function in the place of `forward` that runs the class's own
 
 
 @dataclass(frozen=True)
@@ -55,16 +62,14 @@ class Frontier:
         suffix: From what crosses to the module's output.
         crosses: What the values that cross are called in the graph, such as `blocks_5`.
         tensors: The parameters and buffers of the prefix, by their names in the module.
-        still: The submodules of the prefix that are in eval mode.
-        modes: The modules that were looked into, whose mode is a part of the graphs, and that mode.
+        still: What must be as it was when the module was cut.
     """
 
     prefix: fx.GraphModule
     suffix: fx.GraphModule
     crosses: tuple[str, ...]
     tensors: dict[str, Tensor] = field(repr=False)
-    still: tuple[nn.Module, ...] = field(repr=False)
-    modes: tuple[tuple[nn.Module, bool], ...] = field(repr=False)
+    still: StillAsCut = field(repr=False)
 
     def before(self, *inputs: Any) -> Crossing:
         """Runs the prefix. As all of it is frozen there are no gradients, whether they are switched on or not.
@@ -108,10 +113,12 @@ class Frontier:
         return self.suffix(*values, *stand_ins)
 
     def is_valid(self) -> bool:
-        """Whether what was frozen and still when the module was cut is so yet."""
-        trained = any(tensor.requires_grad for tensor in self.tensors.values())
-        awake = any(module.training for module in self.still)
-        return not trained and not awake and all(module.training == mode for module, mode in self.modes)
+        """Whether the module is what it was when it was cut: what was frozen and still is so yet, and the same."""
+        return self.still.holds()
+
+    def is_untouched(self) -> bool:
+        """Whether that holds of each bit and setting of the frozen part: asked once an epoch, for it takes a while."""
+        return self.still.is_untouched()
 
 
 def cut(module: nn.Module) -> Frontier:
@@ -126,46 +133,61 @@ def cut(module: nn.Module) -> Frontier:
     """
     if all(parameter.requires_grad for parameter in module.parameters()):
         raise NoFrontier("nothing is frozen")
-    mode = (module, module.training)
-    module, graph = _graph_of(module)
-    parts = partition(graph, module)
-    used = [str(node.target) for node in parts.prefix.nodes if node.op == "call_module"]
-    modules = {name: module.get_submodule(name) for name in dict.fromkeys(used)}
+    own = vars(module).get("forward")
+    if own is not None and not getattr(own, STANDS_IN, False):
+        raise NoFrontier(f"this {type(module).__name__} has a forward pass of its own in place of its class's")
+    with _left_alone(module):
+        net, graph, are_buffers_fixed = _graph_of(module)
+        parts = partition(graph, net)
+        prefix = fx.GraphModule(net, parts.prefix, "Prefix")
+        suffix = fx.GraphModule(net, parts.suffix, "Suffix")
+    modules = {name: net.get_submodule(name) for name in _called(parts.prefix)}
     if not any(True for part in modules.values() for _ in part.parameters()):
         raise NoFrontier("nothing that is frozen comes before all that is trained")
     tensors = {f"{name}.{key}": tensor for name, part in modules.items() for key, tensor in _tensors(part).items()}
-    for node in parts.prefix.nodes:
-        if node.op == "get_attr":
-            tensors[str(node.target)] = operator.attrgetter(str(node.target))(module)
-    return Frontier(
-        fx.GraphModule(module, parts.prefix, "Prefix"),
-        fx.GraphModule(module, parts.suffix, "Suffix"),
-        parts.crosses,
-        tensors,
-        tuple(inner for part in modules.values() for inner in part.modules() if not inner.training),
-        (mode, *_looked_into(module, graph)),
-    )
+    tensors |= {name: operator.attrgetter(name)(prefix) for name in _attributes(parts.prefix)}
+    named = [name for name in (*_attributes(parts.prefix), *_attributes(parts.suffix)) if _is_in(net, name)]
+    looked_into = [module, *(part for part in _looked_into(net, graph) if part is not module)]
+    fixed = [buffer for part in looked_into for buffer in part.buffers(recurse=False)] if are_buffers_fixed else []
+    still = StillAsCut.of(module, looked_into, tuple(modules.values()), [*tensors.values()], fixed, net, named)
+    return Frontier(prefix, suffix, parts.crosses, tensors, still)
 
 
-def _graph_of(net: nn.Module) -> tuple[nn.Module, fx.Graph]:
-    """The graph of a net, and the module whose submodules it calls: the net, or one that is made of its parts."""
-    buffers = [(name, buffer, buffer._version, buffer.clone()) for name, buffer in net.named_buffers()]
-    try:
-        graph = trace(net)
-    except Exception as error:  # whatever the net's forward raises when it is run on symbols
-        steps = in_two_steps(net)
-        if steps is not None:
-            return steps, steps.graph()
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise NoFrontier(f"{type(net).__name__} cannot be traced ({reason})") from error
-    finally:
-        changed = [entry for entry in buffers if entry[1]._version != entry[2]]
-        with torch.no_grad():
-            for _, buffer, _, value in changed:
-                buffer.copy_(value)
-    if changed:  # by the trace, which has left the change out of the graph
-        raise NoFrontier(f"{type(net).__name__} changes its buffer {changed[0][0]!r} in every forward pass")
-    return net, graph
+@contextmanager
+def _left_alone(module: nn.Module) -> Iterator[None]:
+    """Gives a module its attributes and buffers back after a trace.
+
+    Raises:
+        NoFrontier: If its forward pass changes one, which the trace has left out of the graph.
+    """
+    buffers = [(name, buffer, _version(buffer), buffer.clone()) for name, buffer in module.named_buffers()]
+    with attributes_restored(module) as attributes:
+        try:
+            yield
+        finally:
+            changed = [entry for entry in buffers if _version(entry[1]) != entry[2]]
+            with torch.no_grad():
+                for _, buffer, _, value in changed:
+                    buffer.copy_(value)
+    for what, names in (("buffer", [name for name, *_ in changed]), ("attribute", attributes)):
+        if names:
+            raise NoFrontier(f"{type(module).__name__} changes its {what} {names[0]!r} in every forward pass")
+
+
+def _graph_of(net: nn.Module) -> tuple[nn.Module, fx.Graph, bool]:
+    """The graph of a net, the module whose submodules it calls, and whether the graph knows the values of buffers.
+
+    That module is the net, or one that is made of its parts.
+    """
+    for are_buffers_fixed in (False, True):
+        try:
+            return net, trace(net, are_buffers_fixed=are_buffers_fixed), are_buffers_fixed
+        except Exception as error:  # noqa: BLE001 -- whatever the net's forward raises when it is run on symbols
+            reason = error
+    steps = in_two_steps(net)
+    if steps is not None:
+        return steps, steps.graph(), False
+    raise NoFrontier(f"{type(net).__name__} cannot be traced ({in_a_line(reason)})") from reason
 
 
 def _detached(tensor: Tensor) -> Tensor:
@@ -174,15 +196,37 @@ def _detached(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _looked_into(module: nn.Module, graph: fx.Graph) -> tuple[tuple[nn.Module, bool], ...]:
-    leaves = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+def _called(graph: fx.Graph) -> list[str]:
+    """The names of the modules that a graph calls."""
+    return list(dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module"))
+
+
+def _attributes(graph: fx.Graph) -> list[str]:
+    """The names of the tensors that a graph takes from the module."""
+    return list(dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "get_attr"))
+
+
+def _is_in(module: nn.Module, name: str) -> bool:
+    """Whether a module has an attribute of its own; what the trace has found besides is in the graph alone."""
+    try:
+        return operator.attrgetter(name)(module) is not None
+    except AttributeError:
+        return False
+
+
+def _looked_into(module: nn.Module, graph: fx.Graph) -> list[nn.Module]:
+    leaves = set(_called(graph))
     found = []
     for name, part in module.named_modules():
         parts = name.split(".")
         if not any(".".join(parts[: count + 1]) in leaves for count in range(len(parts))):
-            found.append((part, part.training))
-    return tuple(found)
+            found.append(part)
+    return found
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

@@ -2,35 +2,40 @@
 
 import hashlib
 import json
-from functools import cache, partial
-from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from plt_nn.descriptions.describe import description
 from plt_nn.freezing.digest import digests
 from plt_nn.freezing.frontier import Frontier
+from plt_nn.freezing.two_steps import Step
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
-def frontier_fingerprint(frontier: Frontier) -> str:
+def frontier_fingerprint(frontier: Frontier) -> str | None:
     """A digest of what a prefix computes: its graph, its modules with their settings and code, and its weights.
 
-    Two prefixes of one fingerprint give the same output for the same input on the same kind of machine. Weights are
-    read once: a second for a few gigabytes.
+    Two prefixes of one fingerprint give the same output for the same input on the same kind of machine. It is None
+    where something in the prefix cannot be told from other things of its kind. Weights are read once: a second for a
+    few gigabytes.
 
     Args:
         frontier: The net in two.
     """
-    graph = [
-        (node.op, node.name, _target(node.target), str(node.args), str(node.kwargs))
-        for node in frontier.prefix.graph.nodes
-    ]
-    modules = [(name, _settings(module)) for name, module in frontier.prefix.named_modules()]
+    nodes = list(frontier.prefix.graph.nodes)
+    graph = [(node.op, node.name, node.target, node.args, node.kwargs) for node in nodes]
+    modules = dict(frontier.prefix.named_modules(remove_duplicate=False))  # one that is there twice runs twice
+    del modules[""]  # which is the graph
+    settings = [(name, _settings(module)) for name, module in modules.items()]
+    known = _elsewhere(modules, frontier.tensors) | {id(node): f"node {node.name}" for node in nodes}
+    computed = description((graph, settings), known)
+    if computed is None:
+        return None
     formed = [name for name, tensor in frontier.tensors.items() if is_channels_last(tensor)]  # which round otherwise
-    text = json.dumps([graph, modules, digests(frontier.tensors), *([formed] if formed else [])])
+    text = json.dumps([computed, digests(frontier.tensors), formed])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -40,72 +45,29 @@ def is_channels_last(tensor: Tensor) -> bool:
     return is_last and not tensor.is_contiguous()
 
 
-def _target(target: object) -> str:
-    return (
-        target
-        if isinstance(target, str)
-        else f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', target)}"
-    )
-
-
 def _settings(module: nn.Module) -> list[Any]:
-    """The class of a module, its attributes, and its code."""
-    kind = type(module)
-    own = {
-        name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE and name != "forward"
-    }  # which may be taken over for a while
-    code = "" if _is_graph(kind) else _class_code(kind)  # type: ignore[arg-type]  # mypy's view of a class's hash
-    plain = sorted((name, str(_plain(value))) for name, value in own.items())
-    return [f"{kind.__module__}.{kind.__qualname__}", plain, code]
+    """The class of a module, its attributes, and which weights and modules it calls what.
+
+    Nothing in a prefix has hooks or is in training mode in a way that matters.
+    """
+    own = {name: value for name, value in sorted(vars(module).items()) if name not in _OF_EVERY_MODULE}
+    net = _net_of(module)
+    if net is not None:  # whose own forward pass, which does not run in a step, may be taken over for a while
+        inner = {name: value for name, value in sorted(vars(net).items()) if name not in (*_OF_EVERY_MODULE, "forward")}
+        own = {"method": own["_method"], "class": type(net), "net": inner}
+    return [type(module), own, module._parameters, module._buffers, module._modules]
 
 
-def _plain(value: object) -> str | None:
-    """A value as text, the same in every process; None for what is looked at elsewhere or cannot be told."""
-    if isinstance(value, nn.Module):
-        return None
-    if isinstance(value, Tensor):  # one that is no buffer
-        return str(digests({"": value}))
-    if isinstance(value, list | tuple):
-        return repr([_plain(part) for part in value])
-    if isinstance(value, set | frozenset):
-        return repr(sorted(str(_plain(part)) for part in value))
-    if isinstance(value, dict):
-        return repr([(_plain(key), _plain(part)) for key, part in value.items()])
-    if isinstance(value, partial):
-        return repr([_plain(value.func), _plain(value.args), _plain(value.keywords)])
-    if isinstance(value, FunctionType):
-        captured = [cell.cell_contents for cell in value.__closure__ or ()]
-        known = [_target(part) if isinstance(part, FunctionType) else _plain(part) for part in captured]
-        return repr([_target(value), _code(value.__code__), known, _plain(value.__defaults__)])
-    if isinstance(value, MethodType):
-        code = _code(value.__func__.__code__) if isinstance(value.__func__, FunctionType) else None
-        owner = value.__self__
-        return repr([_target(value), code, _settings(owner) if isinstance(owner, nn.Module) else _plain(owner)])
-    if isinstance(value, type) or (callable(value) and hasattr(value, "__name__")):
-        return _target(value)
-    return None if " at 0x" in repr(value) else repr(value)
+def _net_of(module: nn.Module) -> nn.Module | None:
+    """The net of which a module is a step."""
+    net = getattr(vars(module).get("_method"), "__self__", None) if isinstance(module, Step) else None
+    return net if isinstance(net, nn.Module) else None
 
 
-@cache
-def _class_code(kind: type) -> str:
-    """A digest of the code of a class, of which torch's own has its version."""
-    classes = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.", "builtins"))]
-    methods = {f"{base.__qualname__}.{name}": value for base in classes for name, value in vars(base).items()}
-    codes = [(name, _code(value.__code__)) for name, value in methods.items() if isinstance(value, FunctionType)]
-    return hashlib.sha256(repr(codes).encode()).hexdigest()
-
-
-def _code(code: CodeType) -> list[Any]:
-    """What a function does; without the addresses of functions in it, which are others in each process."""
-    constants = [_constant(value) for value in code.co_consts]
-    return [code.co_code.hex(), code.co_names, constants]
-
-
-def _constant(value: object) -> Any:
-    if isinstance(value, CodeType):
-        return _code(value)
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
-
-
-def _is_graph(kind: type) -> bool:
-    return kind.__module__.startswith("torch.fx")
+def _elsewhere(modules: dict[str, nn.Module], tensors: dict[str, Tensor]) -> dict[int, str]:
+    """Texts for what has a place of its own in the fingerprint, and for what takes no part."""
+    steps = [module for module in modules.values() if isinstance(module, Step)]
+    outside = {id(part): "trained" for step in steps for part in step.forbidden}
+    nets = {id(_net_of(step)): "the net" for step in steps if _net_of(step) is not None}
+    own = {id(module): f"module {name}" for name, module in reversed(modules.items())}
+    return outside | nets | own | {id(tensor): f"tensor {name}" for name, tensor in tensors.items()}

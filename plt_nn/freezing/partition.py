@@ -12,6 +12,8 @@ from torch.utils import _pytree as pytree
 
 from plt_nn.freezing.activity import is_active, is_random
 from plt_nn.freezing.in_place import changes_in_place, memory_origins
+from plt_nn.freezing.no_frontier import NoFrontier
+from plt_nn.freezing.tracing import WITHOUT_GRADIENTS
 
 # What tells no value of a tensor: attributes and methods.
 _SIZES = frozenset(("shape", "ndim", "dtype", "device", "is_cuda", "itemsize"))
@@ -53,6 +55,9 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
     Args:
         graph: A graph of `trace`.
         module: What was traced.
+
+    Raises:
+        NoFrontier: If something of the rest would get gradients that it does not get in the module.
     """
     changes = changes_in_place(graph, module)
     origins = memory_origins(graph, module, changes)
@@ -68,6 +73,7 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
         if not torn:
             break
         live |= torn  # names of one memory that is changed: they would come out of the store as several
+    _require_gradients(node for node in rest if kinds[node] is Kind.LIVE)
     frozen = _with_inputs([*crossing, *shaped, *(node for node in changes if kinds[node] is Kind.FROZEN)])
     frozen |= {node for node in graph.nodes if node.op == "placeholder"}
     prefix = _graph(graph, frozen, [], (tuple(crossing), tuple(shaped)))
@@ -132,6 +138,13 @@ def _asks_for_size(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target in _SIZE_METHODS
     return node.op == "call_function" and node.target is getattr and node.args[1] in _SIZES
+
+
+def _require_gradients(nodes: Iterable[fx.Node]) -> None:
+    """Makes sure that nothing of the rest runs without gradients, or is checkpointed: as a graph it would not be."""
+    for node in nodes:
+        if node.meta.get(WITHOUT_GRADIENTS):
+            raise NoFrontier(f"{node.name}, which is not frozen, runs without gradients or is checkpointed")
 
 
 def _behind(ends: Iterable[fx.Node], kinds: dict[fx.Node, Kind]) -> tuple[set[fx.Node], list[fx.Node], list[fx.Node]]:

@@ -8,27 +8,36 @@ from typing import Any
 from torch import fx, nn
 
 from plt_nn.freezing.activity import has_hooks, is_active
+from plt_nn.freezing.contexts import Contexts
+
+WITHOUT_GRADIENTS = "without gradients"  # in the `meta` of a node that runs where gradients are kept otherwise
 
 
-def trace(net: nn.Module, whole: bool = False) -> fx.Graph:
+def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) -> fx.Graph:
     """The graph of a net's forward pass in its present mode and state of freezing.
 
     Nodes are functions, methods, and modules that are wholly frozen and still, wholly trained, of torch itself, or
-    cannot be looked into. Arguments of `forward` that have a default value have it.
+    cannot be looked into. Arguments of `forward` that have a default value have it. Nodes that ran without gradients,
+    or under checkpointing, are marked: a graph does not do so by itself.
 
     Args:
         net: Any module.
         whole: Whether to look into modules that are wholly frozen or trained as well.
+        are_buffers_fixed: Whether what is computed of buffers alone is a constant: code may then ask for their values,
+            but does not see when they change.
 
     Raises:
         Exception: Whatever the net's `forward` raises when it is run on symbols.
     """
     functions, modules = _opaque()
-    tracer = _FreezingTracer(functions, modules, whole)
-    parameters = list(inspect.signature(net.forward).parameters.values())
+    # Of the class: in the place of the net's own there may be one that stands for it and takes any arguments.
+    _, *parameters = inspect.signature(type(net).forward).parameters.values()
     taken = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     defaults = {p.name: p.default for p in taken if p.default is not p.empty}
-    graph = tracer.trace(net, concrete_args=defaults or None)
+    with Contexts() as contexts:
+        tracer = _FreezingTracer(functions, modules, whole, contexts)
+        tracer.proxy_buffer_attributes = not are_buffers_fixed
+        graph = tracer.trace(net, concrete_args=defaults or None)
     for node in list(graph.nodes):  # what stands for the defaults
         if node.op == "placeholder" and not node.users and node.name not in {p.name for p in taken}:
             graph.erase_node(node)
@@ -42,13 +51,31 @@ class _FreezingTracer(fx.Tracer):
         functions: Functions that are not looked into.
         modules: Classes of modules that are not looked into.
         whole: Whether to look into all others.
+        contexts: What is entered meanwhile.
     """
 
     def __init__(
-        self, functions: tuple[Callable[..., Any], ...], modules: tuple[type[nn.Module], ...], whole: bool
+        self,
+        functions: tuple[Callable[..., Any], ...],
+        modules: tuple[type[nn.Module], ...],
+        whole: bool,
+        contexts: Contexts,
     ) -> None:
         super().__init__(autowrap_functions=functions)
-        self._opaque, self._whole = modules, whole
+        self._opaque, self._whole, self._contexts = modules, whole, contexts
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """A node, marked if it runs in a context that the graph does not know.
+
+        Raises:
+            RuntimeError: If it runs under autocast of its own, which changes what it computes.
+        """
+        if self._contexts.autocast:
+            raise RuntimeError("its forward pass enters torch.autocast")
+        node = super().create_node(*args, **kwargs)
+        if self._contexts.keeps_gradients_otherwise():
+            node.meta[WITHOUT_GRADIENTS] = True
+        return node
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module becomes a single node."""

@@ -87,6 +87,12 @@ def test_few_images_are_seen_more_often(depth: int) -> None:
     assert all(plan(judged(), depth, samples=samples).patience >= 4 for samples in (2, 200_000))
 
 
+def test_a_head_alone_may_go_on_for_long_and_ends_by_its_patience() -> None:
+    alone, deep = plan(judged(), 0), plan(judged(), 2)
+    assert alone.epochs > 3 * deep.epochs
+    assert alone.patience == deep.patience == 10
+
+
 def test_a_time_that_is_not_known() -> None:
     one = judged()
     measured = Measured(None, {}, {})

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_the_identity_of_images_tells_files_transform_and_views(paths: list[Path
         images(paths, AT_RANDOM).feature_source(3).identity,
     ]
     assert len({first, None, *others}) == 6
-    assert images(paths, lambda image: torch.zeros(3)).feature_source().identity is None
+    assert images(paths, partial(torch.where, iter([1]))).feature_source().identity is None
     os.utime(paths[0], (1e9, 1e9))
     assert images(paths).feature_source().identity != first
 
@@ -146,7 +147,8 @@ def test_each_process_plans_its_own_share() -> None:
         plans = []
         for rank in range(2):
             sampler = EpochBatches(SIZE, 2, rank=rank, world_size=2, shuffle=shuffle, seed=3)
-            plans.append(TensorBatches(x, torch.arange(SIZE), sampler).feature_source().plan())
+            (plan,) = TensorBatches(x, torch.arange(SIZE), sampler).feature_source().plan()
+            plans.append(list(plan))
         assert len(plans[0]) == len(plans[1])
         assert set(torch.cat(plans[0] + plans[1]).tolist()) == set(range(SIZE))
 
@@ -158,3 +160,28 @@ def test_the_identity_of_tensors_is_that_of_the_inputs() -> None:
     x, y = torch.randn(SIZE, 2), torch.arange(SIZE)
     assert identity(x, y) == identity(x.clone(), y + 1)
     assert identity(x, y) != identity(x + 1, y)
+
+
+def test_inputs_that_are_changed_are_served_no_longer(paths: list[Path]) -> None:
+    x = torch.randn(SIZE, 2)
+    of_tensors = served(TensorBatches(x, torch.arange(SIZE), EpochBatches(SIZE, 4)), torch.arange(SIZE))
+    of_images = served(images(paths), torch.arange(SIZE))
+    for loader in (of_tensors, of_images):
+        assert all(isinstance(batch.x, Deferred) for batch in loader)
+    x.mul_(2)
+    of_images.files.transform = ImageTransform((), v2.Compose([v2.RandomHorizontalFlip(1), *TO_TENSOR]))
+    for loader in (of_tensors, of_images):
+        assert not any(isinstance(batch.x, Deferred) for batch in loader)
+        assert loader.is_outdated
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_loop_within_a_loop_reads_for_itself(paths: list[Path], num_workers: int) -> None:
+    source = images(paths, num_workers=num_workers).feature_source()
+    batches = [torch.tensor([number]) for number in range(SIZE)]
+    outer = source.read(batches)
+    found = [next(outer)]
+    assert [int(batch.index) for batch in source.read(batches[::-1])] == list(range(SIZE))[::-1]
+    found += outer
+    assert [int(batch.index) for batch in found] == list(range(SIZE))
+    assert [int(batch.index) for batch in source.read(batches[:2])] == [0, 1]

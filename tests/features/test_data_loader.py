@@ -1,5 +1,7 @@
 """Which loaders can be a source, what of their batches is taken for the inputs, and what tells them from others."""
 
+import os
+from functools import partial
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
-from plt_nn.features.data_loader import DataLoaderSource, can_be_source
+from plt_nn.features.data_loader import DataLoaderSource, can_be_source, why_no_source
 
 X = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
 DATA = TensorDataset(X, torch.arange(10))
@@ -72,6 +74,42 @@ def test_reading_nothing_starts_no_workers() -> None:
     assert list(DataLoaderSource(DataLoader(DATA, batch_size=4, num_workers=2)).read([])) == []
 
 
+def test_loaders_with_ways_of_their_own_cannot_be_sources() -> None:
+    class Iterates(DataLoader[Any]):
+        def __iter__(self) -> Any:
+            return super().__iter__()
+
+    class Resumes(DataLoader[Any]):
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            pass
+
+    class Plain(DataLoader[Any]):
+        pass
+
+    assert can_be_source(Plain(DATA, batch_size=2))
+    assert why_no_source(Iterates(DATA, batch_size=2)) == "a Iterates makes its batches in a way of its own"
+    assert why_no_source(Resumes(DATA, batch_size=2)) == "a Resumes goes on with an epoch in a way of its own"
+    assert why_no_source(DataLoader(TensorDataset(X[:0]), batch_size=2)) == "there are none"
+
+
+def test_inputs_are_read_by_a_worker_where_workers_read() -> None:
+    class Told(Dataset[Any]):
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, number: int) -> Any:
+            return X[number], os.getpid()
+
+    for workers in (0, 1):
+        source = DataLoaderSource(DataLoader(Told(), batch_size=2, num_workers=workers))
+        assert torch.equal(source.read_inputs(torch.tensor([7, 2])), X[[7, 2]])
+        processes = {int(pid) for _, pids in source.read([torch.tensor([7]), torch.tensor([2])]) for pid in pids}
+        assert (os.getpid() in processes) is (workers == 0)
+
+
 class Padded(Dataset[Any]):
     """Samples of unequal length."""
 
@@ -118,5 +156,7 @@ def test_identity_tells_the_samples_and_how_batches_are_made() -> None:
     assert None not in found
     assert len(set(found)) == 3
     assert identity(DATA) == found[0]
-    assert identity(DATA, collate_fn=lambda samples: default_collate(samples)) is None
+    nothing_tells: Any = iter([1])
+    collate = partial(default_collate, nothing_tells)
+    assert identity(DATA, collate_fn=collate) is None
     assert identity(Padded()) is None

@@ -19,6 +19,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from plt_nn.features.identity import dataset_identity, files_identity, object_identity, tensors_identity
+from tests.descriptions.user_code import load
 
 X = torch.arange(12.0).reshape(6, 2)
 
@@ -49,6 +50,10 @@ def third(x: Tensor) -> Tensor:
     return x / 3
 
 
+def scaled(by: float) -> Callable[[Tensor], Tensor]:
+    return lambda x: x * by
+
+
 DIFFERENT: list[Any] = [
     None,
     Brighter(1.0),
@@ -59,6 +64,8 @@ DIFFERENT: list[Any] = [
     partial(halve, by=4.0),
     transforms.Lambda(halve),
     transforms.Lambda(third),
+    scaled(2.0),
+    scaled(3.0),
     transforms.Compose([transforms.Resize(32), transforms.ToTensor()]),
     transforms.Compose([transforms.Resize(33), transforms.ToTensor()]),
     v2.Compose([v2.Resize(32), v2.ToDtype(torch.float32, scale=True)]),
@@ -80,12 +87,28 @@ def test_what_does_something_else_has_another_identity() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [lambda x: x, transforms.Lambda(lambda x: x), object(), iter([1])],
-    ids=["lambda", "Lambda", "object", "iterator"],
+    [iter([1]), transforms.Lambda(partial(map, iter([1]))), sys.__stdout__],
+    ids=["iterator", "Lambda", "file"],
 )
 def test_what_nobody_can_tell_has_no_identity(value: Any) -> None:
     assert object_identity(value) is None
     assert object_identity([value]) is None
+
+
+COLLATE = {
+    "a constant": "MEAN = AAA\ndef collate(samples): return samples[0] - MEAN",
+    "a helper": "def shift(x): return x - AAA\ndef collate(samples): return shift(samples[0])",
+    "a static method": "class Collate:\n    @staticmethod\n    def f(x): return x - AAA\ncollate = Collate().f",
+    "an object": "class Collate:\n    def __call__(self, x): return x - AAA\ncollate = Collate()",
+    "a lambda": "collate = lambda samples: samples[0] - AAA",
+}
+
+
+@pytest.mark.parametrize("name", COLLATE)
+def test_code_counts_wherever_it_is(name: str) -> None:
+    first, same, other = (object_identity(load(COLLATE[name].replace("AAA", n)).collate) for n in ("1", "1", "2"))
+    assert first == same is not None
+    assert other not in (first, None)
 
 
 SAME = """
@@ -152,7 +175,7 @@ def test_folders_are_told_by_files_transforms_and_readers(images: Path) -> None:
     assert dataset_identity(ImageFolder(str(images))) == first
     others = {dataset_identity(change(images)) for change in CHANGES.values()}
     assert len(others | {first, None}) == len(CHANGES) + 2
-    assert dataset_identity(ImageFolder(str(images), lambda image: image)) is None
+    assert dataset_identity(ImageFolder(str(images), iter([1]))) is None
 
     class Own(ImageFolder):  # type: ignore[misc]
         pass

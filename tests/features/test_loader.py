@@ -111,6 +111,37 @@ def test_without_serving_it_is_the_loader() -> None:
         _ = served.nothing
 
 
+def test_nothing_is_remembered_where_nothing_is_served() -> None:
+    source = DataLoaderSource(loader := LOADERS["shuffled"]())
+    served = feature_loader(loader, source)
+    served.serving = new_serving()
+    list(served)
+    assert source.knows(torch.arange(SIZE))
+    served.serving = None
+    list(served)
+    assert not source.knows(torch.arange(1))
+
+
+def test_batches_without_numbers_are_handed_out_as_they_are() -> None:
+    class Wrapping(Dataset[Any]):
+        def __len__(self) -> int:
+            return SIZE
+
+        def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+            return X[number % SIZE], Y[number % SIZE]
+
+    def wrapping(workers: int) -> DataLoader[Any]:
+        return DataLoader(Wrapping(), batch_sampler=[[0, 1], [2, -1], [3, SIZE + 4], [5]], num_workers=workers)
+
+    for workers in (0, 1):
+        served = feature_loader(wrapping(workers), DataLoaderSource(wrapping(workers)))
+        served.serving = new_serving(torch.arange(SIZE))
+        for _ in range(2):
+            batches = list(served)
+            assert [isinstance(x, Deferred) for x, _ in batches] == [True, False, False, True]
+            assert [plain(batch) for batch in batches] == [plain(batch) for batch in wrapping(workers)]
+
+
 def inputs_in(batch: Any) -> Any:
     return batch["image"] if isinstance(batch, dict) else batch[0]
 
@@ -140,12 +171,13 @@ def test_what_is_stored_is_served_and_not_read() -> None:
     for x, y in served:
         assert x.features is not None
         assert torch.equal(x.features[0], feature(X[y]))
-    assert len(reads) == SIZE
+    assert len(reads) == SIZE + 4, "a few, to see whether they are the same"
     assert serving.looked_at == 0
+    reads.clear()
     batch = next(iter(served))
     assert torch.equal(batch[0].inputs(), X[batch[1]])
     assert serving.looked_at == 1
-    assert len(reads) == SIZE + 4
+    assert len(reads) == 4 + 4
 
 
 def test_batches_with_texts_are_read_and_have_their_features_yet() -> None:

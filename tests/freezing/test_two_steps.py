@@ -86,7 +86,7 @@ def test_a_forward_that_does_more_is_no_pair_of_steps() -> None:
 def test_the_fingerprint_tells_weights_and_settings_but_not_the_head() -> None:
     net = freeze_all_but(Untraceable(), "head", "drop")
 
-    def fingerprint(changed: Any) -> str:
+    def fingerprint(changed: Any) -> str | None:
         other = copy.deepcopy(net)
         changed(other)
         return frontier_fingerprint(cut(other))

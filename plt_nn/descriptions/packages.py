@@ -1,0 +1,91 @@
+"""Whose code is told by the version of its package, and whose must be looked at."""
+
+import hashlib
+import os
+import sys
+from functools import cache
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+# Told by their version wherever they lie: most of them is no Python.
+_COMPILED = frozenset(("torch", "torchvision", "PIL", "numpy"))
+_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+_STANDARD = Path(os.__file__).parent
+
+
+def package_of(module: str) -> str | None:
+    """The package of a module, with its version, where these two tell its code; None for a user's own.
+
+    Args:
+        module: The module's full name.
+    """
+    package = module.partition(".")[0]
+    return None if package == "__main__" else _told(package, _file_of(module))
+
+
+def is_absent(module: str) -> bool:
+    """Whether a module cannot be imported, since there is no package of its name."""
+    package = module.partition(".")[0]
+    return package not in sys.modules and find_spec(package) is None
+
+
+@cache
+def _told(package: str, file: str | None) -> str | None:
+    if package in _COMPILED:
+        return f"{package} {import_module(package).__version__}"
+    if file is None:
+        return _PYTHON if package in sys.stdlib_module_names else None
+    path = Path(file)
+    if "site-packages" in path.parts or "dist-packages" in path.parts:
+        return _distributed(package)
+    return _PYTHON if path.is_relative_to(_STANDARD) else None
+
+
+def _file_of(module: str) -> str | None:
+    """The file of a module, or of the nearest package around it that has one."""
+    while module:
+        loaded = sys.modules.get(module)
+        file = getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", ())), None)
+        if isinstance(file, str) and Path(file).is_absolute():
+            return file
+        if loaded is None and "." not in module:
+            return _file_to_be(module)
+        module = module.rpartition(".")[0]
+    return None
+
+
+def _file_to_be(package: str) -> str | None:
+    """The file of a package that nobody has imported."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # a module that was made by hand
+        return None
+    return None if spec is None or not spec.has_location else spec.origin
+
+
+def _distributed(package: str) -> str | None:
+    """The distributions that a package came with, and a digest of their files as they were installed."""
+    names = [package] if _provides(package, package) else _providers().get(package, [])
+    found = [metadata.distribution(name) for name in sorted(set(names))]
+    return ", ".join(f"{package} {one.version} {_files(one)}" for one in found) or None
+
+
+def _provides(distribution: str, package: str) -> bool:
+    try:
+        record = metadata.distribution(distribution).read_text("RECORD") or ""
+    except metadata.PackageNotFoundError:
+        return False
+    return record.startswith(f"{package}/") or f"\n{package}/" in record
+
+
+@cache
+def _providers() -> dict[str, list[str]]:
+    return dict(metadata.packages_distributions())  # reads a file of every distribution: some tenths of a second
+
+
+def _files(distribution: metadata.Distribution) -> str:
+    """A digest of what was installed: one who works on a package installs it anew without another version."""
+    record = (distribution.read_text("RECORD") or "").splitlines()
+    code = sorted(line for line in record if line.partition(",")[0].endswith(".py") and not line.startswith(".."))
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()

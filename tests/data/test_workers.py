@@ -1,0 +1,33 @@
+"""Workers that outlive SIGTERM do not outlive the process that started them, nor keep it from ending."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SCRIPT = """
+import os, signal, sys
+from plt_nn import ImageFolderData
+data = ImageFolderData(sys.argv[1], 2, 32, num_workers=1)
+data.setup("fit")
+loader = data.train_dataloader()
+batches = iter(loader)
+next(batches)
+(worker,) = loader._iterator._workers
+os.kill(worker.pid, signal.SIGTERM)  # as a scheduler does to every process of a job
+next(batches)
+print(worker.pid)
+"""
+
+
+@pytest.mark.slow
+def test_a_loader_that_is_read_from_to_the_end(tmp_path: Path) -> None:
+    for kind in ("ants", "bees"):
+        (tmp_path / kind).mkdir()
+        for number in range(10):
+            Image.new("RGB", (40, 40)).save(tmp_path / kind / f"{number}.png")
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert not Path("/proc", done.stdout.strip()).exists()
