@@ -15,18 +15,9 @@ class ChannelsLast(Callback):
     kept for each format apart. A net whose code calls `view` on feature maps may refuse the format, with an error of
     torch's that names `reshape`. See https://pytorch.org/tutorials/intermediate/memory_format_tutorial.html.
 
-    Whether it pays hangs on the net and on the machine. On one CPU core with AMX (torch 2.14, 128 px, both formats in
-    turn, other work beside) a training step and an evaluation took, of their processor time in the usual format:
-
-    ======================  =============  =============
-    net                     float32        bf16-mixed
-    ======================  =============  =============
-    tf_efficientnet_lite0   0.65 and 0.81  1.11 and 0.56
-    mobilenetv3_large_100   0.69 and 0.77  0.98 and 0.59
-    resnet18                1.00 and 0.86  0.78 and 0.48
-    resnet50                0.93 and 0.95  0.77 and 0.52
-    convnext_atto           0.99 and 0.99  0.98 and 0.97
-    ======================  =============  =============
+    Whether it pays hangs on the net and on the machine. On a CPU a training step of an EfficientNet-Lite0 or of a
+    MobileNetV3 took 0.6 to 0.7 of the time, that of a ResNet18 or of a ConvNeXt the same, and in bf16-mixed a ResNet50's
+    0.7: `tests/benchmarks/training_steps.py` prints it for any net.
 
     Raises:
         ConfigError: If the module has no convolutions over images when it is set up.

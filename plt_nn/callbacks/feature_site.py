@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from plt_nn.callbacks.feature_net import Forward
 from plt_nn.callbacks.feature_recipe import Recipe, autocast_in_words
-from plt_nn.callbacks.rehearsal import Outcome, rehearsal
+from plt_nn.callbacks.first_batch import first_crossing, now
 from plt_nn.errors import in_a_line
 from plt_nn.features.costs import Costs, size_in_words
 from plt_nn.features.deferred import Deferred
-from plt_nn.features.keeping import Kept, NoPlace, Place
+from plt_nn.features.keeping import Kept, Place
 from plt_nn.features.loader import FeatureLoader, Serving
-from plt_nn.freezing.frontier import Crossing, Frontier, NoFrontier, cut
+from plt_nn.freezing.frontier import Crossing, Frontier, cut
 from plt_nn.freezing.frontier_fingerprint import frontier_fingerprint
 
 _LOOKS = 3  # batches that were served before it is asked whether they are looked at: somebody may look at the first
@@ -140,9 +140,7 @@ class FeatureSite:
             if self._setting.prepared is not None:
                 self._frontier.suffix.forward = self._setting.prepared(self._frontier.suffix)
             self._key = self._fingerprint(self._frontier)
-        except NoFrontier as reason:
-            return self.close(str(reason))
-        except Exception as error:  # noqa: BLE001 -- of a net or of data of any kind; training goes on without
+        except Exception as error:  # noqa: BLE001 -- NoFrontier, or of a net or data of any kind; training goes on
             return self.close(in_a_line(error))
         kept = self._setting.place.find(self._key)
         if kept is not None and self._take(kept):
@@ -167,51 +165,26 @@ class FeatureSite:
 
     def _fingerprint(self, frontier: Frontier) -> str | None:
         identity = self.loader.source.identity
-        if identity is None:
+        computed = frontier_fingerprint(frontier) if identity is not None else None
+        if computed is None:
             return None
-        parts = [frontier_fingerprint(frontier), identity, self._setting.numerics, str(self._setting.dtype)]
-        if parts[0] is None:
-            return None
+        parts = [computed, identity, self._setting.numerics, str(self._setting.dtype)]
         return sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _compute(self, frontier: Frontier, x: Deferred, serving: Serving, forward: Forward) -> Any:
         inputs = x.inputs()
-        if self._kept is None:
-            return self._begin(frontier, x.rows, inputs, serving, forward)
-        began = _now(inputs.device)
         try:
-            crossing = frontier.before(inputs)
-        except NoFrontier as reason:
-            self.close(str(reason))
-            return forward(inputs)
-        rows = self._keep(x.rows, crossing, _now(inputs.device) - began)
-        assert self._recipe is not None
-        return frontier.after(self._recipe.crossing(rows))
-
-    def _begin(self, frontier: Frontier, numbers: Tensor, inputs: Tensor, serving: Serving, forward: Forward) -> Any:
-        """The first batch whose features are kept: it sees whether the two parts of the net are the net."""
-        try:
-            with rehearsal(self._module, inputs.device) as draws_random_numbers:
-                began = _now(inputs.device)
+            if self._kept is None:
+                crossing, seconds = first_crossing(self._module, frontier, inputs)
+                serving.store = self._make_place(frontier, crossing, inputs).store
+            else:
+                began = now(inputs.device)
                 crossing = frontier.before(inputs)
-                compute = _now(inputs.device) - began
-                if draws_random_numbers():
-                    raise NoFrontier("the frozen part draws random numbers")
-                _require_apart(frontier, crossing, inputs)
-                found = Outcome.of(frontier.after(crossing))
-            with rehearsal(self._module, inputs.device):  # as it is, even where `forward` is compiled
-                if not found.agrees(Outcome.of(type(self._module).forward(self._module, inputs))):
-                    raise NoFrontier(
-                        "the frozen part and the rest, one after the other, do not give what the net gives"
-                    )
-            serving.store = self._make_place(frontier, crossing, inputs).store
-        except (NoFrontier, NoPlace) as reason:
-            self.close(str(reason))
-            return forward(inputs)
-        except Exception as error:  # noqa: BLE001 -- if it is the net's own, the net raises it again
+                seconds = now(inputs.device) - began
+        except Exception as error:  # noqa: BLE001 -- NoFrontier, NoPlace; if it is the net's own, the net raises it again
             self.close(in_a_line(error))
             return forward(inputs)
-        rows = self._keep(numbers, crossing, compute)
+        rows = self._keep(x.rows, crossing, seconds)
         assert self._recipe is not None
         return frontier.after(self._recipe.crossing(rows))
 
@@ -252,24 +225,3 @@ class FeatureSite:
             f"Features of the {self.name} samples are kept as they leave {where}: {size_in_words(store.row_nbytes)} a "
             f"sample, {size_in_words(store.nbytes)} in {place}; {why}."
         )
-
-
-def _require_apart(frontier: Frontier, crossing: Crossing, inputs: Tensor) -> None:
-    """Makes sure that a sample's features do not depend on the batch that it is in.
-
-    Raises:
-        NoFrontier: If they do.
-    """
-    alone = frontier.before(inputs[-1:])
-    if alone.layout != crossing.layout:
-        raise NoFrontier("what crosses depends on the number of samples")
-    for row, one in zip(crossing.rows, alone.rows, strict=True):
-        tolerance = 1e-3 if row.dtype in (torch.float32, torch.float64) else 5e-2
-        if not torch.allclose(row[-1:].float(), one.float(), rtol=tolerance, atol=tolerance * float(row.abs().max())):
-            raise NoFrontier("the frozen part mixes the samples of a batch")
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

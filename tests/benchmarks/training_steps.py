@@ -99,16 +99,16 @@ def compare(name: str, arguments: argparse.Namespace) -> Table:
     """A row for each way."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() and arguments.accelerator != "cpu" else "CPU"
     title = f"{name}, {arguments.size} px, batches of {arguments.batch}, {arguments.workers} workers, {device}"
-    columns = ("ms a step", "ratio to plain", "waits for the loader", "images a second", "s of the fit")
-    table, plain = Table("", *columns, title=title, box=MARKDOWN), None
+    columns = ("ms a step", f"ratio to {arguments.ways[0]}", "waits for the loader", "images a second", "s of the fit")
+    table, first = Table("", *columns, title=title, box=MARKDOWN), None
     for way in arguments.ways:
         epochs, seconds = fit(name, WAYS[way], arguments)
         step, wait, rate = (
             statistics.median(epoch[f"perf/{metric}"] for epoch in epochs)
             for metric in ("step_ms_mean", "data_wait_ms_mean", "samples_per_second")
         )
-        plain = plain or step
-        table.add_row(way, f"{step:.0f}", f"{step / plain:.2f}", f"{wait / step:.0%}", f"{rate:.0f}", f"{seconds:.0f}")
+        first = first or step
+        table.add_row(way, f"{step:.0f}", f"{step / first:.2f}", f"{wait / step:.0%}", f"{rate:.0f}", f"{seconds:.0f}")
     return table
 
 

@@ -1,0 +1,60 @@
+"""The first batch of which features are kept: it sees whether a net in two parts is the net."""
+
+import time
+
+import torch
+from torch import Tensor, nn
+
+from plt_nn.callbacks.rehearsal import Outcome, rehearsal
+from plt_nn.freezing.frontier import Crossing, Frontier, NoFrontier
+
+
+def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> tuple[Crossing, float]:
+    """What crosses the frontier for a batch, and how many seconds that took.
+
+    Nothing is left of what is run besides: random numbers, buffers and attributes are as they were.
+
+    Args:
+        module: The net.
+        frontier: The same in two parts.
+        inputs: The batch's inputs.
+
+    Raises:
+        NoFrontier: If features would change what the net gives.
+        Exception: Whatever the net raises.
+    """
+    with rehearsal(module, inputs.device) as draws_random_numbers:
+        began = now(inputs.device)
+        crossing = frontier.before(inputs)
+        seconds = now(inputs.device) - began
+        if draws_random_numbers():
+            raise NoFrontier("the frozen part draws random numbers")
+        _require_apart(frontier, crossing, inputs)
+        found = Outcome.of(frontier.after(crossing))
+    with rehearsal(module, inputs.device):
+        own = Outcome.of(type(module).forward(module, inputs))  # as it is, even where it is compiled
+    if not found.agrees(own):
+        raise NoFrontier("the frozen part and the rest, one after the other, do not give what the net gives")
+    return crossing, seconds
+
+
+def now(device: torch.device) -> float:
+    """A time in seconds, when all that a device was told to do is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _require_apart(frontier: Frontier, crossing: Crossing, inputs: Tensor) -> None:
+    """Makes sure that a sample's features do not depend on the batch that it is in.
+
+    Raises:
+        NoFrontier: If they do.
+    """
+    alone = frontier.before(inputs[-1:])
+    if alone.layout != crossing.layout:
+        raise NoFrontier("what crosses depends on the number of samples")
+    for row, one in zip(crossing.rows, alone.rows, strict=True):
+        tolerance = 1e-3 if row.dtype in (torch.float32, torch.float64) else 5e-2
+        if not torch.allclose(row[-1:].float(), one.float(), rtol=tolerance, atol=tolerance * float(row.abs().max())):
+            raise NoFrontier("the frozen part mixes the samples of a batch")
