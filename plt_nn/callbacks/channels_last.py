@@ -16,8 +16,8 @@ class ChannelsLast(Callback):
     torch's that names `reshape`. See https://pytorch.org/tutorials/intermediate/memory_format_tutorial.html.
 
     Whether it pays hangs on the net and on the machine. On a CPU a training step of an EfficientNet-Lite0 or of a
-    MobileNetV3 took 0.6 to 0.7 of the time, that of a ResNet18 or of a ConvNeXt the same, and in bf16-mixed a ResNet50's
-    0.7: `tests/benchmarks/training_steps.py` prints it for any net.
+    MobileNetV3 took 0.6 to 0.7 of the time, that of a ResNet18 or of a ConvNeXt the same, and a ResNet50's in
+    bf16-mixed 0.7: `tests/benchmarks/training_steps.py` prints it for any net.
 
     Raises:
         ConfigError: If the module has no convolutions over images when it is set up.

@@ -152,8 +152,11 @@ class FeatureRole:
         self._say_why_not(setting, why_not)
 
     def _why_not(self, loader: FeatureLoader) -> str:
-        if not loader.source.is_random():
+        source = loader.source
+        if not source.is_random():
             return ""
+        if isinstance(source, DataLoaderSource):
+            return source.why_random
         has_views = self.name == "training" and hasattr(loader.loader, "feature_source")
         return "they are read at random" + ("; views=K keeps K augmented views of each" if has_views else "")
 

@@ -18,6 +18,7 @@ from plt_nn.features.costs import Costs, size_in_words
 from plt_nn.features.deferred import Deferred
 from plt_nn.features.keeping import Kept, Place
 from plt_nn.features.loader import FeatureLoader, Serving
+from plt_nn.freezing.attributes import Slot
 from plt_nn.freezing.frontier import Crossing, Frontier, cut
 from plt_nn.freezing.frontier_fingerprint import frontier_fingerprint
 
@@ -65,6 +66,7 @@ class FeatureSite:
         self._batches = 0  # whose features were kept
         self._steps = 0  # that were seen while serving
         self._asked = 0  # how often the net was run on what the loader serves
+        self._notes: frozenset[Slot] = frozenset()  # attributes that the net sets itself
         self._is_written = False  # whether features were kept since the frozen part was last known to be as it was
         self._open()
 
@@ -77,7 +79,10 @@ class FeatureSite:
         """
         serving, frontier = self.loader.serving, self._frontier
         self._asked += 1
-        if serving is None or frontier is None or not frontier.is_valid():
+        if serving is None or frontier is None:
+            return forward(x.inputs())
+        if not frontier.is_valid():
+            self._setting.say(f"Features of the {self.name} samples rest until the next epoch: the net has changed.")
             return forward(x.inputs())
         if self._recipe is not None and self._recipe.autocast != autocast_in_words(x.device):
             self.close("they were computed under another autocast")
@@ -106,7 +111,14 @@ class FeatureSite:
 
     def is_untouched(self) -> bool:
         """Whether every bit of the frozen part is what it was; asked once an epoch."""
-        return self._frontier is None or self._frontier.is_untouched()
+        try:
+            return self._frontier is None or self._frontier.is_untouched(self._notes)
+        except RuntimeError:  # of a device that is lost, or full
+            return False
+
+    def renew(self) -> None:
+        """Goes on after what is frozen was written again, bit for bit, as by who loads the weights of before."""
+        self._frontier = self._frontier and self._frontier.renewed()
 
     def confirm(self) -> None:
         """After an epoch: removes what was kept in it if the frozen part was changed meanwhile; it may be wrong."""
@@ -175,7 +187,7 @@ class FeatureSite:
         inputs = x.inputs()
         try:
             if self._kept is None:
-                crossing, seconds = first_crossing(self._module, frontier, inputs)
+                crossing, seconds, self._notes = first_crossing(self._module, frontier, inputs)
                 serving.store = self._make_place(frontier, crossing, inputs).store
             else:
                 began = now(inputs.device)

@@ -1,16 +1,32 @@
 """The first batch of which features are kept: it sees whether a net in two parts is the net."""
 
 import time
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from plt_nn.callbacks.rehearsal import Outcome, rehearsal
+from plt_nn.freezing.attributes import Slot
 from plt_nn.freezing.frontier import Crossing, Frontier, NoFrontier
 
 
-def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> tuple[Crossing, float]:
-    """What crosses the frontier for a batch, and how many seconds that took.
+class FirstCrossing(NamedTuple):
+    """What was seen of the first batch.
+
+    Args:
+        crossing: What crosses the frontier.
+        seconds: How long that took.
+        notes: Attributes that modules of the net set themselves when they are run.
+    """
+
+    crossing: Crossing
+    seconds: float
+    notes: frozenset[Slot]
+
+
+def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> FirstCrossing:
+    """Runs the first batch through the frozen part, and through all there is to compare it with.
 
     Nothing is left of what is run besides: random numbers, buffers and attributes are as they were.
 
@@ -23,19 +39,23 @@ def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> tup
         NoFrontier: If features would change what the net gives.
         Exception: Whatever the net raises.
     """
-    with rehearsal(module, inputs.device) as draws_random_numbers:
+    with rehearsal(module) as (has_drawn, notes):
         began = now(inputs.device)
         crossing = frontier.before(inputs)
         seconds = now(inputs.device) - began
-        if draws_random_numbers():
+        if has_drawn():
             raise NoFrontier("the frozen part draws random numbers")
         _require_apart(frontier, crossing, inputs)
-        found = Outcome.of(frontier.after(crossing))
-    with rehearsal(module, inputs.device):
-        own = Outcome.of(type(module).forward(module, inputs))  # as it is, even where it is compiled
-    if not found.agrees(own):
-        raise NoFrontier("the frozen part and the rest, one after the other, do not give what the net gives")
-    return crossing, seconds
+    # Processes whose batch norms talk to each other would wait for one that has gone another way.
+    if not any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
+        with rehearsal(module):
+            found = Outcome.of(frontier.after(crossing))
+        with rehearsal(module) as (_, own_notes):
+            own = Outcome.of(type(module).forward(module, inputs))  # as it is, even where it is compiled
+        notes = [*notes, *own_notes]
+        if not found.agrees(own):
+            raise NoFrontier("the frozen part and the rest, one after the other, do not give what the net gives")
+    return FirstCrossing(crossing, seconds, frozenset(notes))
 
 
 def now(device: torch.device) -> float:
@@ -56,5 +76,6 @@ def _require_apart(frontier: Frontier, crossing: Crossing, inputs: Tensor) -> No
         raise NoFrontier("what crosses depends on the number of samples")
     for row, one in zip(crossing.rows, alone.rows, strict=True):
         tolerance = 1e-3 if row.dtype in (torch.float32, torch.float64) else 5e-2
-        if not torch.allclose(row[-1:].float(), one.float(), rtol=tolerance, atol=tolerance * float(row.abs().max())):
+        largest = float(row.float().abs().max())
+        if not torch.allclose(row[-1:].float(), one.float(), rtol=tolerance, atol=tolerance * largest):
             raise NoFrontier("the frozen part mixes the samples of a batch")

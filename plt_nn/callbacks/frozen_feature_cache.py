@@ -173,11 +173,16 @@ class FrozenFeatureCache(Callback):
         found = condition(net) if net is not None else None
         if found is not None and found.is_like(self._given_up.get(name)):
             return
-        is_untouched = role.condition == found and all(site.is_untouched() for site in role.sites)
+        is_like = found is not None and found.is_like(role.condition)
+        is_untouched = is_like and all(site.is_untouched() for site in role.sites)
+        if is_untouched and found != role.condition:  # written again, and the same
+            role.condition = found
+            for site in role.sites:
+                site.renew()
         is_reloaded = role.combined is not None and role.combined is not combined
         if is_untouched and not is_reloaded and all(site.is_current() for site in role.sites):
             return
-        is_moving = found is not None and found.is_like(role.condition) and not is_untouched
+        is_moving = is_like and not is_untouched
         role.close()
         if net is None or found is None:
             return
@@ -204,7 +209,7 @@ class FrozenFeatureCache(Callback):
         for x in given:
             site = self._site_of(x) if isinstance(x, Deferred) else None
             if site is not None and len(given) == 1:
-                return site.run(x, forward)
+                return site.run(x, forward if args else lambda inputs: forward(**dict.fromkeys(kwargs, inputs)))
             if site is not None:
                 site.close("the net is given more than the inputs")
         return forward(*map(inputs_of, args), **{name: inputs_of(value) for name, value in kwargs.items()})

@@ -9,28 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from plt_nn.freezing.attributes import attributes_restored
+from plt_nn.freezing.attributes import Slot, attributes_restored
+from plt_nn.freezing.generators import generators_restored
 
 _WIDE = (torch.float32, torch.float64)
 
 
 @contextmanager
-def rehearsal(module: nn.Module, device: torch.device) -> Iterator[Callable[[], bool]]:
+def rehearsal(module: nn.Module) -> Iterator[tuple[Callable[[], bool], list[Slot]]]:
     """Puts random numbers, buffers and attributes back as they were at the beginning.
 
     Args:
         module: What is run.
-        device: Where it runs.
 
     Yields:
-        What tells whether random numbers have been drawn since the beginning.
+        What tells whether random numbers have been drawn since the beginning, and a list into which, at the end, the
+        attributes come that were set.
     """
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), attributes_restored(module):
-        state = _random_state(device)
+    with generators_restored() as has_drawn, attributes_restored(module) as attributes:
         try:
-            yield lambda: not torch.equal(state, _random_state(device))
+            yield has_drawn, attributes
         finally:
             with torch.no_grad():
                 for buffer, value in buffers:
@@ -75,7 +74,3 @@ def _agree(one: Any, other: Any) -> bool:
     tolerance = 1e-4 if one.dtype in _WIDE else 2e-2
     largest = float(one.abs().max().nan_to_num())
     return torch.allclose(one, other, rtol=tolerance, atol=tolerance * largest, equal_nan=True)
-
-
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()

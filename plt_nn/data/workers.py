@@ -22,6 +22,7 @@ def _end_workers() -> None:
 
     So it is with the workers of a loader that somebody is still reading from when the process ends.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own handler raises an error when a worker is killed
     workers = [child for child in multiprocessing.active_children() if child.daemon]
     for worker in workers:
         worker.terminate()

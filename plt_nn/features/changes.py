@@ -1,11 +1,10 @@
 """Whether somebody has changed a data set, as far as its attributes tell."""
 
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +15,25 @@ _LARGE = 64_000_000  # bytes of arrays that are looked at in each epoch
 _LONG = 10_000  # entries of a list, and of the lists in it
 _DEEP = 4
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, Path, torch.dtype, torch.device)
+_FIXED = frozenset({bool, int, float, complex, str, bytes, type(None)})
+_NOTHING = (type(None), None)  # the fact of an attribute that is None
+
+
+class Changed(NamedTuple):
+    """Names of attributes that are others than they were.
+
+    Attributes:
+        opened: Those that were None or not there, and are now something that is not looked into, such as an open file.
+        others: The others.
+    """
+
+    opened: frozenset[str]
+    others: frozenset[str]
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Both."""
+        return self.opened | self.others
 
 
 class Watch:
@@ -23,7 +41,7 @@ class Watch:
 
     Tensors are told by what torch counts of their changes, arrays and short lists by their content, transforms by their
     attributes, anything else by what it is. What merely reading a sample changes, such as a counter or a cache, tells
-    nothing.
+    nothing: whoever knows of it says so by `ignore`.
 
     Args:
         watched: A data set, or another object.
@@ -47,23 +65,25 @@ class Watch:
         """Lets go of it."""
         self._facts = None
 
-    def has_changed(self) -> bool:
-        """Whether the object is another one than at the beginning."""
-        return self._facts is not None and bool(self._changed(self._facts) - self._of_reading)
+    def ignore(self, names: Iterable[str]) -> None:
+        """Takes changes of attributes for the work of reading.
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """While it is entered samples are read, and nothing else is done."""
-        before = _Facts().of(self._watched)
-        try:
-            yield
-        finally:
-            self._of_reading |= self._changed(before)
+        Args:
+            names: The attributes, as `changed` calls them.
+        """
+        self._of_reading |= set(names)
 
-    def _changed(self, before: dict[str, object]) -> set[str]:
-        """The names of attributes that are others."""
-        after = _Facts().of(self._watched)
-        return {name for name in before.keys() | after.keys() if before.get(name, ...) != after.get(name, ...)}
+    def changed(self) -> Changed:
+        """The attributes that are others than at the beginning."""
+        if self._facts is None:
+            return Changed(frozenset(), frozenset())
+        before, after = self._facts, _Facts().of(self._watched)
+        names = (before.keys() | after.keys()) - self._of_reading
+        found = frozenset(name for name in names if before.get(name, ...) != after.get(name, ...))
+        opened = frozenset(
+            name for name in found if before.get(name, _NOTHING) == _NOTHING and _is_opaque(after.get(name))
+        )
+        return Changed(opened, found - opened)
 
 
 class _Is:
@@ -77,6 +97,11 @@ class _Is:
 
     def __hash__(self) -> int:
         return id(self._value)
+
+    @property
+    def is_callable(self) -> bool:
+        """Whether it can be called, as a transform can."""
+        return callable(self._value)
 
 
 class _Facts:
@@ -121,7 +146,22 @@ class _Facts:
             return None
         if isinstance(values, dict):
             return tuple((self._fact(key, 0, 0), self._fact(value, deep - 1, room)) for key, value in values.items())
-        return tuple(self._fact(value, deep - 1, room) for value in values)
+        return _fixed(values) or tuple(self._fact(value, deep - 1, room) for value in values)
+
+
+def _fixed(values: Any) -> object:
+    """The fact of plain values, or of tuples of them, that takes little time; None of others."""
+    kinds = set(map(type, values))
+    if kinds <= _FIXED:
+        return tuple(map(type, values)), tuple(values)
+    if kinds == {tuple} and all(_FIXED.issuperset(map(type, value)) for value in values):
+        return tuple(map(id, values)), tuple(values)  # held, so that nothing else can come to have their ids
+    return None
+
+
+def _is_opaque(fact: object) -> bool:
+    """Whether something is told only by what it is, and does nothing to samples, as a transform would."""
+    return isinstance(fact, _Is) and not fact.is_callable
 
 
 def _checksum(array: Any) -> int:

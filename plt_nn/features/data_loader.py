@@ -1,8 +1,8 @@
 """A plain DataLoader as a source of features."""
 
-import contextlib
-import multiprocessing
+import time
 from collections.abc import Iterator, Sequence
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from plt_nn.features.changes import Watch
 from plt_nn.features.identity import dataset_identity, object_identity
 from plt_nn.features.inputs import inputs_of, with_inputs
 from plt_nn.features.order import Order
-from plt_nn.features.probe import probe
+from plt_nn.features.pace import Pace
+from plt_nn.features.probe import Probe, probe
 from plt_nn.features.randomness import is_equal
 from plt_nn.features.reading import read_apart, reader
 from plt_nn.features.rest import Rest
@@ -45,6 +46,14 @@ def why_no_source(loader: object) -> str | None:
         return "nothing tells how many there are"
 
 
+def _why_random(found: Probe) -> str:
+    if found.is_random:
+        return "they are read at random"
+    if not found.has_inputs:
+        return "their inputs are not one tensor with a row for each sample"
+    return "their inputs depend on the batch that they are in" if found.is_mixed else ""
+
+
 class DataLoaderSource:
     """A DataLoader's samples by number; the inputs are a batch's first entry, or one called `x`, `image`, `input`...
 
@@ -57,8 +66,9 @@ class DataLoaderSource:
         dataset: Any = loader.dataset
         self._size = len(dataset)
         self._order, self._rest, self._spots = Order(loader, self._size), Rest(self._size), Spots(self._size)
-        self._watch = Watch(dataset)
-        self._has_changed = False
+        self._watch, self._pace = Watch(dataset), Pace()
+        self._is_told = type(dataset) is TensorDataset  # whether the attributes tell all of the samples
+        self._has_changed, self._why_random = False, ""
 
     @property
     def size(self) -> int:
@@ -74,25 +84,32 @@ class DataLoaderSource:
             return None
         if not self._watch.has_begun:  # else until the epoch begins somebody may prepare the data set
             self._watch.begin()
+        self._is_told |= isinstance(self._loader.collate_fn, FunctionType)  # nobody watches that of another kind
         return f"{dataset} {collate}"
 
     def is_random(self) -> bool:
-        """Whether samples are others the second time, or when they are in a batch with others."""
-        # With workers another process reads.
-        with contextlib.nullcontext() if self._loader.num_workers else self._watch.reading():
-            found = probe(self._loader, self._size)
+        """Whether samples are others the second time, or in a batch with others, or have no inputs that we know."""
+        began = time.perf_counter()
+        found = probe(self._loader, self._size)
+        # A look reads a sixth of these samples; a worker's start costs the same.
+        self._pace.expect((time.perf_counter() - began) / (1 if self._loader.num_workers else 6))
+        self._watch.ignore(found.changed)
         if found.is_rest_mixed:
             self._rest.never_keep()
-        return found.is_random or found.is_mixed
+        self._why_random = _why_random(found)
+        return bool(self._why_random)
+
+    @property
+    def why_random(self) -> str:
+        """What `is_random` has found, in words; empty if they are always the same."""
+        return self._why_random
 
     def look(self, reads: bool = True) -> None:
-        """Looks whether somebody has changed the data set, and reads a few samples that were read before."""
+        """Looks whether somebody has changed the data set; now and then reads a few samples that were read before."""
         if self._has_changed:
             return
         try:
-            if reads and not self._watch.has_begun:
-                self._watch.begin()
-            is_as_before = not self._watch.has_changed() and (not reads or self._is_as_read())
+            is_as_before = self._is_as_before(reads)
         except Exception:  # noqa: BLE001  # of a stranger's data set; whoever reads it as ever will see
             is_as_before = False
         if not is_as_before:
@@ -170,21 +187,25 @@ class DataLoaderSource:
         self._has_changed = True
         self.forget()
 
+    def _is_as_before(self, reads: bool) -> bool:
+        if reads and not self._watch.has_begun:
+            self._watch.begin()
+        found = self._watch.changed()
+        if found.others or not reads:
+            return not found.others
+        if found.opened:  # what is read tells whether it was more than a file
+            self._watch.begin()
+            return self._is_as_read()
+        return self._is_told or not self._pace.is_due() or self._is_as_read()
+
     def _is_as_read(self) -> bool:
-        """Whether a few samples are as they were; where a worker would take seconds to start, nobody looks."""
+        """Whether a few samples are as they were."""
         numbers = self._spots.some()
-        if not numbers or type(self._loader.dataset) is TensorDataset or not _starts_fast(self._loader):
+        if not numbers:
             return True
-        batch = read_apart(self._loader, [numbers])[0]
+        with self._pace.doing():
+            batch = read_apart(self._loader, [numbers])[0]
         rows, inputs = torch.tensor(numbers), inputs_of(batch)
         if inputs is None or len(inputs) != len(rows) or not self._spots.see(rows, inputs):
             return False
         return not self._rest.knows(rows) or is_equal(self._rest.batch(rows, inputs), batch)
-
-
-def _starts_fast(loader: DataLoader[Any]) -> bool:
-    """Whether a worker is a copy of this process."""
-    if not loader.num_workers:
-        return True
-    context: Any = loader.multiprocessing_context or multiprocessing
-    return bool(context.get_start_method() == "fork")

@@ -82,13 +82,13 @@ class Order:
     def _rows(self, batch: Any) -> Tensor | Unnumbered:
         if not isinstance(batch, list | tuple | range | np.ndarray | Tensor) or len(batch) == 0:
             return Unnumbered(batch)
-        numbers = [_number(key) for key in batch]
+        numbers = [number_of(key) for key in batch]
         if all(number is not None and 0 <= number < self._size for number in numbers):
             return torch.tensor(numbers, dtype=torch.int64)
         return Unnumbered(batch)
 
 
-def _number(key: Any) -> int | None:
+def number_of(key: Any) -> int | None:
     """The number that a key is; None if it is something else."""
     is_number = isinstance(key, int | np.integer) and not isinstance(key, bool)
     if isinstance(key, Tensor):

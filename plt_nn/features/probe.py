@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import DataLoader, SubsetRandomSampler
+from torch.utils.data import DataLoader, SubsetRandomSampler, get_worker_info
 
-from plt_nn.features.inputs import place_of_inputs
+from plt_nn.features.changes import Watch
+from plt_nn.features.inputs import inputs_of, place_of_inputs
+from plt_nn.features.order import number_of
 from plt_nn.features.randomness import Generators, generators, is_equal, some_of
 from plt_nn.features.reading import read_apart
 
@@ -20,11 +23,15 @@ class Probe(NamedTuple):
         is_random: Whether reading them draws random numbers, or gives others the second time.
         is_mixed: Whether the inputs depend on what else is in the batch, as where they are padded to the longest one.
         is_rest_mixed: Whether anything else in the batch does.
+        has_inputs: Whether the inputs are a tensor.
+        changed: The data set's attributes that reading changes, as `Watch` calls them.
     """
 
     is_random: bool
     is_mixed: bool
     is_rest_mixed: bool
+    has_inputs: bool = True
+    changed: frozenset[str] = frozenset()
 
 
 def probe(loader: DataLoader[Any], size: int) -> Probe:
@@ -40,30 +47,52 @@ def probe(loader: DataLoader[Any], size: int) -> Probe:
     """
     numbers = _numbers(loader, size)
     alone = [[number] for number in numbers]
-    watched = _Watched(loader)
-    read = read_apart(loader, [*alone, *alone, numbers], watched, watched.begin)
-    batches, has_drawn = [batch for batch, _ in read], any(drawn for _, drawn in read)
+    to_read = [*alone, *alone, numbers]
+    watched = _Watched(loader, len(to_read))
+    read = read_apart(loader, to_read, watched, watched.begin)
+    batches, has_drawn = [one.batch for one in read], any(one.has_drawn for one in read)
     first, again, together = batches[: len(alone)], batches[len(alone) : -1], batches[-1]
     is_random = has_drawn or not is_equal(first, again)
-    return Probe(is_random, *_depends_on_batch(first, together))
+    has_inputs = inputs_of(together) is not None
+    return Probe(is_random, *_depends_on_batch(first, together), has_inputs, read[-1].changed)
+
+
+class _Read(NamedTuple):
+    """A batch, whether random numbers were drawn for it, and with the last one what reading has changed."""
+
+    batch: Any
+    has_drawn: bool
+    changed: frozenset[str]
 
 
 class _Watched:
-    """A loader's collation, which tells besides each batch whether random numbers were drawn for it."""
+    """A loader's collation, which tells besides each batch what reading it has done.
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
+    Args:
+        loader: The loader.
+        batches: How many batches are read.
+    """
+
+    def __init__(self, loader: DataLoader[Any], batches: int) -> None:
         self._collate, self._begin = loader.collate_fn, loader.worker_init_fn if loader.num_workers else None
+        self._watch, self._left = Watch(loader.dataset), batches
         self._generators: Generators | None = None
 
     def begin(self, worker: int) -> None:
         """Called in the process that reads."""
         if self._begin is not None:
             self._begin(worker)
+        info = get_worker_info()
+        if info is not None:
+            self._watch = Watch(info.dataset)  # its worker_init_fn may have put another one there
+        self._watch.begin()
         self._generators = generators()
 
-    def __call__(self, samples: Any) -> tuple[Any, bool]:
+    def __call__(self, samples: Any) -> _Read:
         batch, before, self._generators = self._collate(samples), self._generators, generators()
-        return batch, before is None or not before.is_same(self._generators)
+        self._left -= 1
+        changed = frozenset() if self._left else self._watch.changed().all
+        return _Read(batch, before is None or not before.is_same(self._generators), changed)
 
 
 def _numbers(loader: DataLoader[Any], size: int) -> list[int]:
@@ -71,10 +100,11 @@ def _numbers(loader: DataLoader[Any], size: int) -> list[int]:
     sampler = getattr(loader.batch_sampler, "sampler", None)
     if isinstance(sampler, SubsetRandomSampler):
         sampler = sampler.indices
-    if not isinstance(sampler, list | tuple | range):
+    if not isinstance(sampler, list | tuple | range | np.ndarray | Tensor):
         return some_of(size)
-    chosen = [sampler[at] for at in some_of(len(sampler))]
-    if not all(type(number) is int and 0 <= number < size for number in chosen):
+    found = [number_of(sampler[at]) for at in some_of(len(sampler))]
+    chosen = [number for number in found if number is not None and 0 <= number < size]
+    if len(chosen) < len(found):
         raise ValueError("the sampler gives no numbers of samples")
     return chosen
 
@@ -84,8 +114,8 @@ def _depends_on_batch(alone: Sequence[Any], together: Any) -> tuple[bool, bool]:
     columns = [tree_leaves(batch) for batch in alone]
     leaves = tree_leaves(together)
     place = place_of_inputs(together, leaves)
-    if any(len(column) != len(leaves) for column in columns):
-        return True, True
+    if any(len(column) != len(leaves) for column in columns):  # names of files, or a list of targets
+        return not _is_stacked([inputs_of(batch) for batch in alone], inputs_of(together)), True
     is_mixed = [not _is_stacked([column[at] for column in columns], leaf) for at, leaf in enumerate(leaves)]
     return place is not None and is_mixed[place], any(mixed for at, mixed in enumerate(is_mixed) if at != place)
 

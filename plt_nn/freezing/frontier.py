@@ -1,9 +1,9 @@
 """Cuts a net where it stops being frozen: what comes before gives the same output for the same input, always."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from plt_nn.errors import in_a_line
-from plt_nn.freezing.attributes import attributes_restored
+from plt_nn.freezing.attributes import Slot, attributes_restored
+from plt_nn.freezing.generators import generators_restored
 from plt_nn.freezing.no_frontier import NoFrontier
 from plt_nn.freezing.partition import partition
 from plt_nn.freezing.still_as_cut import StillAsCut
-from plt_nn.freezing.tracing import trace
+from plt_nn.freezing.tracing import Traced, trace
 from plt_nn.freezing.two_steps import in_two_steps
 
 __all__ = ["STANDS_IN", "Crossing", "Frontier", "Layout", "NoFrontier", "cut"]
@@ -116,9 +117,17 @@ class Frontier:
         """Whether the module is what it was when it was cut: what was frozen and still is so yet, and the same."""
         return self.still.holds()
 
-    def is_untouched(self) -> bool:
-        """Whether that holds of each bit and setting of the frozen part: asked once an epoch, for it takes a while."""
-        return self.still.is_untouched()
+    def is_untouched(self, but: Set[Slot] = frozenset()) -> bool:
+        """Whether that holds of each bit and setting of the frozen part: asked once an epoch, for it takes a while.
+
+        Args:
+            but: Attributes that the modules set themselves.
+        """
+        return self.still.is_untouched(but)
+
+    def renewed(self) -> "Frontier":
+        """The same, after what is frozen was written again, bit for bit."""
+        return replace(self, still=self.still.renewed())
 
 
 def cut(module: nn.Module) -> Frontier:
@@ -137,8 +146,8 @@ def cut(module: nn.Module) -> Frontier:
     if own is not None and not getattr(own, STANDS_IN, False):
         raise NoFrontier(f"this {type(module).__name__} has a forward pass of its own in place of its class's")
     with _left_alone(module):
-        net, graph, are_buffers_fixed = _graph_of(module)
-        parts = partition(graph, net)
+        net, traced, are_buffers_fixed = _traced(module)
+        parts = partition(traced.graph, net)
         prefix = fx.GraphModule(net, parts.prefix, "Prefix")
         suffix = fx.GraphModule(net, parts.suffix, "Suffix")
     modules = {name: net.get_submodule(name) for name in _called(parts.prefix)}
@@ -147,21 +156,20 @@ def cut(module: nn.Module) -> Frontier:
     tensors = {f"{name}.{key}": tensor for name, part in modules.items() for key, tensor in _tensors(part).items()}
     tensors |= {name: operator.attrgetter(name)(prefix) for name in _attributes(parts.prefix)}
     named = [name for name in (*_attributes(parts.prefix), *_attributes(parts.suffix)) if _is_in(net, name)]
-    looked_into = [module, *(part for part in _looked_into(net, graph) if part is not module)]
-    fixed = [buffer for part in looked_into for buffer in part.buffers(recurse=False)] if are_buffers_fixed else []
-    still = StillAsCut.of(module, looked_into, tuple(modules.values()), [*tensors.values()], fixed, net, named)
+    fixed = [b for part in traced.looked_into for b in part.buffers(recurse=False)] if are_buffers_fixed else []
+    still = StillAsCut.of(module, traced, tuple(modules.values()), [*tensors.values()], fixed, net, named)
     return Frontier(prefix, suffix, parts.crosses, tensors, still)
 
 
 @contextmanager
 def _left_alone(module: nn.Module) -> Iterator[None]:
-    """Gives a module its attributes and buffers back after a trace.
+    """Gives a module its attributes and buffers back after a trace, and the generators their state.
 
     Raises:
-        NoFrontier: If its forward pass changes one, which the trace has left out of the graph.
+        NoFrontier: If its forward pass changes one of these, which the trace has left out of the graph.
     """
     buffers = [(name, buffer, _version(buffer), buffer.clone()) for name, buffer in module.named_buffers()]
-    with attributes_restored(module) as attributes:
+    with attributes_restored(module) as attributes, generators_restored() as has_drawn:
         try:
             yield
         finally:
@@ -169,13 +177,16 @@ def _left_alone(module: nn.Module) -> Iterator[None]:
             with torch.no_grad():
                 for _, buffer, _, value in changed:
                     buffer.copy_(value)
-    for what, names in (("buffer", [name for name, *_ in changed]), ("attribute", attributes)):
+        is_random = has_drawn()
+    for what, names in (("buffer", [name for name, *_ in changed]), ("attribute", [name for _, name in attributes])):
         if names:
             raise NoFrontier(f"{type(module).__name__} changes its {what} {names[0]!r} in every forward pass")
+    if is_random:
+        raise NoFrontier(f"{type(module).__name__} decides by random numbers what its forward pass does")
 
 
-def _graph_of(net: nn.Module) -> tuple[nn.Module, fx.Graph, bool]:
-    """The graph of a net, the module whose submodules it calls, and whether the graph knows the values of buffers.
+def _traced(net: nn.Module) -> tuple[nn.Module, Traced, bool]:
+    """The trace of a net, the module whose submodules it calls, and whether it knows the values of buffers.
 
     That module is the net, or one that is made of its parts.
     """
@@ -186,7 +197,7 @@ def _graph_of(net: nn.Module) -> tuple[nn.Module, fx.Graph, bool]:
             reason = error
     steps = in_two_steps(net)
     if steps is not None:
-        return steps, steps.graph(), False
+        return steps, Traced(steps.graph(), [net], set()), False
     raise NoFrontier(f"{type(net).__name__} cannot be traced ({in_a_line(reason)})") from reason
 
 
@@ -212,16 +223,6 @@ def _is_in(module: nn.Module, name: str) -> bool:
         return operator.attrgetter(name)(module) is not None
     except AttributeError:
         return False
-
-
-def _looked_into(module: nn.Module, graph: fx.Graph) -> list[nn.Module]:
-    leaves = set(_called(graph))
-    found = []
-    for name, part in module.named_modules():
-        parts = name.split(".")
-        if not any(".".join(parts[: count + 1]) in leaves for count in range(len(parts))):
-            found.append(part)
-    return found
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

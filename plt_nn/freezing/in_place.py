@@ -6,6 +6,7 @@ from typing import Any
 from torch import fx, nn
 
 from plt_nn.freezing.attributes import attributes_restored
+from plt_nn.freezing.generators import generators_restored
 from plt_nn.freezing.tracing import trace
 
 _IN_PLACE = frozenset(
@@ -105,8 +106,8 @@ def _settings(module: nn.Module) -> tuple[object, ...]:
 
 def _is_seen_to_write(module: nn.Module, known: _Known) -> bool:
     try:
-        with attributes_restored(module):  # which may be caches that symbols have come into
-            graph = trace(module, whole=True)  # at once: a trace of each of its modules would take seconds
+        with attributes_restored(module), generators_restored():  # attributes may be caches that symbols come into
+            graph = trace(module, whole=True).graph  # at once: a trace of each of its modules would take seconds
     except Exception:  # noqa: BLE001 -- a forward that is run on symbols may raise anything
         return True
     changes = changes_in_place(graph, module, known)

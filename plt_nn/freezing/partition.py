@@ -73,7 +73,7 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
         if not torn:
             break
         live |= torn  # names of one memory that is changed: they would come out of the store as several
-    _require_gradients(node for node in rest if kinds[node] is Kind.LIVE)
+    _require_gradients(node for node in graph.nodes if node in rest and kinds[node] is Kind.LIVE)
     frozen = _with_inputs([*crossing, *shaped, *(node for node in changes if kinds[node] is Kind.FROZEN)])
     frozen |= {node for node in graph.nodes if node.op == "placeholder"}
     prefix = _graph(graph, frozen, [], (tuple(crossing), tuple(shaped)))

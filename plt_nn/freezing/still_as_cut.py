@@ -1,14 +1,15 @@
 """Whether a module is what it was when it was cut."""
 
 import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from plt_nn.freezing.attributes import Plain, are_the_same, plain_attributes
+from plt_nn.freezing.attributes import Plain, Slot, are_the_same, plain_attributes
+from plt_nn.freezing.tracing import Traced
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class StillAsCut:
     def of(
         cls,
         root: nn.Module,
-        looked_into: Sequence[nn.Module],
+        traced: Traced,
         prefix: Sequence[nn.Module],
         tensors: Sequence[Tensor],
         fixed: Sequence[Tensor],
@@ -54,13 +55,14 @@ class StillAsCut:
 
         Args:
             root: What was cut; its own hooks run around its forward pass.
-            looked_into: The modules that are in neither part as a whole.
+            traced: What was seen of it.
             prefix: The modules that are in the prefix as a whole.
             tensors: Those of the prefix.
             fixed: Buffers whose values the graphs know.
             net: The module whose attributes the graphs take.
             named: The names of these.
         """
+        looked_into = [root, *(part for part in traced.looked_into if part is not root)]
         inner = [part for whole in prefix for part in whole.modules()]
         kept = tuple(tensor for tensor in tensors if not tensor.is_inference())
         return cls(
@@ -70,7 +72,7 @@ class StillAsCut:
             bit_sums([*kept, *fixed]),
             tuple(part for part in inner if not part.training),
             tuple((part, part.training) for part in looked_into),
-            plain_attributes(looked_into),
+            plain_attributes(looked_into, traced.read),
             plain_attributes(inner),
             tuple(hooks for part in (*inner, *looked_into) if part is not root for hooks in _hooks(part)),
             tuple((net, name, operator.attrgetter(name)(net)) for name in named),
@@ -88,9 +90,17 @@ class StillAsCut:
             and all(operator.attrgetter(name)(module) is tensor for module, name, tensor in self.named)
         )
 
-    def is_untouched(self) -> bool:
-        """Whether the tensors' bits and the modules' settings are what they were: some milliseconds for 100 MB."""
-        return are_the_same(self.settings) and bit_sums([*self.tensors, *self.fixed]) == self.sums
+    def is_untouched(self, but: Set[Slot]) -> bool:
+        """Whether the tensors' bits and the modules' settings are what they were: some milliseconds for 100 MB.
+
+        Args:
+            but: Attributes that the modules set themselves.
+        """
+        return are_the_same(self.settings, but) and bit_sums([*self.tensors, *self.fixed]) == self.sums
+
+    def renewed(self) -> Self:
+        """The same for tensors that were written again."""
+        return replace(self, version=_versions(self.tensors))
 
 
 def bit_sums(tensors: Sequence[Tensor]) -> tuple[int, ...]:
@@ -103,15 +113,18 @@ def bit_sums(tensors: Sequence[Tensor]) -> tuple[int, ...]:
 
 
 def _bits(tensor: Tensor) -> Tensor:
-    """The same memory as integers."""
+    """The same memory as integers, as large ones as it can be read as: these are summed without a copy."""
     if tensor.is_sparse or tensor.layout is not torch.strided:
-        return tensor.coalesce().values().view(torch.uint8) if tensor.is_sparse else tensor.values().view(torch.uint8)
+        return (tensor.coalesce() if tensor.is_sparse else tensor).values().view(torch.uint8)
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
+    if tensor.ndim == 4 and not tensor.is_contiguous():
+        tensor = tensor.permute(0, 2, 3, 1)  # of `channels_last` the order in memory
+    if tensor.is_contiguous() and tensor.numel() * tensor.element_size() % 8 == 0 and tensor.dtype != torch.bool:
+        return tensor.reshape(-1).view(torch.int64)
     if not tensor.is_floating_point():
         return tensor
-    kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return tensor.view(kinds[tensor.element_size()])
+    return tensor.view({1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()])
 
 
 def _versions(tensors: Sequence[Tensor]) -> int:

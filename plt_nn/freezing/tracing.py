@@ -2,18 +2,33 @@
 
 import inspect
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Set
+from typing import Any, NamedTuple
 
 from torch import fx, nn
 
 from plt_nn.freezing.activity import has_hooks, is_active
+from plt_nn.freezing.attributes import Slot, attributes_read
 from plt_nn.freezing.contexts import Contexts
 
 WITHOUT_GRADIENTS = "without gradients"  # in the `meta` of a node that runs where gradients are kept otherwise
 
 
-def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) -> fx.Graph:
+class Traced(NamedTuple):
+    """What a trace has seen.
+
+    Args:
+        graph: The graph.
+        looked_into: The modules that are no node of it, although it has been through them: the net, first of all.
+        read: The attributes of modules that were read.
+    """
+
+    graph: fx.Graph
+    looked_into: list[nn.Module]
+    read: Set[Slot]
+
+
+def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) -> Traced:
     """The graph of a net's forward pass in its present mode and state of freezing.
 
     Nodes are functions, methods, and modules that are wholly frozen and still, wholly trained, of torch itself, or
@@ -34,14 +49,14 @@ def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) 
     _, *parameters = inspect.signature(type(net).forward).parameters.values()
     taken = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     defaults = {p.name: p.default for p in taken if p.default is not p.empty}
-    with Contexts() as contexts:
+    with Contexts() as contexts, attributes_read() as read:
         tracer = _FreezingTracer(functions, modules, whole, contexts)
         tracer.proxy_buffer_attributes = not are_buffers_fixed
         graph = tracer.trace(net, concrete_args=defaults or None)
     for node in list(graph.nodes):  # what stands for the defaults
         if node.op == "placeholder" and not node.users and node.name not in {p.name for p in taken}:
             graph.erase_node(node)
-    return graph
+    return Traced(graph, [net, *tracer.looked_into], read)
 
 
 class _FreezingTracer(fx.Tracer):
@@ -63,6 +78,7 @@ class _FreezingTracer(fx.Tracer):
     ) -> None:
         super().__init__(autowrap_functions=functions)
         self._opaque, self._whole, self._contexts = modules, whole, contexts
+        self.looked_into: dict[nn.Module, None] = {}
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         """A node, marked if it runs in a context that the graph does not know.
@@ -91,17 +107,21 @@ class _FreezingTracer(fx.Tracer):
     ) -> Any:
         """Looks into a module, and takes it as a single node if that fails."""
         last, stack = next(iter(reversed(self.graph.nodes)), None), self.module_stack.copy()
+        path, before = self.path_of_module(m), self.looked_into.copy()
+        if self.is_leaf_module(m, path):
+            return self.create_proxy("call_module", path, args, kwargs)
+        self.looked_into[m] = None
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:  # a forward that is run on symbols may raise anything
-            self.module_stack = stack
+            self.module_stack, self.looked_into = stack, before
             for node in reversed(self.graph.nodes):  # what it did until then must not be done twice
                 if node is last:
                     break
                 self.graph.erase_node(node)
             if not any(True for _ in m.parameters()) and not any(True for _ in m.buffers()):
                 raise
-            return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
+            return self.create_proxy("call_module", path, args, kwargs)
 
 
 def _opaque() -> tuple[tuple[Callable[..., Any], ...], tuple[type[nn.Module], ...]]:

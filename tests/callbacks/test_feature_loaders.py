@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -80,6 +81,13 @@ class Sized(Samples):
         return super().__getitem__(key[0])
 
 
+class OfFiles(Samples):
+    """Samples and their files' names."""
+
+    def __getitem__(self, number: int) -> Any:
+        return *super().__getitem__(number), f"{number}.jpg"
+
+
 class OpenedByWorkers(Samples):
     """A worker opens its file as it starts."""
 
@@ -128,6 +136,11 @@ def ranked(samples: list[Any]) -> Any:
     return x, x.sum((1, 2, 3)).argsort().argsort() % 3
 
 
+def less_their_mean(samples: list[Any]) -> Any:
+    x, y = default_collate(samples)
+    return x - x.mean(0), y
+
+
 def tensors() -> TensorDataset:
     return TensorDataset(X.clone(), Y.clone())
 
@@ -147,6 +160,13 @@ LOADERS: dict[str, tuple[Callable[[], DataLoader[Any]], str]] = {
     ),
     "names": (lambda: DataLoader(Named(), 8, sampler=[f"s{number}" for number in range(SIZE)]), "give"),
     "keys of two parts": (lambda: DataLoader(Sized(), 8, sampler=[(number, 6) for number in range(SIZE)]), "give"),
+    "names of files": (lambda: DataLoader(OfFiles(), 8), KEPT),
+    "numbers of numpy": (lambda: DataLoader(Samples(), 8, sampler=list(np.arange(SIZE))), KEPT),
+    "a subset by numpy": (lambda: DataLoader(Samples(), 8, sampler=SubsetRandomSampler(list(np.arange(SIZE)))), KEPT),
+    "inputs of the batch": (
+        lambda: DataLoader(tensors(), 8, collate_fn=less_their_mean),
+        "not kept: their inputs depend on the batch that they are in",
+    ),
     "whole batches": (
         lambda: DataLoader(Samples(), 8, collate_fn=of_whole_batches),
         "not kept: they cannot be read one by one (RuntimeError: shape",
@@ -367,6 +387,28 @@ def test_a_data_set_that_notes_what_is_read_has_not_changed(tmp_path: Path, info
             return self.held.setdefault(number, super().__getitem__(number))
 
     assert run(cache(tmp_path), DataLoader(Noting(), 8)) == run(None, DataLoader(Noting(), 8))
+    assert not any("not kept" in line for line in info)
+
+
+def test_a_data_set_that_workers_read_may_be_read_here_as_well(tmp_path: Path, info: list[str]) -> None:
+    class Lazy(Samples):
+        def __init__(self) -> None:
+            self.file: Any = None
+            self.count = 0
+
+        def __getitem__(self, number: int) -> Any:
+            self.file = self.file or object()
+            self.count += 1
+            return super().__getitem__(number)
+
+    class Draws(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            data[0]
+
+    data = Lazy()
+    run(cache(tmp_path), DataLoader(data, 8, num_workers=1), callbacks=(Draws(),))
+    assert data.count == 3
+    assert any(KEPT in line for line in info)
     assert not any("not kept" in line for line in info)
 
 

@@ -1,10 +1,12 @@
 """Code of a user's own that features could be wrong for: the fit is the one without them, step by step."""
 
+import random
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -191,6 +193,16 @@ class UnderAutocast(Trained):
             return super().scores(x)
 
 
+class KeywordsAlone(Net):
+    def forward(self, *, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x)
+
+
+def test_arguments_by_keyword_alone(tmp_path: Path) -> None:
+    found = losses(lambda: ByKeyword(KeywordsAlone()), cache(tmp_path))
+    assert found == losses(lambda: ByKeyword(KeywordsAlone()), None)
+
+
 def test_optional_arguments_and_arguments_by_keyword(tmp_path: Path) -> None:
     for number, kind in enumerate((Trained, ByKeyword)):
         with Computed() as computed:
@@ -289,3 +301,90 @@ def test_loaders_that_are_made_anew(tmp_path: Path) -> None:
         found = losses(Reloads, cache(tmp_path), reload=1)
     assert found == losses(Reloads, None, reload=1)
     assert computed.samples == 40 + 1
+
+
+class Notes(nn.Linear):
+    """A frozen layer that notes what it has seen."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes = getattr(self, "passes", 0) + 1
+        return super().forward(x)
+
+
+class Noting(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(Notes(4, 16), nn.ReLU(), nn.Linear(16, 16)).requires_grad_(False).eval()
+        self.epoch, self.best, self.seen = 0, float("nan"), None
+
+
+class MaskCrosses(Net):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.body(x)
+        y: Tensor = self.head(x).where(x[:, :3] > 0, 0.5)
+        return y
+
+
+class Sets(Callback):
+    """Sets what nobody reads, at every step, and gives another attribute a value of another kind."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
+        net: Any = pl_module.net
+        net.epoch, net.seen = trainer.global_step, np.ones(3)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for part in pl_module.net.body:  # type: ignore[union-attr]
+            part.eval()
+
+
+class WritesAgain(Callback):
+    """Writes the weights that are there once more."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.load_state_dict(deepcopy(pl_module.state_dict()))
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+@pytest.mark.parametrize(("net", "callback"), [(Noting, Sets), (Net, WritesAgain), (MaskCrosses, WritesAgain)])
+def test_what_changes_nothing_costs_nothing(
+    net: type[Net], callback: type[Callback], reuse: bool, tmp_path: Path
+) -> None:
+    with Computed() as computed:
+        found = losses(lambda: Trained(net()), cache(tmp_path, reuse=reuse), callback())
+    assert found == losses(lambda: Trained(net()), None, callback())
+    assert 41 <= computed.samples <= 82, "each sample once, or once for each loader"
+
+
+class DecidesByChance(Net):
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        factor = 0.5 if self.training and self.draw() < 0.5 else 1.0
+        y: Tensor = self.head(self.body(x) * factor)
+        return y
+
+
+class HeadOfChance(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 + np.random.rand()) * (1 + random.random())
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: float(torch.rand(()))])
+def test_chance_in_the_code_of_a_net(draw: Callable[[], float], tmp_path: Path, info: list[str]) -> None:
+    assert losses(lambda: Trained(DecidesByChance(draw)), cache(tmp_path)) == losses(
+        lambda: Trained(DecidesByChance(draw)), None
+    )
+    assert any("decides by random numbers what its forward pass does" in line for line in info)
+
+
+def test_chance_in_what_is_trained(tmp_path: Path) -> None:
+    def make() -> Trained:
+        net = Net()
+        net.head = HeadOfChance(16, 3)
+        return Trained(net)
+
+    with Computed() as computed:
+        assert losses(make, cache(tmp_path)) == losses(make, None)
+    assert computed.samples == 41

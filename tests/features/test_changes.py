@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
-from plt_nn.features.changes import Watch
+from plt_nn.features.changes import Changed, Watch
 from plt_nn.features.spots import Spots
 
 
@@ -27,7 +27,9 @@ class Data(Dataset[Any]):
 
     def __init__(self) -> None:
         self.tensor, self.array, self.scale, self.nothing = torch.zeros(3), np.zeros(3), float("nan"), None
-        self.samples, self.names = [("a", 1), ("b", 2)], {"a": {"deep": 1}}
+        self.names = {"a": {"deep": 1}}
+        self.samples: list[Any] = [("a", 1), ("b", 2)]
+        self.values: list[Any] = [1, None]
         self.transform, self.file = Transform(), object()
         self.large: list[int] = list(range(20_000))
         self.reads = 0
@@ -49,6 +51,8 @@ CHANGES: dict[str, Callable[[Data], Any]] = {
     "was nothing": lambda data: setattr(data, "nothing", 0),
     "new attribute": lambda data: setattr(data, "more", 0),
     "list": lambda data: data.samples.__setitem__(0, ("a", 2)),
+    "list in place of equals": lambda data: data.samples.__setitem__(0, ("a", 1.0)),
+    "values": lambda data: data.values.__setitem__(0, 1.0),
     "dict": lambda data: data.names["a"].__setitem__("deep", 2),
     "transform": lambda data: setattr(data.transform, "strength", 2.0),
     "another transform": lambda data: setattr(data, "transform", Transform()),
@@ -62,14 +66,14 @@ CHANGES: dict[str, Callable[[Data], Any]] = {
 def test_changes_are_seen(name: str, is_subset: bool) -> None:
     data = Data()
     watch = Watch(Subset(data, [0, 1]) if is_subset else data)
-    assert not watch.has_changed()
+    assert not watch.changed().all
     watch.begin()
     assert watch.has_begun
-    assert not watch.has_changed()
+    assert not watch.changed().all
     CHANGES[name](data)
-    assert watch.has_changed()
+    assert watch.changed().others
     watch.end()
-    assert not watch.has_changed()
+    assert not watch.changed().all
 
 
 def test_a_lists_subset_of_others() -> None:
@@ -78,19 +82,31 @@ def test_a_lists_subset_of_others() -> None:
     watch.begin()
     indices: Any = subset.indices
     indices[0] = 5
-    assert watch.has_changed()
+    assert watch.changed().others
 
 
 def test_what_reading_changes_tells_nothing() -> None:
     data = Data()
     watch = Watch(data)
-    with watch.reading():
-        data[0]
     watch.begin()
+    data[0]
+    assert watch.changed().others == {"reads"}
+    watch.ignore({"reads"})
     data[1]
-    assert not watch.has_changed()
+    assert not watch.changed().all
     data.scale = 2.0
-    assert watch.has_changed()
+    assert watch.changed().others == {"scale"}
+
+
+@pytest.mark.parametrize("name", ["nothing", "missing"])
+@pytest.mark.parametrize(("value", "is_opened"), [(object(), True), (Transform(), False), (len, False), (1, False)])
+def test_what_is_opened_late_is_told_from_what_was_changed(name: str, value: Any, is_opened: bool) -> None:
+    data = Data()
+    watch = Watch(data)
+    watch.begin()
+    setattr(data, name, value)
+    names, none = frozenset({name}), frozenset[str]()
+    assert watch.changed() == (Changed(names, none) if is_opened else Changed(none, names))
 
 
 def test_many_arrays_cost_no_more_than_one() -> None:
@@ -100,7 +116,7 @@ def test_many_arrays_cost_no_more_than_one() -> None:
     watch = Watch(data)
     watch.begin()
     lists.arrays[0][5] = 1
-    assert watch.has_changed()
+    assert watch.changed().others
 
 
 def test_spots_are_as_they_were_first_read() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
+from plt_nn.features import data_loader, pace
 from plt_nn.features.data_loader import DataLoaderSource, can_be_source, why_no_source
+from plt_nn.features.reading import read_apart
 
 X = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
 DATA = TensorDataset(X, torch.arange(10))
@@ -142,6 +144,111 @@ def test_samples_that_are_made_at_random_or_of_their_batch_are_told() -> None:
     assert is_random(DATA, collate_fn=mixed)
     assert is_random(DATA, collate_fn=with_neighbours)
     assert is_random(Padded(), collate_fn=padded)
+
+
+def apart(samples: list[Any]) -> Any:
+    return tuple(zip(*samples, strict=True))
+
+
+def test_why_samples_are_not_always_the_same_is_told() -> None:
+    def why(dataset: Any, **options: Any) -> str:
+        source = DataLoaderSource(DataLoader(dataset, batch_size=4, **options))
+        assert source.is_random() is bool(source.why_random)
+        return source.why_random
+
+    assert why(DATA) == ""
+    assert why(DATA, collate_fn=mixed) == "they are read at random"
+    assert why(DATA, collate_fn=with_neighbours) == "their inputs depend on the batch that they are in"
+    assert why(DATA, collate_fn=apart) == "their inputs are not one tensor with a row for each sample"
+
+
+class Looks:
+    """Counts how often samples are read to see whether they are what they were."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        monkeypatch.setattr(data_loader, "read_apart", self._read)
+
+    def _read(self, *arguments: Any) -> Any:
+        self.count += 1
+        return read_apart(*arguments)
+
+
+class Scaled(Dataset[Any]):
+    """Nothing tells its samples."""
+
+    file: Any
+
+    def __init__(self) -> None:
+        self.file, self.scale = None, [1.0]
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, number: int) -> Any:
+        return X[number] * (1.0 if self.file is None else self.file.scale), number
+
+
+class File:
+    """An open one."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+
+def read_source(dataset: Any, workers: int = 0) -> DataLoaderSource:
+    """A source in the second epoch."""
+    source = DataLoaderSource(DataLoader(dataset, batch_size=5, num_workers=workers))
+    assert not source.is_random()
+    assert (source.identity is None) is isinstance(dataset, Scaled)
+    source.look()
+    for _ in source.read([torch.arange(5), torch.arange(5, 10)]):
+        pass
+    return source
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_samples_are_read_again_only_where_it_costs_little(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, source = Looks(monkeypatch), read_source(Scaled(), workers)
+    monkeypatch.setattr(pace, "AT_FIRST", 0.0)
+    monkeypatch.setattr(pace, "SHARE", 0.0)
+    for _ in range(3):
+        source.look()
+    assert looks.count == 0
+    monkeypatch.setattr(pace, "AT_FIRST", 60.0)
+    for _ in range(3):
+        source.look()
+    assert looks.count == 3
+    assert not source.has_changed
+
+
+def test_samples_that_their_attributes_tell_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "AT_FIRST", 60.0)
+    for dataset in (DATA, Subset(DATA, range(10))):
+        looks, source = Looks(monkeypatch), read_source(dataset)
+        source.look()
+        assert looks.count == 0
+    assert not source.has_changed
+
+
+@pytest.mark.parametrize(("scale", "has_changed"), [(1.0, False), (2.0, True)])
+def test_what_is_read_tells_whether_something_was_only_opened(
+    scale: float, has_changed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "AT_FIRST", 0.0)
+    monkeypatch.setattr(pace, "SHARE", 0.0)
+    dataset = Scaled()
+    looks, source = Looks(monkeypatch), read_source(dataset)
+    dataset.file = File(scale)
+    source.look(reads=False)
+    assert not source.has_changed
+    source.look()
+    assert source.has_changed is has_changed
+    source.look()
+    assert looks.count == 1
+    dataset.file = File(scale)
+    source.look()
+    assert source.has_changed, "another file"
 
 
 def test_identity_tells_the_samples_and_how_batches_are_made() -> None:

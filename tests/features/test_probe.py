@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, SubsetRandomSampler, TensorDataset, default_collate
 
 from plt_nn.features.probe import Probe, probe
 from plt_nn.features.reading import read_apart, reason_of
@@ -98,6 +98,57 @@ def test_generators_of_the_data_set_are_put_back(name: str) -> None:
     assert owner[0] == Owner()[0]
 
 
+def named(number: int) -> Any:
+    return X[number], f"{number}.jpg"
+
+
+def a_list_a_sample(samples: list[Any]) -> Any:
+    return torch.stack([x for x, _ in samples]), [[y] * (1 + y % 2) for _, y in samples]
+
+
+def padded(samples: list[Any]) -> Any:
+    x, names = default_collate(samples)
+    return torch.nn.functional.pad(x, (0, len(names))), names
+
+
+def apart(samples: list[Any]) -> Any:
+    return tuple(zip(*samples, strict=True))
+
+
+ODD: dict[str, tuple[Any, Any, Probe]] = {
+    "names": (named, default_collate, Probe(False, False, True)),
+    "names in a dict": (lambda n: {"image": X[n], "path": f"{n}"}, default_collate, Probe(False, False, True)),
+    "a list a sample": (lambda n: (X[n], torch.tensor(n)), a_list_a_sample, Probe(False, False, True)),
+    "padded": (named, padded, Probe(False, True, True)),
+    "no tensor": (named, apart, Probe(False, True, True, has_inputs=False)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_batches_that_hold_as_many_things_as_samples(name: str) -> None:
+    read, collate, expected = ODD[name]
+    found = probe(DataLoader(Read(read), 4, collate_fn=collate), 20)
+    assert found._replace(changed=frozenset()) == expected
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_reading_changes_is_told_from_where_it_is_read(workers: int) -> None:
+    class Counting(Read):
+        def __init__(self) -> None:
+            super().__init__(X.__getitem__)
+            self.file: Any = None
+            self.reads, self.scale = 0, 1.0
+
+        def __getitem__(self, number: int) -> Any:
+            self.reads += 1
+            self.file = self.file or object()
+            return super().__getitem__(number)
+
+    data = Subset(Counting(), range(20))
+    expected = {"dataset.file", "dataset.reads", "dataset.numbers"}
+    assert probe(DataLoader(data, 4, num_workers=workers), 20).changed == expected
+
+
 def test_what_depends_on_the_batch() -> None:
     assert probe(DataLoader(DATA, 4), 20) == Probe(False, False, False)
     assert probe(DataLoader(DATA, 4, collate_fn=counted), 20) == Probe(False, False, True)
@@ -105,9 +156,13 @@ def test_what_depends_on_the_batch() -> None:
 
 
 def test_samples_that_an_epoch_leaves_out_are_not_read() -> None:
-    for sampler in (SubsetRandomSampler([3, 7, 12]), [3, 7, 12], range(3, 13)):
+    numpy = list(np.array([3, 7, 12]))
+    tensor: Any = torch.tensor([3, 7, 12])
+    samplers: list[Any] = [SubsetRandomSampler(given) for given in ([3, 7, 12], numpy, tensor)]
+    for sampler in (*samplers, [3, 7, 12], numpy, range(3, 13)):
         data = Read(lambda number: X[number])
         probe(DataLoader(data, 4, sampler=sampler), 20)
+        assert all(type(number) is int for number in data.numbers)
         assert min(data.numbers) >= 3
         assert max(data.numbers) <= 12
     with pytest.raises(ValueError, match="no numbers"):

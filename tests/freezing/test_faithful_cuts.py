@@ -85,7 +85,7 @@ class Temperature(Parts):
     [
         (Autocast, "enters torch.autocast"),
         (lambda: WithoutGradients(trained=True), "c, which is not frozen, runs without gradients"),
-        (lambda: Checkpointed(trained=True), "relu, which is not frozen, runs without gradients or is checkpointed"),
+        (lambda: Checkpointed(trained=True), "c, which is not frozen, runs without gradients or is checkpointed"),
         (Penalty, "Penalty changes its attribute 'penalty' in every forward pass"),
         (Collects, "Collects changes its attribute 'seen' in every forward pass"),
     ],
@@ -167,6 +167,27 @@ def test_a_change_is_seen_at_once(what: str) -> None:
     assert frontier.is_valid()
     CHANGES[what](net)
     assert not frontier.is_valid()
+
+
+NOTHING: dict[str, Callable[[Parts], object]] = {
+    "an attribute that nobody reads": lambda net: setattr(net, "epoch", 3),
+    "one of another kind": lambda net: setattr(net, "epoch", torch.ones(3)),
+    "a hook of what is not used": lambda net: net.unused.register_forward_hook(lambda *_: None),  # type: ignore[union-attr]
+    "the same once more": lambda net: net.load_state_dict(net.state_dict()),
+}
+
+
+@pytest.mark.parametrize("what", NOTHING)
+def test_other_changes_make_no_difference(what: str) -> None:
+    net = Temperature()
+    net.unused = nn.Linear(4, 4)
+    setattr(net, "epoch", float("nan"))  # noqa: B010  # mypy takes it for a module
+    frontier = cut(freeze_all_but(net, "c"))
+    assert frontier.is_valid()
+    NOTHING[what](net)
+    assert frontier.is_untouched()
+    assert frontier.renewed().is_valid()
+    assert what == "the same once more" or frontier.is_valid()
 
 
 HIDDEN: dict[str, Callable[[Parts], object]] = {
