@@ -34,6 +34,10 @@ class FrozenFeatureCache(Callback):
     changes: the steps, losses and gradients are those of training without it. Works on any `LightningModule` that hands
     a batch's inputs to a net in an attribute, with loaders of plt_nn and any `DataLoader` over numbered samples.
 
+    Where features could be wrong nothing is kept, and the line says why: the first batch of each phase is run with and
+    without them and compared; a net is not cut whose code a trace would not follow (autocast of its own, attributes
+    that it sets, chance); and it is noticed when something else changes what is frozen, the data, or the net.
+
     Training samples whose transform draws random numbers are kept only with `views`. In each phase it says in a line
     what is kept, or why nothing is: where it would not pay, as measured on the first batches, it is off.
 
