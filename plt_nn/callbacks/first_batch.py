@@ -10,6 +10,8 @@ from plt_nn.callbacks.rehearsal import Outcome, rehearsal
 from plt_nn.freezing.attributes import Slot
 from plt_nn.freezing.frontier import Crossing, Frontier, NoFrontier
 
+_FEW = 2  # samples; norms in training need more than one
+
 
 class FirstCrossing(NamedTuple):
     """What was seen of the first batch.
@@ -48,14 +50,29 @@ def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> Fir
         _require_apart(frontier, crossing, inputs)
     # Processes whose batch norms talk to each other would wait for one that has gone another way.
     if not any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
-        with rehearsal(module):
-            found = Outcome.of(frontier.after(crossing))
-        with rehearsal(module) as (_, own_notes):
-            own = Outcome.of(type(module).forward(module, inputs))  # as it is, even where it is compiled
-        notes = [*notes, *own_notes]
-        if not found.agrees(own):
-            raise NoFrontier("the frozen part and the rest, one after the other, do not give what the net gives")
+        notes = [*notes, *_compared(module, frontier, inputs)]
     return FirstCrossing(crossing, seconds, frozenset(notes))
+
+
+def _compared(module: nn.Module, frontier: Frontier, inputs: Tensor) -> list[Slot]:
+    """Runs a few samples through the net and through its two parts; the attributes that the net sets.
+
+    Raises:
+        NoFrontier: If they do not come to the same.
+    """
+    for some in (inputs[:_FEW], inputs):
+        try:
+            with rehearsal(module):
+                found = Outcome.of(frontier.after(frontier.before(some)))
+            with rehearsal(module) as (_, notes):
+                own = Outcome.of(type(module).forward(module, some))  # as it is, even where it is compiled
+            break
+        except Exception:  # a net may need all samples of a batch
+            if len(some) == len(inputs):
+                raise
+    if not found.agrees(own):
+        raise NoFrontier("the frozen part and the rest, one after the other, do not give what the net gives")
+    return notes
 
 
 def now(device: torch.device) -> float:

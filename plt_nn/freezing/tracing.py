@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Set
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from torch import fx, nn
@@ -20,7 +21,7 @@ class Traced(NamedTuple):
     Args:
         graph: The graph.
         looked_into: The modules that are no node of it, although it has been through them: the net, first of all.
-        read: The attributes of modules that were read.
+        read: The attributes of modules that were read; of a whole trace, none.
     """
 
     graph: fx.Graph
@@ -49,7 +50,8 @@ def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) 
     _, *parameters = inspect.signature(type(net).forward).parameters.values()
     taken = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     defaults = {p.name: p.default for p in taken if p.default is not p.empty}
-    with Contexts() as contexts, attributes_read() as read:
+    noting = nullcontext(set[Slot]()) if whole else attributes_read()  # which takes a while
+    with Contexts() as contexts, noting as read:
         tracer = _FreezingTracer(functions, modules, whole, contexts)
         tracer.proxy_buffer_attributes = not are_buffers_fixed
         graph = tracer.trace(net, concrete_args=defaults or None)
