@@ -50,20 +50,21 @@ def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> Fir
         _require_apart(frontier, crossing, inputs)
     # Processes whose batch norms talk to each other would wait for one that has gone another way.
     if not any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
-        notes = [*notes, *_compared(module, frontier, inputs)]
+        notes = [*notes, *_compared(module, frontier, inputs, crossing)]
     return FirstCrossing(crossing, seconds, frozenset(notes))
 
 
-def _compared(module: nn.Module, frontier: Frontier, inputs: Tensor) -> list[Slot]:
-    """Runs a few samples through the net and through its two parts; the attributes that the net sets.
+def _compared(module: nn.Module, frontier: Frontier, inputs: Tensor, crossing: Crossing) -> list[Slot]:
+    """Runs a few samples through the net, and on from what has crossed; the attributes that the net sets.
 
     Raises:
         NoFrontier: If they do not come to the same.
     """
     for some in (inputs[:_FEW], inputs):
+        rows = tuple(row[: len(some)] for row in crossing.rows)
         try:
             with rehearsal(module):
-                found = Outcome.of(frontier.after(frontier.before(some)))
+                found = Outcome.of(frontier.after(Crossing(rows, crossing.layout)))
             with rehearsal(module) as (_, notes):
                 own = Outcome.of(type(module).forward(module, some))  # as it is, even where it is compiled
             break

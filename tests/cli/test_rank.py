@@ -3,8 +3,6 @@
 import json
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,14 +111,10 @@ def test_two_processes_say_what_one_says(machines: int, few: Path, call: Call, t
     words = ["rank", "--data.root", str(few), "--backbones", f"{LITE0},{RANDOM}", "--sizes", "64,96"]
     words += ["--format", "json"]
     one = told(call(*words, "--store", "one"))
-    launchers = torchrun([*words, "--verify", "1"], machines, tmp_path)
-    try:
-        outputs = [launcher.communicate(timeout=warm.PATIENCE) for launcher in launchers]
-    finally:
-        for launcher in launchers:
-            launcher.kill()
-    assert [launcher.returncode for launcher in launchers] == [0] * machines, outputs
-    assert "".join(out for out, _ in outputs[1:]) == "", "the first one speaks"
+    ranks = two_ranks([*words, "--store", "two", "--verify", "1"], machines, tmp_path)
+    outputs = [rank.communicate(timeout=warm.PATIENCE) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], outputs
+    assert outputs[1][0] == "", "the first one speaks"
     two = json.loads(outputs[0][0])
     assert len(two["verified"]) == 1, "by the first one, for which the other does not wait"
     assert [item["name"] for item in two["candidates"]] == [item["name"] for item in one["candidates"]]
@@ -129,26 +123,19 @@ def test_two_processes_say_what_one_says(machines: int, few: Path, call: Call, t
     )
 
 
-def torchrun(words: list[str], machines: int, folder: Path) -> list[subprocess.Popen[str]]:
-    """Starts `plt-nn` in two processes, on one machine, or on two with nothing in common but an address."""
+def two_ranks(words: list[str], machines: int, folder: Path) -> list[warm.Process]:
+    """Starts `plt-nn` twice, as torchrun does: on one machine, or on two with nothing in common but an address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    places = [folder / f"machine{number}" for number in range(machines)]
+        port = str(free.getsockname()[1])
+    plain = {**environment(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    places = [folder / f"machine{rank % machines}" for rank in (0, 1)]
     for place in places:
-        place.mkdir()
-    shape = ["--nnodes", str(machines), "--nproc-per-node", str(2 // machines), "--master-addr", "127.0.0.1"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", *shape, "--master-port", str(port)]
+        place.mkdir(exist_ok=True)
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank // machines)} for rank in (0, 1)]
     return [
-        subprocess.Popen(
-            [*launcher, "--node-rank", str(number), "-m", "plt_nn", *words],
-            cwd=place,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number, place in enumerate(places)
+        warm.Process(["-m", "plt_nn", *words], cwd=place, env=plain | own)
+        for place, own in zip(places, ranks, strict=True)
     ]
 
 
