@@ -1,14 +1,10 @@
 """What may do something else has another text, the same in every process, and what nobody can tell has none."""
 
-import os
 import re
-import subprocess
 import sys
 import threading
 from collections import OrderedDict, defaultdict
-from contextlib import redirect_stdout
 from functools import cached_property, partial
-from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from plt_nn.descriptions.describe import description
+from tests.another_process import printed_everywhere
 from tests.descriptions.user_code import load
 
 # Source in which AAA is one thing or another one.
@@ -275,10 +272,4 @@ print(description({variant(name) for name in ("a helper that calls it", "a class
 
 @pytest.mark.multiprocess
 def test_texts_are_the_same_in_every_process() -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    command = [sys.executable, "-c", SAME]
-    other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    with redirect_stdout(StringIO()) as own:  # this process has another seed
-        exec(SAME, {"__name__": "__main__"})
-    assert own.getvalue() == other
-    assert "None" not in other
+    assert "None" not in printed_everywhere(SAME)

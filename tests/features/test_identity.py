@@ -1,12 +1,9 @@
 """What may be other data has another identity, and what nobody can tell has none."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from plt_nn.features.identity import dataset_identity, files_identity, object_identity, tensors_identity
+from tests.another_process import printed_everywhere
 from tests.descriptions.user_code import load
 
 X = torch.arange(12.0).reshape(6, 2)
@@ -121,13 +119,7 @@ print(object_identity([v2.Resize(32), v2.ColorJitter(0.5), {"a", "b", "c"}, {"x"
 
 @pytest.mark.multiprocess
 def test_identity_is_the_same_in_every_process() -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    command = [sys.executable, "-c", SAME]
-    other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    with redirect_stdout(StringIO()) as own:  # this process has another seed
-        exec(SAME, {"__name__": "__main__"})
-    assert own.getvalue() == other
-    assert other != "None\n"
+    assert printed_everywhere(SAME) != "None\n"
 
 
 def test_tensors_are_told_by_content_shape_and_dtype() -> None:

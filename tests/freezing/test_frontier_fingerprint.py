@@ -1,12 +1,7 @@
 """Whatever changes what a prefix computes changes its fingerprint; what is behind it does not."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from typing import Any
 
 import pytest
@@ -16,6 +11,7 @@ from torch import Tensor, nn
 
 from plt_nn.freezing.frontier import cut
 from plt_nn.freezing.frontier_fingerprint import frontier_fingerprint
+from tests.another_process import printed_everywhere
 from tests.descriptions.user_code import load
 from tests.freezing.cuts import freeze_all_but
 from tests.freezing.test_two_steps import Untraceable
@@ -275,10 +271,4 @@ for name in CODES:
 
 @pytest.mark.multiprocess
 def test_it_is_the_same_in_every_process() -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    command = [sys.executable, "-c", SAME]
-    other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    with redirect_stdout(StringIO()) as own:  # this process has another seed
-        exec(SAME, {"__name__": "__main__"})
-    assert own.getvalue() == other
-    assert "None" not in other
+    assert "None" not in printed_everywhere(SAME)
