@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from plt_nn.freezing.attributes import Slot, attributes_restored
-from plt_nn.freezing.generators import generators_restored
+from plt_nn.generators import generators_restored
 
 _WIDE = (torch.float32, torch.float64)
 

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, SubsetRandomSampler, get_worker_info
 from plt_nn.features.changes import Watch
 from plt_nn.features.inputs import inputs_of, place_of_inputs
 from plt_nn.features.order import number_of
-from plt_nn.features.randomness import Generators, generators, is_equal, some_of
+from plt_nn.features.randomness import is_equal, some_of
 from plt_nn.features.reading import read_apart
+from plt_nn.generators import generator_states
 
 
 class Probe(NamedTuple):
@@ -76,7 +77,7 @@ class _Watched:
     def __init__(self, loader: DataLoader[Any], batches: int) -> None:
         self._collate, self._begin = loader.collate_fn, loader.worker_init_fn if loader.num_workers else None
         self._watch, self._left = Watch(loader.dataset), batches
-        self._generators: Generators | None = None
+        self._states: tuple[object, ...] | None = None
 
     def begin(self, worker: int) -> None:
         """Called in the process that reads."""
@@ -86,13 +87,13 @@ class _Watched:
         if info is not None:
             self._watch = Watch(info.dataset)  # its worker_init_fn may have put another one there
         self._watch.begin()
-        self._generators = generators()
+        self._states = generator_states()
 
     def __call__(self, samples: Any) -> _Read:
-        batch, before, self._generators = self._collate(samples), self._generators, generators()
+        batch, before, self._states = self._collate(samples), self._states, generator_states()
         self._left -= 1
         changed = frozenset() if self._left else self._watch.changed().all
-        return _Read(batch, before is None or not before.is_same(self._generators), changed)
+        return _Read(batch, before != self._states, changed)
 
 
 def _numbers(loader: DataLoader[Any], size: int) -> list[int]:

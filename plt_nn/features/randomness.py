@@ -1,47 +1,16 @@
 """Whether reading a sample gives the same each time."""
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from plt_nn.generators import generators_restored
+
 _SAMPLES = 8
-
-
-class Generators(NamedTuple):
-    """Where the generators of torch, numpy and Python have got to."""
-
-    torch: Tensor
-    numpy: Any
-    python: Any
-
-    def is_same(self, other: "Generators") -> bool:
-        """Whether nothing was drawn in between."""
-        arrays = zip(self.numpy, other.numpy, strict=True)
-        is_same = torch.equal(self.torch, other.torch) and self.python == other.python
-        return is_same and all(np.array_equal(one, another) for one, another in arrays)
-
-
-def generators() -> Generators:
-    """Where this process's generators have got to."""
-    return Generators(torch.get_rng_state(), np.random.get_state(), random.getstate())
-
-
-@contextmanager
-def generators_put_back() -> Iterator[None]:
-    """Puts the generators back to where they were."""
-    before = generators()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before.torch)
-        np.random.set_state(before.numpy)
-        random.setstate(before.python)
 
 
 def some_of(size: int) -> list[int]:
@@ -59,10 +28,9 @@ def is_read_at_random(read: Callable[[int], Any], size: int) -> bool:
         size: Number of samples.
     """
     chosen = some_of(size)
-    with generators_put_back():
-        before = generators()
+    with generators_restored() as has_drawn:
         first = [read(number) for number in chosen]
-        if not before.is_same(generators()):
+        if has_drawn():
             return True
         return not all(is_equal(sample, read(number)) for sample, number in zip(first, chosen, strict=True))
 

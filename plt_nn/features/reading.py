@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from plt_nn.features.own_generators import own_generators_put_back
-from plt_nn.features.randomness import generators_put_back
+from plt_nn.generators import generators_restored
 
 _IS_ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # the line after a traceback
 _seeds = itertools.count()
@@ -51,7 +51,7 @@ def read_apart(
             return list(batches_read)
         finally:  # an error that is held somewhere would hold the worker as well
             batches_read._shutdown_workers()
-    with generators_put_back(), own_generators_put_back((loader.dataset, loader.collate_fn)):
+    with generators_restored(), own_generators_put_back((loader.dataset, loader.collate_fn)):
         if begin is not None:
             begin(0)
         return list(_reader(loader, batches, 0, collate))

@@ -12,12 +12,12 @@ from torch.utils import _pytree as pytree
 
 from plt_nn.errors import in_a_line
 from plt_nn.freezing.attributes import Slot, attributes_restored
-from plt_nn.freezing.generators import generators_restored
 from plt_nn.freezing.no_frontier import NoFrontier
 from plt_nn.freezing.partition import partition
 from plt_nn.freezing.still_as_cut import StillAsCut
 from plt_nn.freezing.tracing import Traced, trace
 from plt_nn.freezing.two_steps import in_two_steps
+from plt_nn.generators import generators_restored
 
 __all__ = ["STANDS_IN", "Crossing", "Frontier", "Layout", "NoFrontier", "cut"]
 

@@ -6,8 +6,8 @@ from typing import Any
 from torch import fx, nn
 
 from plt_nn.freezing.attributes import attributes_restored
-from plt_nn.freezing.generators import generators_restored
 from plt_nn.freezing.tracing import trace
+from plt_nn.generators import generators_restored
 
 _IN_PLACE = frozenset(
     (operator.setitem, operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv)
