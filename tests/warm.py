@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from tests.ports import free_port
+
 INTERPRETER = Path(__file__).with_name("warm_interpreter.py")
 PATIENCE = 240.0  # seconds; a busy machine is no fault of the code
 
@@ -195,9 +197,7 @@ def run_ranks(
         timeout: Seconds.
         nodes: The number of machines that the processes take themselves to be on, in equal shares.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     plain = dict(os.environ if env is None else env) | place | {"WORLD_SIZE": str(count)}
     numbers = [divmod(rank, count // nodes) for rank in range(count)]
     each = [plain | {"NODE_RANK": str(node), "LOCAL_RANK": str(local)} for node, local in numbers]

@@ -104,7 +104,9 @@ def find(root: Path, key: str) -> FeatureEntry | None:
 def create(
     root: Path, key: str, size: int, types: Sequence[RowType], extra: Mapping[str, Any], about: Mapping[str, str]
 ) -> FeatureEntry:
-    """Makes room for the features of a key, unless another process has just done so.
+    """Makes the files of a key's features, unless another process has just done so.
+
+    Where some may be there that are damaged or of another version, call it within `one_at_a_time`: they are removed.
 
     Args:
         root: The folder of all features.
@@ -118,9 +120,10 @@ def create(
         OSError: If it cannot be made.
     """
     root.mkdir(parents=True, exist_ok=True)
-    there = find(root, key)
-    if (root / key).exists() and (there is None or (there.size, there.types) != (size, tuple(types))):
-        shutil.rmtree(root / key, ignore_errors=True)  # damaged, or of another version
+    if (root / key).exists():  # asked first: what another process makes meanwhile is whole
+        there = find(root, key)
+        if there is None or (there.size, there.types) != (size, tuple(types)):
+            shutil.rmtree(root / key, ignore_errors=True)  # damaged, or of another version
     partial = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
     kinds = [{"shape": list(kind.shape), "dtype": str(kind.dtype).removeprefix("torch.")} for kind in types]
     meta = {"version": VERSION, "size": size, "types": kinds, "extra": dict(extra), "about": dict(about)}

@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -37,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plt_nn import DurableMLFlowLogger
+from tests.ports import free_port
 
 JOB = Path(__file__).with_name("tracking_job.py")
 STEPS_AN_EPOCH = 4  # 100 samples in batches of 32
@@ -76,9 +76,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.uri = f"http://127.0.0.1:{self._port}"
         database(folder)
 

@@ -12,7 +12,8 @@ import pytest
 
 from plt_nn import DurableMLFlowLogger
 from tests.cli.conftest import Completed
-from tests.tracking.servers import end_uploaders, free_port
+from tests.ports import free_port
+from tests.tracking.servers import end_uploaders
 
 Call = Callable[..., Completed]
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from PIL import Image
 from plt_nn import ImageFolderData
 from tests import warm
 from tests.cli.conftest import Completed, environment
+from tests.ports import free_port
 
 Call = Callable[..., Completed]
 LITE0 = "timm/tf_efficientnet_lite0"
@@ -125,10 +125,7 @@ def test_two_processes_say_what_one_says(machines: int, few: Path, call: Call, t
 
 def two_ranks(words: list[str], machines: int, folder: Path) -> list[warm.Process]:
     """Starts `plt-nn` twice, as torchrun does: on one machine, or on two with nothing in common but an address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    plain = {**environment(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    plain = {**environment(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     places = [folder / f"machine{rank % machines}" for rank in (0, 1)]
     for place in places:
         place.mkdir(exist_ok=True)

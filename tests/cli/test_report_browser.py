@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import zlib
@@ -19,6 +18,7 @@ from plt_nn.reports.page import page as page_of
 from plt_nn.tracking import store_at
 from tests.cli.chromium import CHROMIUM, SECONDS
 from tests.cli.conftest import Completed
+from tests.ports import free_port
 from tests.reports.test_page import EVIL, report
 
 STEPS = 10_000
@@ -196,10 +196,7 @@ def ui(fitted: tuple[Path, Completed]) -> Iterator[str]:
     sync = [sys.executable, "-m", "plt_nn", "sync"]
     plain = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     subprocess.run(sync, cwd=fitted[0], env=plain, check=True, timeout=200, capture_output=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [sys.executable, "-m", "plt_nn", "ui", "--port", str(port)]
+    words = [sys.executable, "-m", "plt_nn", "ui", "--port", str(free_port())]
     server = subprocess.Popen(words, cwd=fitted[0], env=plain, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

@@ -23,6 +23,7 @@ from plt_nn.cli.ui import address
 from plt_nn.cli.ui_hosts import free_port
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import store_at
+from tests import ports
 
 Completed = subprocess.CompletedProcess[str]
 Call = Callable[..., Completed]
@@ -32,7 +33,7 @@ Call = Callable[..., Completed]
 def taken() -> Iterator[int]:
     """A port that somebody listens on."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", ports.free_port()))
         listener.listen()
         yield listener.getsockname()[1]
 
@@ -74,9 +75,7 @@ def test_an_address_that_this_machine_does_not_have(call: Call, store: Path) -> 
 
 def test_the_next_free_port(taken: int) -> None:
     assert free_port("127.0.0.1", taken) > taken
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free_port()
     assert free_port("127.0.0.1", port) == port
 
 

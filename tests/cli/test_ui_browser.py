@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from plt_nn.tracking import store_at
 from tests.cli.chromium import CHROMIUM, SECONDS
+from tests.ports import free_port
 
 NAMES = ["head only", "whole net"]
 STEPS = 200
@@ -96,11 +96,8 @@ def run(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
     """The page that `plt-nn ui` tells, as long as it runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "plt_nn", "ui", "--port", str(port)],
+        [sys.executable, "-m", "plt_nn", "ui", "--port", str(free_port())],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
         stdout=subprocess.PIPE,

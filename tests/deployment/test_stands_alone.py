@@ -25,7 +25,7 @@ from plt_nn.inference.predictor import load_predictor
 from tests import warm
 from tests.cli.conftest import environment
 from tests.deployment.conftest import Fitted
-from tests.tracking.servers import free_port
+from tests.ports import free_port
 
 LOAD = """
 import importlib.util, json, sys

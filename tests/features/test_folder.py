@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from plt_nn.features import folder
 from plt_nn.features.folder import META, FeatureEntry, OpenFeatures, create, entries, find, make_room, remove
 from plt_nn.features.rows import MARKS, RowType
 
@@ -123,6 +124,21 @@ def test_what_is_removed_in_use_can_be_used_to_the_end(tmp_path: Path) -> None:
     assert find(tmp_path, "key") is None
 
 
+def test_what_another_process_makes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = folder.find
+
+    def look_and_be_late(root: Path, key: str) -> FeatureEntry | None:
+        seen = look(root, key)
+        monkeypatch.setattr(folder, "find", look)
+        features = OpenFeatures(made(tmp_path, "key"), 1 << 20)
+        features.store.put(torch.tensor([1]), [torch.ones(1, 4), torch.tensor([True])])
+        features.close()
+        return seen
+
+    monkeypatch.setattr(folder, "find", look_and_be_late)
+    assert made(tmp_path, "key").rows() == 1
+
+
 @pytest.mark.multiprocess
 def test_processes_that_make_the_same_at_once_share_it(tmp_path: Path) -> None:
     begin = time.time() + 0.3
@@ -148,9 +164,9 @@ def test_processes_that_make_the_same_at_once_share_it(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
     made(tmp_path, "key")
     fresh, old = tmp_path / ".abc-fresh", tmp_path / ".abc-old"
-    for folder in (fresh, old):
-        folder.mkdir()
-        (folder / META).write_text((tmp_path / "key" / META).read_text())
+    for remains in (fresh, old):
+        remains.mkdir()
+        (remains / META).write_text((tmp_path / "key" / META).read_text())
     os.utime(old, (1e9, 1e9))
     assert [entry.key for entry in entries(tmp_path)] == ["key"]
     make_room(tmp_path, 1, 1 << 30)

@@ -28,7 +28,8 @@ from plt_nn import (
 from plt_nn.callbacks.companions import Closing
 from plt_nn.reports import write
 from plt_nn.tracking.spool_runs import spool_run
-from tests.tracking.servers import end_uploaders, free_port
+from tests.ports import free_port
+from tests.tracking.servers import end_uploaders
 
 
 class StopAfter(Callback):

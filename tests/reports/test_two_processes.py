@@ -6,7 +6,8 @@ import pytest
 
 from plt_nn.tracking.spool_runs import spool_runs
 from tests import warm
-from tests.tracking.servers import end_uploaders, free_port
+from tests.ports import free_port
+from tests.tracking.servers import end_uploaders
 
 JOB = Path(__file__).with_name("two_processes_job.py")
 

@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
+from tests.ports import free_port
 
 READY = 120.0  # seconds; a busy machine is no fault of the server
 
@@ -150,13 +150,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Says nothing."""
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def until(holds: Any, seconds: float, what: str) -> None:

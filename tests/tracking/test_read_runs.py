@@ -17,7 +17,8 @@ from plt_nn.tracking.read_runs import AllRuns
 from plt_nn.tracking.runs import RunReader
 from plt_nn.tracking.server_reader import ServerReader
 from plt_nn.tracking.spool_runs import spool_run
-from tests.tracking.servers import MLflowServer, end_uploaders, free_port
+from tests.ports import free_port
+from tests.tracking.servers import MLflowServer, end_uploaders
 
 
 def test_the_database_and_the_server_say_the_same(server: MLflowServer) -> None:
