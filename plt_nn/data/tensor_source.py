@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from plt_nn.data.batch import Batch
-from plt_nn.features.identity import tensors_identity
+from plt_nn.features.identity import object_identity
 
 if TYPE_CHECKING:
     from plt_nn.data.tensors import TensorBatches
@@ -31,7 +31,7 @@ class TensorSource:
     @property
     def identity(self) -> str | None:
         """The samples' content."""
-        return tensors_identity([self._loader.x])
+        return object_identity(self._loader.x)
 
     def is_random(self) -> bool:
         """They are what they are."""

@@ -26,6 +26,7 @@ from plt_nn.descriptions.unknown import Unknown
 _PLAIN = (bool, int, float, complex, str, bytes, range, type(None), type(Ellipsis), type(NotImplemented))
 _OF_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 _BY_REPR = frozenset((*_PLAIN, *_OF_TORCH))
+_BARE = (list, tuple, set, frozenset, dict)  # which have no attributes
 _TENSORS = (Tensor, nn.Parameter, nn.Buffer)
 _IN_CLASSES = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
 _METHODS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
@@ -101,6 +102,8 @@ class Describer:
             return ["slice", self(value.start), self(value.stop), self(value.step)]
         else:
             return None
+        if type(value) in _BARE:
+            return [type(value).__name__, parts]
         made = getattr(value, "default_factory", None)
         return [self(type(value)), parts, of_attributes(value, self), self(made)]
 

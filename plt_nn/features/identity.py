@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from plt_nn.descriptions.describe import description
@@ -23,7 +21,7 @@ def dataset_identity(dataset: object) -> str | None:
         dataset: A `TensorDataset`, a folder of torchvision, or a `Subset` of one.
     """
     if type(dataset) is TensorDataset:
-        return tensors_identity(dataset.tensors)
+        return object_identity(dataset.tensors)
     if type(dataset) is Subset:
         inner = dataset_identity(dataset.dataset)
         return inner and f"{inner} {_digest(str(list(dataset.indices)))}"
@@ -51,15 +49,6 @@ def files_identity(paths: Sequence[Path]) -> str:
     """A digest of files' paths, sizes and times of change."""
     facts = ((path.absolute(), path.stat()) for path in paths)
     return _digest("\n".join(f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in facts))
-
-
-def tensors_identity(tensors: Sequence[Tensor]) -> str:
-    """A digest of tensors' content."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _digest(text: str) -> str:

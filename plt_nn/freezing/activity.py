@@ -42,6 +42,11 @@ def is_active(module: nn.Module) -> bool:
     return any(_is_active_itself(part) for part in module.modules())
 
 
+def is_live(module: nn.Module) -> bool:
+    """Whether a module's output may be another one next time for the same input: a part is trained, or active."""
+    return any(parameter.requires_grad for parameter in module.parameters()) or is_active(module)
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether somebody wants to hear of the module's forward or backward passes."""
     inner: Any = module
@@ -64,7 +69,8 @@ def is_random(node: fx.Node) -> bool:
 def _is_active_itself(module: nn.Module) -> bool:
     if has_hooks(module):
         return True
-    if isinstance(module, _NormBase) and module.running_mean is None and not _is_instance_norm(module):
+    # Not `module.running_mean`: during a trace that would be a node, for which all buffers are searched.
+    if isinstance(module, _NormBase) and module._buffers.get("running_mean") is None and not _is_instance_norm(module):
         return True  # statistics of the batch, in every mode
     if not module.training:
         return False

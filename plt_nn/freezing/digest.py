@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+_LARGE = 1 << 18  # bytes: below that a thread costs more than it saves
+
 
 def digests(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """A digest of 64 bits of each tensor's bytes (the beginning of its SHA-256), by name.
@@ -16,8 +18,10 @@ def digests(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     Args:
         tensors: Tensors of any dtype on any device, by name.
     """
+    large = [name for name, tensor in tensors.items() if tensor.nbytes >= _LARGE]
     with ThreadPoolExecutor() as pool:
-        return dict(zip(tensors, pool.map(_digest, tensors.values()), strict=True))
+        found = dict(zip(large, pool.map(_digest, [tensors[name] for name in large]), strict=True))
+        return {name: found[name] if name in found else _digest(tensor) for name, tensor in tensors.items()}
 
 
 def differing(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:

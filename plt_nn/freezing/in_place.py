@@ -1,10 +1,12 @@
 """Which nodes of a graph change a value in place, and which values lie in one memory. Pure."""
 
 import operator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from torch import fx, nn
 
+from plt_nn.freezing.activity import is_live
 from plt_nn.freezing.attributes import attributes_restored
 from plt_nn.freezing.tracing import trace
 from plt_nn.generators import generators_restored
@@ -28,34 +30,60 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
 _Known = dict[tuple[object, ...], bool]
 
 
-def changes_in_place(graph: fx.Graph, module: nn.Module, known: _Known | None = None) -> dict[fx.Node, fx.Node]:
-    """The nodes that change a value in place, or may do so, and the node whose value it is.
+class Memory(NamedTuple):
+    """Where the values of a graph lie.
+
+    Args:
+        changes: The nodes that change a value in place, or may do so, and the node whose value it is.
+        origins: For each node the first one in whose memory its value may lie.
+    """
+
+    changes: dict[fx.Node, fx.Node]
+    origins: dict[fx.Node, fx.Node]
+
+
+def memory_of(graph: fx.Graph, module: nn.Module) -> Memory:
+    """Where the values of a graph lie, and which nodes write there.
+
+    A module is looked into only where it matters what it does to its input: of a value that nobody else sees, whose
+    module is as frozen as what comes before it, it may be taken to be changed.
 
     Args:
         graph: A graph of `trace`.
         module: What was traced.
-        known: What has been found out about modules of some kinds; is added to.
     """
-    known = {} if known is None else known
-    found = ((node, _changed_by(node, module, known)) for node in graph.nodes)
-    return {node: target for node, target in found if target is not None}
+    changes, origins = _of_functions(graph, module)
+    known: _Known = {}
+    for node, first, called in _modules(graph, module):
+        if _is_alone(node, first, called, origins) or _writes_to_input(called, known):
+            changes[node] = first
+    return Memory(changes, origins)
 
 
-def memory_origins(graph: fx.Graph, module: nn.Module, changes: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx.Node]:
-    """For each node the first one in whose memory its value may lie.
-
-    Args:
-        graph: A graph of `trace`.
-        module: What was traced.
-        changes: What `changes_in_place` gives.
-    """
+def _of_functions(graph: fx.Graph, module: nn.Module) -> Memory:
+    """What functions and methods change, and where all values lie: it does not hang on what modules change."""
+    changes: dict[fx.Node, fx.Node] = {}
     origins: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
+        changed = _changed_by(node)
         first = node.args[0] if node.args and _is_view(node, module) else None
-        if node.op != "call_module" and node in changes:  # a function that changes a value gives it back
-            first = changes[node]
+        if changed is not None:  # a function that changes a value gives it back
+            changes[node] = first = changed
         origins[node] = origins[first] if isinstance(first, fx.Node) else node
-    return origins
+    return Memory(changes, origins)
+
+
+def _modules(graph: fx.Graph, module: nn.Module) -> Iterator[tuple[fx.Node, fx.Node, nn.Module]]:
+    """The nodes that call a module, their first inputs, and these modules."""
+    for node in graph.nodes:
+        if node.op == "call_module" and node.all_input_nodes:
+            yield node, node.all_input_nodes[0], module.get_submodule(str(node.target))
+
+
+def _is_alone(node: fx.Node, first: fx.Node, called: nn.Module, origins: dict[fx.Node, fx.Node]) -> bool:
+    """Whether a node is all that sees its only input, and is frozen if that is."""
+    has_own_memory = first.op not in ("placeholder", "get_attr") and origins[first] is first
+    return has_own_memory and node.all_input_nodes == [first] and [*first.users] == [node] and not is_live(called)
 
 
 def _is_view(node: fx.Node, module: nn.Module) -> bool:
@@ -64,23 +92,17 @@ def _is_view(node: fx.Node, module: nn.Module) -> bool:
     return node.op in ("call_method", "call_function") and getattr(node.target, "__name__", node.target) in _VIEWS
 
 
-def _changed_by(node: fx.Node, module: nn.Module, known: _Known) -> fx.Node | None:
-    """The node whose value a node changes in place, if it changes one."""
-    if node.op not in ("call_module", "call_method", "call_function"):
+def _changed_by(node: fx.Node) -> fx.Node | None:
+    """The node whose value a function or a method changes in place, if it changes one."""
+    if node.op not in ("call_method", "call_function"):
         return None
     out: Any = node.kwargs.get("out")
     if isinstance(out, fx.Node):
         return out
-    first = next(iter(node.all_input_nodes), None) if node.op == "call_module" else next(iter(node.args), None)
-    if not isinstance(first, fx.Node):
-        return None
-    if node.op == "call_module":
-        in_place = _writes_to_input(module.get_submodule(str(node.target)), known)
-    else:
-        name = str(getattr(node.target, "__name__", node.target))
-        named = name.endswith("_") and not name.endswith("__")
-        in_place = named or node.target in _IN_PLACE or node.kwargs.get("inplace") is True
-    return first if in_place else None
+    first, name = next(iter(node.args), None), str(getattr(node.target, "__name__", node.target))
+    named = name.endswith("_") and not name.endswith("__")
+    in_place = named or node.target in _IN_PLACE or node.kwargs.get("inplace") is True
+    return first if in_place and isinstance(first, fx.Node) else None
 
 
 def _writes_to_input(module: nn.Module, known: _Known) -> bool:
@@ -110,6 +132,8 @@ def _is_seen_to_write(module: nn.Module, known: _Known) -> bool:
             graph = trace(module, whole=True).graph  # at once: a trace of each of its modules would take seconds
     except Exception:  # noqa: BLE001 -- a forward that is run on symbols may raise anything
         return True
-    changes = changes_in_place(graph, module, known)
-    origins = memory_origins(graph, module, changes)
-    return any(origins[target].op == "placeholder" for target in changes.values())
+    changes, origins = _of_functions(graph, module)
+    if any(origins[target].op == "placeholder" for target in changes.values()):
+        return True
+    modules = [called for _, first, called in _modules(graph, module) if origins[first].op == "placeholder"]
+    return any(_writes_to_input(called, known) for called in modules)

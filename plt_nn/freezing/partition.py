@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from plt_nn.freezing.activity import is_active, is_random
-from plt_nn.freezing.in_place import changes_in_place, memory_origins
+from plt_nn.freezing.activity import is_live, is_random
+from plt_nn.freezing.in_place import memory_of
 from plt_nn.freezing.no_frontier import NoFrontier
 from plt_nn.freezing.tracing import WITHOUT_GRADIENTS
 
@@ -59,8 +59,7 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
     Raises:
         NoFrontier: If something of the rest would get gradients that it does not get in the module.
     """
-    changes = changes_in_place(graph, module)
-    origins = memory_origins(graph, module, changes)
+    changes, origins = memory_of(graph, module)
     live: set[fx.Node] = set()  # values that cannot cross
     while True:
         kinds = _kinds(graph, module, changes, origins, live)
@@ -104,7 +103,7 @@ def _kinds(
         target = changes.get(node)
         is_counter = node.op == "get_attr" and node.target in counters
         depends = any(kinds[i] is Kind.LIVE or origins[i] in changed for i in inputs)
-        if depends or is_counter or node in live or _is_live(node, module):
+        if depends or is_counter or node in live or _makes_live(node, module):
             kinds[node] = Kind.LIVE
         elif target is not None and origins[target] in seen:
             kinds[node] = Kind.LIVE  # something live has seen the value before this changes it
@@ -121,11 +120,10 @@ def _kinds(
     return kinds
 
 
-def _is_live(node: fx.Node, module: nn.Module) -> bool:
+def _makes_live(node: fx.Node, module: nn.Module) -> bool:
     """Whether a node makes something live of what is not."""
     if node.op == "call_module":
-        called = module.get_submodule(str(node.target))
-        return is_active(called) or any(parameter.requires_grad for parameter in called.parameters())
+        return is_live(module.get_submodule(str(node.target)))
     if node.op == "get_attr":
         value: Any = operator.attrgetter(str(node.target))(module)
         return isinstance(value, Tensor) and value.requires_grad

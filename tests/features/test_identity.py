@@ -15,7 +15,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from plt_nn.features.identity import dataset_identity, files_identity, object_identity, tensors_identity
+from plt_nn.features.identity import dataset_identity, files_identity, object_identity
 from tests.another_process import printed_everywhere
 from tests.descriptions.user_code import load
 
@@ -124,9 +124,21 @@ def test_identity_is_the_same_in_every_process() -> None:
 
 def test_tensors_are_told_by_content_shape_and_dtype() -> None:
     values = [X, X + 1, X.reshape(2, 6), X.to(torch.bfloat16), X.long(), X.T.contiguous()]
-    assert len({tensors_identity([value]) for value in values}) == len(values)
-    assert tensors_identity([X.T]) == tensors_identity([X.T.contiguous()])
-    assert tensors_identity([X, X]) != tensors_identity([X])
+    assert len({object_identity(value) for value in values}) == len(values)
+    assert object_identity(X.T) == object_identity(X.T.contiguous())
+    assert object_identity((X, X)) != object_identity((X,))
+
+
+@pytest.mark.parametrize("size", [2**22 - 1, 2**22, 2**22 + 1, 3 * 2**22])
+def test_every_byte_of_a_large_tensor_or_array_counts(size: int) -> None:
+    large = torch.zeros(size, dtype=torch.uint8)
+    seen = {object_identity(large), object_identity(large.numpy()), object_identity(large[1:])}
+    for place in (0, size // 2, size - 1):
+        other = large.clone()
+        other[place] = 1
+        seen |= {object_identity(other), object_identity(other.numpy())}
+    assert len(seen) == 9
+    assert object_identity(large.clone()) == object_identity(large)
 
 
 def test_data_sets_are_told_and_subclasses_are_unknown() -> None:
