@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -55,7 +55,7 @@ class FeatureLoader:
 
     def __init__(self, loader: Any, source: Source) -> None:
         self.loader, self.source = loader, source
-        self.gathers_ahead = torch.cuda.is_available()  # on a CPU the net's own threads would only be disturbed
+        self.gathers_ahead = _has_gpu()  # on a CPU the net's own threads would only be disturbed
         self.serving: Serving | None = None
         self.is_outdated = False  # whether it has stopped serving because the samples are others
 
@@ -163,4 +163,10 @@ def feature_loader(loader: Any, source: Source) -> FeatureLoader:
 def _features(serving: Serving | None, rows: Tensor) -> tuple[Tensor, ...]:
     assert serving is not None and serving.store is not None  # noqa: PT018
     features = serving.store.get(rows)
-    return tuple(tensor.pin_memory() for tensor in features) if torch.cuda.is_available() else features
+    return tuple(tensor.pin_memory() for tensor in features) if _has_gpu() else features
+
+
+@cache
+def _has_gpu() -> bool:
+    """Asked once: without a GPU torch looks for its driver each time, which takes longer than gathering a batch."""
+    return torch.cuda.is_available()

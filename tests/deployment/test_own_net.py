@@ -55,7 +55,7 @@ class Mine(LightningModule):
 """
 TRAIN = """
 import json, torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Trainer, seed_everything
 from nets_of_a_user import Mine
 from plt_nn import BestLossStopping, DeployableModel, DurableMLFlowLogger, FreezingSchedule, ImageFolderData, Phase
 
@@ -63,6 +63,7 @@ def fit(*callbacks):
     callbacks = [FreezingSchedule([Phase("head")]), BestLossStopping(), *callbacks]
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(max_epochs=2, logger=DurableMLFlowLogger("own"), callbacks=callbacks, **quiet)
+    seed_everything(0)
     module = Mine()
     data = ImageFolderData("photos", image_size=64, batch_size=8, num_workers=0)
     trainer.fit(module, datamodule=data)
