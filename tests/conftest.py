@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,20 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores have workers of their own
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+import numpy as np
+import torch
+
 # A busy machine is no fault of the code.
 settings.register_profile("plt_nn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("plt_nn")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seeds each test, and the fixtures that are made for it: what came before in this process is chance."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from torch import nn
 
 from plt_nn.callbacks.feature_net import Condition
 from plt_nn.callbacks.feature_site import FeatureSite, Setting
-from plt_nn.features.data_loader import DataLoaderSource, why_no_source
 from plt_nn.features.loader import FeatureLoader, feature_loader
-from plt_nn.features.reading import reason_of
+from plt_nn.features.reading.data_loader import DataLoaderSource, why_no_source
+from plt_nn.features.reading.reader import reason_of
 from plt_nn.features.source import Source
 
 _CHANGED = "the data have changed between epochs"

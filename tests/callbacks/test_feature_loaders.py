@@ -23,7 +23,7 @@ from torch.utils.data import (
 from plt_nn import FrozenFeatureCache, Phase
 from plt_nn.data.image_batches import ImageFiles, image_loader
 from plt_nn.data.sampling import EpochBatches
-from plt_nn.features import rest
+from plt_nn.features.reading import rest
 from tests.callbacks.cached_fits import Pictures, cache, fit
 
 SIZE = 40

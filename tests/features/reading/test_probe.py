@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, SubsetRandomSampler, TensorDataset, default_collate
 
-from plt_nn.features.probe import Probe, probe
-from plt_nn.features.reading import read_apart, reason_of
+from plt_nn.features.reading.probe import Probe, probe
+from plt_nn.features.reading.reader import read_apart, reason_of
 
 X = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
 DATA = TensorDataset(X, torch.arange(20))

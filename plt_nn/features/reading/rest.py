@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from plt_nn.features.inputs import place_of_inputs
+from plt_nn.features.reading.inputs import place_of_inputs
 
 MOST = 512_000_000  # bytes; of more than that, such as masks of large images, all is read again
 

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from plt_nn.features.changes import Watch
 from plt_nn.features.identity import dataset_identity, object_identity
-from plt_nn.features.inputs import inputs_of, with_inputs
-from plt_nn.features.order import Order
-from plt_nn.features.pace import Pace
-from plt_nn.features.probe import Probe, probe
-from plt_nn.features.randomness import is_equal
-from plt_nn.features.reading import read_apart, reader
-from plt_nn.features.rest import Rest
+from plt_nn.features.reading.changes import Watch
+from plt_nn.features.reading.inputs import inputs_of, with_inputs
+from plt_nn.features.reading.order import Order
+from plt_nn.features.reading.pace import Pace
+from plt_nn.features.reading.probe import Probe, probe
+from plt_nn.features.reading.randomness import is_equal
+from plt_nn.features.reading.reader import read_apart, reader
+from plt_nn.features.reading.rest import Rest
+from plt_nn.features.reading.spots import Spots
 from plt_nn.features.source import Unnumbered
-from plt_nn.features.spots import Spots
 
 
 def can_be_source(loader: object) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from plt_nn.features.own_generators import own_generators_put_back
+from plt_nn.features.reading.own_generators import own_generators_put_back
 from plt_nn.generators import generators_restored
 
 _IS_ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # the line after a traceback

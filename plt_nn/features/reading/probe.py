@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, SubsetRandomSampler, get_worker_info
 
-from plt_nn.features.changes import Watch
-from plt_nn.features.inputs import inputs_of, place_of_inputs
-from plt_nn.features.order import number_of
-from plt_nn.features.randomness import is_equal, some_of
-from plt_nn.features.reading import read_apart
+from plt_nn.features.reading.changes import Watch
+from plt_nn.features.reading.inputs import inputs_of, place_of_inputs
+from plt_nn.features.reading.order import number_of
+from plt_nn.features.reading.randomness import is_equal, some_of
+from plt_nn.features.reading.reader import read_apart
 from plt_nn.generators import generator_states
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, TensorDataset
 
-from plt_nn.features.order import Order
+from plt_nn.features.reading.order import Order
 from plt_nn.features.source import Unnumbered
 
 SIZE = 20

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from plt_nn.features import rest
-from plt_nn.features.rest import Rest
+from plt_nn.features.reading import rest
+from plt_nn.features.reading.rest import Rest
 
 ROWS = torch.tensor([3, 1])
 X, Y = torch.rand(2, 3), torch.tensor([30, 10])

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
-from plt_nn.features import data_loader, pace
-from plt_nn.features.data_loader import DataLoaderSource, can_be_source, why_no_source
-from plt_nn.features.reading import read_apart
+from plt_nn.features.reading import data_loader, pace
+from plt_nn.features.reading.data_loader import DataLoaderSource, can_be_source, why_no_source
+from plt_nn.features.reading.reader import read_apart
 
 X = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
 DATA = TensorDataset(X, torch.arange(10))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
-from plt_nn.features.changes import Changed, Watch
-from plt_nn.features.spots import Spots
+from plt_nn.features.reading.changes import Changed, Watch
+from plt_nn.features.reading.spots import Spots
 
 
 class Transform:

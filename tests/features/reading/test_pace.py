@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from plt_nn.features import pace
-from plt_nn.features.pace import Pace
+from plt_nn.features.reading import pace
+from plt_nn.features.reading.pace import Pace
 
 
 class Clock:
