@@ -18,7 +18,8 @@ class StillAsCut:
 
     Args:
         tensors: Those of the prefix: frozen, and not changed.
-        version: How often its parameters had been changed in place; DDP writes to buffers in every pass.
+        parameters: The parameters among them; DDP writes to buffers in every pass.
+        version: How often these had been changed in place.
         fixed: Buffers whose values the graphs know.
         sums: Of the bits of all these, for changes that torch does not count (`tensor.data`).
         still: The submodules of the prefix that were in eval mode.
@@ -30,6 +31,7 @@ class StillAsCut:
     """
 
     tensors: tuple[Tensor, ...]
+    parameters: tuple[Tensor, ...]
     version: int
     fixed: tuple[Tensor, ...]
     sums: tuple[int, ...]
@@ -65,9 +67,11 @@ class StillAsCut:
         looked_into = [root, *(part for part in traced.looked_into if part is not root)]
         inner = [part for whole in prefix for part in whole.modules()]
         kept = tuple(tensor for tensor in tensors if not tensor.is_inference())
+        parameters = tuple(tensor for tensor in kept if isinstance(tensor, nn.Parameter))
         return cls(
             kept,
-            _versions(kept),
+            parameters,
+            _versions(parameters),
             tuple(fixed),
             bit_sums([*kept, *fixed]),
             tuple(part for part in inner if not part.training),
@@ -82,7 +86,7 @@ class StillAsCut:
         """Whether all is as it was, but for what torch does not count."""
         return (
             not any(tensor.requires_grad for tensor in self.tensors)
-            and _versions(self.tensors) == self.version
+            and _versions(self.parameters) == self.version
             and not any(module.training for module in self.still)
             and all(module.training == mode for module, mode in self.modes)
             and are_the_same(self.attributes)
@@ -100,7 +104,7 @@ class StillAsCut:
 
     def renewed(self) -> Self:
         """The same for tensors that were written again."""
-        return replace(self, version=_versions(self.tensors))
+        return replace(self, version=_versions(self.parameters))
 
 
 def bit_sums(tensors: Sequence[Tensor]) -> tuple[int, ...]:
@@ -128,7 +132,7 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def _versions(tensors: Sequence[Tensor]) -> int:
-    return sum(tensor._version for tensor in tensors if isinstance(tensor, nn.Parameter))
+    return sum(tensor._version for tensor in tensors)
 
 
 def _hooks(module: nn.Module) -> tuple[Mapping[int, Any], ...]:
