@@ -24,7 +24,17 @@ settings.load_profile("plt_nn")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Seeds each test, and the fixtures that are made for it: what came before in this process is chance."""
+    """Seeds what fixtures draw: what came before in this process is chance."""
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Seeds each test, whichever fixtures were made for it."""
+    _seed()
+
+
+def _seed() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)

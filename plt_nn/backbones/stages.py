@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from plt_nn.backbones.execution import unwrap
 from plt_nn.backbones.heads import classifier_names
 from plt_nn.backbones.stage_groups import is_known, parameter_groups
 
@@ -30,20 +31,23 @@ class Stage:
     modules: tuple[str, ...]
 
 
-def stages(net: nn.Module) -> list[Stage]:
+def stages(net: nn.Module, ends_in_head: bool = True) -> list[Stage]:
     """The stages of a net, from input to head: disjoint, and complete.
 
     Args:
         net: Any module. Nets of timm are divided by their own `group_matcher`, those of torchvision by a table, and
             both start with `"stem"`. Any other is divided by the order in which its children run, and its stages are
             named by their paths; a net of timm or torchvision inside it is divided as it would be alone.
+        ends_in_head: Whether the last layer of a net of another kind is taken for its classifier. False: something else
+            comes after the net.
 
     Returns:
         At least one stage. The last is `"head"`: the classifier alone (`classifier_names`), empty in a net without one.
     """
     parameters = [name for name, _ in net.named_parameters()]
     place = {name: index for index, name in enumerate(parameters)}
-    classifiers = tuple(classifier_names(net))
+    has_head = ends_in_head or is_known(net.get_submodule(unwrap(net, is_known)))
+    classifiers = tuple(classifier_names(net)) if has_head else ()
     body, head = _take_out(parameter_groups(net), classifiers)
     groups = [sorted(group, key=place.__getitem__) for group in [*body, head]]
     assert sorted(place[name] for group in groups for name in group) == list(range(len(parameters))), "not a partition"

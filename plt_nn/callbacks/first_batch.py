@@ -43,7 +43,7 @@ def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> Fir
     """
     with rehearsal(module) as (has_drawn, notes):
         began = now(inputs.device)
-        crossing = frontier.before(inputs)
+        crossing = frontier.before(inputs.clone())  # a net may write to its inputs
         seconds = now(inputs.device) - began
         if has_drawn():
             raise NoFrontier("the frozen part draws random numbers")
@@ -66,7 +66,7 @@ def _compared(module: nn.Module, frontier: Frontier, inputs: Tensor, crossing: C
             with rehearsal(module):
                 found = Outcome.of(frontier.after(Crossing(rows, crossing.layout)))
             with rehearsal(module) as (_, notes):
-                own = Outcome.of(type(module).forward(module, some))  # as it is, even where it is compiled
+                own = Outcome.of(type(module).forward(module, some.clone()))  # as it is, even where it is compiled
             break
         except Exception:  # a net may need all samples of a batch
             if len(some) == len(inputs):
@@ -89,7 +89,7 @@ def _require_apart(frontier: Frontier, crossing: Crossing, inputs: Tensor) -> No
     Raises:
         NoFrontier: If they do.
     """
-    alone = frontier.before(inputs[-1:])
+    alone = frontier.before(inputs[-1:].clone())
     if alone.layout != crossing.layout:
         raise NoFrontier("what crosses depends on the number of samples")
     for row, one in zip(crossing.rows, alone.rows, strict=True):

@@ -37,12 +37,7 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
     # What torch.compile returns is a wrapper with the net inside it, whose stages keep the names that they have alone.
     inner = {_path(name, child): _inside(child) for name, child in children.items()}
     *bodies, (last, net_with_head) = inner.items()
-    before = [
-        _moved(stage, name, f"{name.removesuffix('._orig_mod')}.{_name_in_body(stage)}")
-        for name, body in bodies
-        for stage in stages(body)
-        if stage.parameters
-    ]
+    before = [_moved(stage, name, _name(name, stage, of)) for name, body in bodies for stage, of in _of_body(body)]
     return before + [_moved(stage, last, stage.name) for stage in stages(net_with_head)]
 
 
@@ -60,10 +55,21 @@ def _inside(child: nn.Module) -> nn.Module:
     return inside
 
 
-def _name_in_body(stage: Stage) -> str:
-    """The last layer of a body is the head of nothing: it goes by its path."""
-    path = stage.parameters[0].rpartition(".")[0]
-    return path if stage.name == HEAD and path else stage.name
+def _of_body(body: nn.Module) -> list[tuple[Stage, int]]:
+    """The stages of a net that another one comes after, each with how many there are."""
+    found = [stage for stage in stages(body, ends_in_head=False) if stage.parameters]
+    return [(stage, len(found)) for stage in found]
+
+
+def _name(body: str, stage: Stage, of: int) -> str:
+    """A stage's name in the LightningModule: that of a body which is one stage, or a path in it.
+
+    The classifier of a known net in a body is the head of nothing: it goes by its path.
+    """
+    body, path = body.removesuffix("._orig_mod"), stage.parameters[0].rpartition(".")[0]
+    if of == 1:
+        return body
+    return f"{body}.{path if stage.name == HEAD and path else stage.name}"
 
 
 def _moved(stage: Stage, prefix: str, name: str) -> Stage:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from plt_nn.descriptions.describe import description
@@ -21,7 +22,8 @@ def dataset_identity(dataset: object) -> str | None:
         dataset: A `TensorDataset`, a folder of torchvision, or a `Subset` of one.
     """
     if type(dataset) is TensorDataset:
-        return object_identity(dataset.tensors)
+        # Those of a class of their own, such as images of torchvision: their numbers, and what makes them one.
+        return object_identity([(t.as_subclass(Tensor), type(t), vars(t)) for t in dataset.tensors])
     if type(dataset) is Subset:
         inner = dataset_identity(dataset.dataset)
         return inner and f"{inner} {_digest(str(list(dataset.indices)))}"

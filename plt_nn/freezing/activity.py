@@ -1,5 +1,6 @@
 """What of a net gives something else each time, or changes, although its weights are frozen."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -69,8 +70,7 @@ def is_random(node: fx.Node) -> bool:
 def _is_active_itself(module: nn.Module) -> bool:
     if has_hooks(module):
         return True
-    # Not `module.running_mean`: during a trace that would be a node, for which all buffers are searched.
-    if isinstance(module, _NormBase) and module._buffers.get("running_mean") is None and not _is_instance_norm(module):
+    if isinstance(module, _NormBase) and not _has_statistics(module) and not _is_instance_norm(module):
         return True  # statistics of the batch, in every mode
     if not module.training:
         return False
@@ -83,6 +83,12 @@ def _is_active_itself(module: nn.Module) -> bool:
     if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
         return bool(module.dropout)
     return not type(module).__module__.startswith("torch.nn.modules.")
+
+
+def _has_statistics(module: _NormBase) -> bool:
+    """Whether a norm has a `running_mean`: by name a trace would search for it among all buffers, and make a node."""
+    places: tuple[Mapping[str, Any], ...] = (module._buffers, module._parameters, vars(module))
+    return any(place.get("running_mean") is not None for place in places)
 
 
 def _is_instance_norm(module: nn.Module) -> bool:

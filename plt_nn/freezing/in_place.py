@@ -8,13 +8,11 @@ from torch import fx, nn
 
 from plt_nn.freezing.activity import is_live
 from plt_nn.freezing.attributes import attributes_restored
+from plt_nn.freezing.symbols import in_place
 from plt_nn.freezing.tracing import trace
 from plt_nn.generators import generators_restored
 
-_IN_PLACE = frozenset(
-    (operator.setitem, operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv)
-    + (operator.imod, operator.ipow, operator.imatmul, operator.iand, operator.ior, operator.ixor)
-)
+_IN_PLACE = frozenset((operator.setitem, in_place))
 # Functions and methods whose result may lie in the same memory as their first argument.
 _VIEWS = frozenset(
     ("getitem", "getattr", "view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "ravel", "transpose")
@@ -45,8 +43,8 @@ class Memory(NamedTuple):
 def memory_of(graph: fx.Graph, module: nn.Module) -> Memory:
     """Where the values of a graph lie, and which nodes write there.
 
-    A module is looked into only where it matters what it does to its input: of a value that nobody else sees, whose
-    module is as frozen as what comes before it, it may be taken to be changed.
+    A module is looked into only where it matters what it does to its input: a value that nobody else sees may be taken
+    to be changed by a module that is as frozen as what comes before it, and runs in any case.
 
     Args:
         graph: A graph of `trace`.
@@ -54,30 +52,47 @@ def memory_of(graph: fx.Graph, module: nn.Module) -> Memory:
     """
     changes, origins = _of_functions(graph, module)
     known: _Known = {}
-    for node, first, called in _modules(graph, module):
-        if _is_alone(node, first, called, origins) or _writes_to_input(called, known):
+    needed = _needed(graph)
+    for node, first, called in _modules(graph, module, changes):
+        is_alone = node in needed and _is_alone(node, first, called, origins)
+        if is_alone or _writes_to_input(called, known):
             changes[node] = first
     return Memory(changes, origins)
 
 
 def _of_functions(graph: fx.Graph, module: nn.Module) -> Memory:
-    """What functions and methods change, and where all values lie: it does not hang on what modules change."""
+    """What functions, methods and arguments `out` tell of changes, and where all values lie.
+
+    That does not hang on what else modules change.
+    """
     changes: dict[fx.Node, fx.Node] = {}
     origins: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         changed = _changed_by(node)
         first = node.args[0] if node.args and _is_view(node, module) else None
-        if changed is not None:  # a function that changes a value gives it back
-            changes[node] = first = changed
+        if changed is not None:
+            changes[node] = changed
+            first = first if node.op == "call_module" else changed  # a function gives back what it has changed
         origins[node] = origins[first] if isinstance(first, fx.Node) else node
     return Memory(changes, origins)
 
 
-def _modules(graph: fx.Graph, module: nn.Module) -> Iterator[tuple[fx.Node, fx.Node, nn.Module]]:
-    """The nodes that call a module, their first inputs, and these modules."""
+def _modules(
+    graph: fx.Graph, module: nn.Module, changes: dict[fx.Node, fx.Node]
+) -> Iterator[tuple[fx.Node, fx.Node, nn.Module]]:
+    """The nodes that call a module of which it is not known what it changes, their first inputs, and these modules."""
     for node in graph.nodes:
-        if node.op == "call_module" and node.all_input_nodes:
+        if node.op == "call_module" and node.all_input_nodes and node not in changes:
             yield node, node.all_input_nodes[0], module.get_submodule(str(node.target))
+
+
+def _needed(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes of which the output is made."""
+    needed: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or any(user in needed for user in node.users):
+            needed.add(node)
+    return needed
 
 
 def _is_alone(node: fx.Node, first: fx.Node, called: nn.Module, origins: dict[fx.Node, fx.Node]) -> bool:
@@ -93,16 +108,16 @@ def _is_view(node: fx.Node, module: nn.Module) -> bool:
 
 
 def _changed_by(node: fx.Node) -> fx.Node | None:
-    """The node whose value a function or a method changes in place, if it changes one."""
-    if node.op not in ("call_method", "call_function"):
-        return None
+    """The node whose value a function or a method changes in place, or anything does that is given `out`."""
     out: Any = node.kwargs.get("out")
     if isinstance(out, fx.Node):
         return out
+    if node.op not in ("call_method", "call_function"):
+        return None
     first, name = next(iter(node.args), None), str(getattr(node.target, "__name__", node.target))
     named = name.endswith("_") and not name.endswith("__")
-    in_place = named or node.target in _IN_PLACE or node.kwargs.get("inplace") is True
-    return first if in_place and isinstance(first, fx.Node) else None
+    changes = named or node.target in _IN_PLACE or node.kwargs.get("inplace") is True
+    return first if changes and isinstance(first, fx.Node) else None
 
 
 def _writes_to_input(module: nn.Module, known: _Known) -> bool:
@@ -135,5 +150,5 @@ def _is_seen_to_write(module: nn.Module, known: _Known) -> bool:
     changes, origins = _of_functions(graph, module)
     if any(origins[target].op == "placeholder" for target in changes.values()):
         return True
-    modules = [called for _, first, called in _modules(graph, module) if origins[first].op == "placeholder"]
+    modules = [called for _, first, called in _modules(graph, module, changes) if origins[first].op == "placeholder"]
     return any(_writes_to_input(called, known) for called in modules)

@@ -122,7 +122,8 @@ def _matching(pattern: str, stages: Sequence[Stage]) -> frozenset[str]:
     else:
         found = frozenset(name for name in names if fnmatchcase(name, pattern))
     if not found:
-        valid = [HEAD, "all", "last 1 stages", *(stage.name for stage in stages), *names]
+        number = re.search(r"\d+", pattern)
+        valid = [HEAD, "all", f"last {number[0] if number else 1} stages", *(stage.name for stage in stages), *names]
         hint = did_you_mean(pattern, valid)
         raise ConfigError(
             f"{pattern!r} matches no stage and no parameter of the net.{hint} "

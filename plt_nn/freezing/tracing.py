@@ -11,6 +11,7 @@ from torch import fx, nn
 from plt_nn.freezing.activity import has_hooks, is_active
 from plt_nn.freezing.attributes import Slot, attributes_read
 from plt_nn.freezing.contexts import Contexts
+from plt_nn.freezing.symbols import Symbol
 
 WITHOUT_GRADIENTS = "without gradients"  # in the `meta` of a node that runs where gradients are kept otherwise
 
@@ -94,6 +95,10 @@ class _FreezingTracer(fx.Tracer):
         if self._contexts.keeps_gradients_otherwise():
             node.meta[WITHOUT_GRADIENTS] = True
         return node
+
+    def proxy(self, node: fx.Node) -> Symbol:
+        """What stands for a node's value in the net's code."""
+        return Symbol(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module becomes a single node."""

@@ -1,5 +1,6 @@
 """Frozen means frozen, phases begin where they say, and a resumed run is the run that was never interrupted."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
+from torchvision.models import resnet18
 
 from plt_nn import BestLossStopping, FreezingSchedule, Phase
+from plt_nn.callbacks.net_stages import net_stages
 from plt_nn.errors import ConfigError
 
 Make = Callable[[], LightningModule]
@@ -188,6 +191,39 @@ def test_a_module_of_several_children_is_divided_as_it_stands(fit: Fit) -> None:
     assert changed(before, state(module)) == {"classifier.weight", "classifier.bias"}
 
 
+def layers() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU())
+
+
+class Body(nn.Sequential):
+    """Three stages, of which the last ends in a norm."""
+
+    def __init__(self) -> None:
+        super().__init__(OrderedDict(stem=layers(), one=layers(), two=layers()))
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (Body, ["backbone.stem", "backbone.one", "backbone.two", "head"]),
+        (lambda: nn.Linear(4, 4), ["backbone", "head"]),
+        (resnet18, [*(f"backbone.{name}" for name in ("stem", *(f"layer{n}" for n in "1234"), "fc")), "head"]),
+    ],
+)
+def test_a_body_that_has_no_classifier_keeps_its_last_stage_whole(
+    body: Callable[[], nn.Module], names: list[str]
+) -> None:
+    class TwoParts(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.classifier = body(), nn.Linear(4, 4)
+
+    found = net_stages(TwoParts())
+    assert [stage.name for stage in found] == names
+    held = [name for stage in found for name in stage.parameters]
+    assert sorted(held) == sorted(name for name, _ in TwoParts().named_parameters())
+
+
 def test_validate_freezes_nothing(stranger: Make, fit: Fit) -> None:
     module = stranger()
     trainer = fit(module, max_epochs=1, callbacks=[FreezingSchedule([Phase("head")])])
@@ -200,6 +236,7 @@ def test_validate_freezes_nothing(stranger: Make, fit: Fit) -> None:
     [
         (lambda: FreezingSchedule([Phase("last 9 stages")]), "this net has 3 before its head"),
         (lambda: FreezingSchedule([Phase("haed")]), "Did you mean 'head'"),
+        (lambda: FreezingSchedule([Phase("last 2 stagse")]), "Did you mean 'last 2 stages'"),
         (lambda: FreezingSchedule([Phase("head")], net="modle"), "Did you mean 'model'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -124,19 +125,24 @@ def test_what_is_removed_in_use_can_be_used_to_the_end(tmp_path: Path) -> None:
     assert find(tmp_path, "key") is None
 
 
-def test_what_another_process_makes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = folder.find
+@pytest.mark.parametrize("step", ["find", "mkdtemp"])
+def test_what_another_process_makes_meanwhile_is_kept(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place: Any = folder if step == "find" else tempfile
+    own = getattr(place, step)
 
-    def look_and_be_late(root: Path, key: str) -> FeatureEntry | None:
-        seen = look(root, key)
-        monkeypatch.setattr(folder, "find", look)
+    def be_late(*args: Any, **kwargs: Any) -> Any:
+        done = own(*args, **kwargs)
+        monkeypatch.setattr(place, step, own)
         features = OpenFeatures(made(tmp_path, "key"), 1 << 20)
         features.store.put(torch.tensor([1]), [torch.ones(1, 4), torch.tensor([True])])
         features.close()
-        return seen
+        return done
 
-    monkeypatch.setattr(folder, "find", look_and_be_late)
+    monkeypatch.setattr(place, step, be_late)
     assert made(tmp_path, "key").rows() == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
 @pytest.mark.multiprocess

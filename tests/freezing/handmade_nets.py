@@ -185,6 +185,73 @@ class ResultNotUsed(Parts):
         return y
 
 
+class Operators(Parts):
+    """`+=` and the like, on what has another name, and on numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        identity, size = h, h.shape[1]
+        size_before = size
+        size //= 2
+        h += 1
+        h -= self.b(x)
+        h *= size
+        h /= size_before
+        y = self.c(h)
+        y **= 2
+        h @= torch.eye(4)
+        z: Tensor = y + identity * size_before
+        return z
+
+
+class BlockThatAdds(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        x += 1
+        return super().forward(x)
+
+
+class OperatorInABlock(Parts):
+    def __init__(self) -> None:
+        super().__init__()
+        self.b = BlockThatAdds(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        y = self.c(h.clone()) + h
+        z: Tensor = y + self.b(h) + h
+        return z
+
+
+class AddsTo(nn.Linear):
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        assert out is not None
+        return out.add_(super().forward(x))
+
+
+class Out(Parts):
+    def __init__(self) -> None:
+        super().__init__()
+        self.b = AddsTo(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        y = self.c(h.clone()) + h
+        z: Tensor = y + self.b(self.a(x), out=h)
+        return z
+
+
+class Dead(Parts):
+    """Runs a frozen layer whose result nobody uses, of what is frozen, and of what is not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        self.b(self.b(h) + 1)
+        y: Tensor = self.c(h)
+        with torch.no_grad():
+            self.b(self.c(h))
+        return y
+
+
 class ActivationThatOverwrites(nn.Sequential):
     def __init__(self) -> None:
         super().__init__(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4), nn.ReLU(inplace=True))
@@ -334,6 +401,10 @@ HANDMADE: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], str]] = {
     "items are set": (SetItem, ("c",), ""),
     "two names of one memory": (NamesOfOneMemory, ("c",), ""),
     "a change whose result is not used": (ResultNotUsed, ("c",), ""),
+    "in-place operators": (Operators, ("c",), ""),
+    "an in-place operator in a frozen block": (OperatorInABlock, ("c",), ""),
+    "a frozen layer with `out`": (Out, ("c",), ""),
+    "frozen layers whose results are not used": (Dead, ("c",), "a"),
     "activations that overwrite": (ActivationThatOverwrites, ("4",), ""),
     "activations that overwrite, early": (ActivationThatOverwrites, ("2", "4"), ""),
     "a frozen block that writes to its input": (PreActivation, ("c",), ""),

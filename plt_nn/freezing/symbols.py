@@ -1,0 +1,34 @@
+"""Symbols of a trace that know in-place operators: torch.fx itself takes `x += 1` for `x = x + 1`, in other memory."""
+
+import operator
+from typing import Any
+
+from torch import fx
+
+_OPERATORS = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul", "iand", "ior", "ixor")
+
+
+def in_place(value: Any, other: Any, name: str) -> Any:
+    """A value after an in-place operator: itself, changed, or another one where it is a number.
+
+    Args:
+        value: What is changed.
+        other: By what.
+        name: The operator's name in the module `operator`, such as `iadd`.
+    """
+    return getattr(operator, name)(value, other)
+
+
+class Symbol(fx.Proxy):
+    """A value in a trace."""
+
+
+def _record(name: str) -> Any:
+    def record(self: Symbol, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", in_place, (self, other, name), {})
+
+    return record
+
+
+for _name in _OPERATORS:
+    setattr(Symbol, f"__{_name}__", _record(_name))
