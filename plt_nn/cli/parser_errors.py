@@ -27,9 +27,14 @@ def plain_message(message: str) -> str:
     if found := re.match(r"unrecognized arguments: --(\S+)", text):
         return f"{text}.{did_you_mean(found[1], _OPTIONS)}"
     if found := re.search(r"Expected a dot import path string: (\S+)", text):
+        before = text[: found.start()]
+        if wanted := re.search(r"Expected a <class '(bool|int|float|str)'> - $", before):  # or a tensor
+            keys = ".".join(re.findall(r'Parser key "([^"]*)"', before))
+            return f"{keys}: expected a {wanted[1]}, got {found[1]!r}."
         return f"{text.partition(':')[0]}: there is no class {found[1]!r}.{did_you_mean(found[1], _CLASSES)}"
     text = re.sub(r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", "", text)
     text = re.sub(r" - Expected a <class 'NoneType'>.*?(?=Given value: (?!Namespace|NestedArg|{)|$)", " ", text)
+    text = re.sub(r"(Expected .*?) - Not a valid subclass of .*$", r"\1", text)  # of a class whose argument is wrong
     text = re.sub(r"Given value: (?:Namespace|NestedArg|{).*$", "", text)
     text = re.sub(r"Problem with given class_path '([^']*)':", r"\1:", text)
     text = re.sub(r'Parser key "([^"]*)":', r"\1:", text)

@@ -107,6 +107,16 @@ ONE_FAULT: dict[str, tuple[Change, str]] = {
     "phases that are no list": (phases("head"), "phases"),
     "a phase that is no mapping": (phases(["head", "all"]), "phases"),
     "no phases": (phases(None), "there is no phase"),
+    "text for a number deep in the model": (
+        lambda config: config["model"]["init_args"]["optimizer"].update(
+            class_path="torch.optim.AdamW", init_args={"lr": "fast"}
+        ),
+        "plt-nn: model.optimizer.lr: expected a float, got 'fast'.\n",
+    ),
+    "text for a number of a callback": (
+        callback("plt_nn.BestLossStopping", patience="six"),
+        "plt_nn.BestLossStopping: patience: Expected a int. Got value: six\n",
+    ),
     "one phase without a list": (phases({"train": "head"}), "phases"),
 }
 
