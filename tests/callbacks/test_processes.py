@@ -66,8 +66,8 @@ def test_the_replicas_are_the_same_under_every_kind_of_ddp(report: dict[str, Any
 
 
 def test_only_what_is_trained_is_exchanged(report: dict[str, Any]) -> None:
-    # (parameters, buffers): the head alone; with the BatchNorm before it; all. The buffers of a frozen BatchNorm never.
-    assert report["steps"]["ddp"] == [[2, 0], [4, 0], [10, 0]]
+    # (parameters, buffers): the head alone; with the layer before it and its norm; all. Buffers of frozen norms never.
+    assert report["steps"]["ddp"] == [[2, 0], [6, 0], [10, 0]]
 
 
 @pytest.mark.parametrize(
