@@ -37,7 +37,7 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
     # What torch.compile returns is a wrapper with the net inside it, whose stages keep the names that they have alone.
     inner = {_path(name, child): _inside(child) for name, child in children.items()}
     *bodies, (last, net_with_head) = inner.items()
-    before = [_moved(stage, name, _name(name, stage, of)) for name, body in bodies for stage, of in _of_body(body)]
+    before = [stage for name, body in bodies for stage in _of_body(name, body)]
     return before + [_moved(stage, last, stage.name) for stage in stages(net_with_head)]
 
 
@@ -55,21 +55,17 @@ def _inside(child: nn.Module) -> nn.Module:
     return inside
 
 
-def _of_body(body: nn.Module) -> list[tuple[Stage, int]]:
-    """The stages of a net that another one comes after, each with how many there are."""
+def _of_body(name: str, body: nn.Module) -> list[Stage]:
+    """The stages of a net that another one comes after; a body that is one stage goes by the body's name."""
     found = [stage for stage in stages(body, ends_in_head=False) if stage.parameters]
-    return [(stage, len(found)) for stage in found]
+    plain = name.removesuffix("._orig_mod")
+    return [_moved(stage, name, plain if len(found) == 1 else f"{plain}.{_name_in_body(stage)}") for stage in found]
 
 
-def _name(body: str, stage: Stage, of: int) -> str:
-    """A stage's name in the LightningModule: that of a body which is one stage, or a path in it.
-
-    The classifier of a known net in a body is the head of nothing: it goes by its path.
-    """
-    body, path = body.removesuffix("._orig_mod"), stage.parameters[0].rpartition(".")[0]
-    if of == 1:
-        return body
-    return f"{body}.{path if stage.name == HEAD and path else stage.name}"
+def _name_in_body(stage: Stage) -> str:
+    """The classifier of a known net in a body is the head of nothing: it goes by its path."""
+    path = stage.parameters[0].rpartition(".")[0]
+    return path if stage.name == HEAD and path else stage.name
 
 
 def _moved(stage: Stage, prefix: str, name: str) -> Stage:

@@ -140,3 +140,14 @@ def test_chance_in_what_is_trained(tmp_path: Path) -> None:
     with Computed() as computed:
         assert losses(make, cache(tmp_path)) == losses(make, None)
     assert computed.samples == 41
+
+
+class WritesToItsInputs(Net):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x += 1
+        return super().forward(x, mask)
+
+
+def test_a_net_that_writes_to_its_inputs(tmp_path: Path) -> None:
+    kept = losses(lambda: Trained(WritesToItsInputs()), cache(tmp_path))
+    assert kept == losses(lambda: Trained(WritesToItsInputs()), None)

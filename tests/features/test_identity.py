@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset, TensorDataset
-from torchvision import transforms
+from torchvision import transforms, tv_tensors
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
@@ -195,3 +195,10 @@ def test_files_are_told_by_name_size_and_time(images: Path) -> None:
     assert files_identity(paths[::-1]) != first
     paths[0].write_bytes(b"longer than before, by far")
     assert files_identity(paths) != first
+
+
+def test_tensors_of_a_class_of_their_own_are_told() -> None:
+    plain, image, mask = (dataset_identity(TensorDataset(x)) for x in (X, tv_tensors.Image(X), tv_tensors.Mask(X)))
+    assert None not in {plain, image, mask}
+    assert len({plain, image, mask}) == 3
+    assert dataset_identity(TensorDataset(tv_tensors.Image(X))) == image

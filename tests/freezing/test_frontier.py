@@ -215,3 +215,13 @@ def test_what_is_run_with_gradients_switched_on_is_so_in_the_prefix() -> None:
     assert torch.equal(frontier.after(frontier.before(x)), net(x))
     with torch.no_grad():
         assert torch.equal(frontier.after(frontier.before(x)), net(x))
+
+
+def test_a_norm_whose_statistics_are_parameters_is_at_rest() -> None:
+    norm = nn.BatchNorm1d(4)
+    for name in ("running_mean", "running_var"):
+        value = norm._buffers.pop(name)
+        assert value is not None
+        norm.register_parameter(name, nn.Parameter(value, requires_grad=False))
+    net = freeze_all_but(nn.Sequential(nn.Linear(4, 4), norm, nn.Linear(4, 2)), "2")
+    assert cut(net).crosses == ("_1",)
