@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from plt_nn.advice.build import build_net, preprocessing_of
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.images import Images
-from plt_nn.advice.stage_features import StageFeatures
+from plt_nn.advice.probes.stage_features import StageFeatures
 from plt_nn.backbones import Preprocessing
 from plt_nn.backbones.image_transform import ImageTransform
-from plt_nn.features.identity import files_identity, object_identity
-from plt_nn.features.keeping import Kept, NoPlace, Place
+from plt_nn.features.cache_location import Kept, NoPlace, Place
 from plt_nn.features.rows import RowStore, RowType
-from plt_nn.freezing.digest import digests
+from plt_nn.fingerprint.digest import digests
+from plt_nn.fingerprint.identity import files_identity, object_identity
 
 _VERSION = 1  # of what a row holds
 _BATCH, _FEW = 32, 8

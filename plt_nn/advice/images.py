@@ -13,7 +13,7 @@ from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data.decoded_images import expected_bytes
 from plt_nn.data.images import usable_cores
 from plt_nn.features.decoded import DecodedImages
-from plt_nn.features.identity import object_identity
+from plt_nn.fingerprint.identity import object_identity
 from plt_nn.inference.images import read_image
 
 

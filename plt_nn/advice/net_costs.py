@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from plt_nn.backbones import stages
 from plt_nn.errors import ConfigError
-from plt_nn.freezing.flops import Flops, count_flops, without_memory
+from plt_nn.freezing.costs.flops import Flops, count_flops, without_memory
 
 
 @dataclass(frozen=True)

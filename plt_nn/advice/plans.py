@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from plt_nn.advice.candidates import Candidate
-from plt_nn.advice.depth import HEAD_ONLY, Depth
-from plt_nn.advice.probe import is_worse
+from plt_nn.advice.probes.depth import HEAD_ONLY, Depth
+from plt_nn.advice.probes.probe import is_worse
+from plt_nn.advice.probes.stage_features import LAST
 from plt_nn.advice.ranking import Judged, Ranking
-from plt_nn.advice.stage_features import LAST
 
 BATCH, LR = 32, 1e-3
 _FAR = 0.5  # standard deviations between BatchNorm's means; photographs of ants have 0.2 to 0.3, digits 0.6 to 0.8

@@ -10,17 +10,17 @@ import torch
 
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.collect import collect
-from plt_nn.advice.depth import Depth, advised_depth, probe_depths
-from plt_nn.advice.halving import nested_order, rungs, survivors
 from plt_nn.advice.images import Images
-from plt_nn.advice.logme import logme
 from plt_nn.advice.net_costs import NetCosts, net_costs
-from plt_nn.advice.probe import Labels, Probe, is_worse, probe, stratified_folds
+from plt_nn.advice.probes.depth import Depth, advised_depth, probe_depths
+from plt_nn.advice.probes.halving import nested_order, rungs, survivors
+from plt_nn.advice.probes.logme import logme
+from plt_nn.advice.probes.probe import Labels, Probe, is_worse, probe, stratified_folds
+from plt_nn.advice.probes.stage_features import LAST
 from plt_nn.advice.processes import Processes
-from plt_nn.advice.stage_features import LAST
 from plt_nn.backbones import stages
 from plt_nn.errors import PltNNError
-from plt_nn.features.keeping import Place
+from plt_nn.features.cache_location import Place
 
 _SAMPLES, _OF_A_CLASS = 2_000, 10  # that are looked at at most, unless told otherwise: an accuracy is known to a point
 

@@ -7,7 +7,7 @@ from plt_nn.advice.plans import Plan
 from plt_nn.advice.ranking import Judged, Ranking
 from plt_nn.advice.tables import as_markdown, as_plain
 from plt_nn.advice.verify import Verified
-from plt_nn.callbacks.figures import new_figure
+from plt_nn.plots.figures import new_figure
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.written_runs import WrittenRun, deliver, write_run
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from plt_nn.advice.architectures import Architecture
-from plt_nn.advice.halving import better_half
-from plt_nn.advice.probe import Floats, is_above_zero, stratified_folds
+from plt_nn.advice.probes.halving import better_half
+from plt_nn.advice.probes.probe import Floats, is_above_zero, stratified_folds
 from plt_nn.advice.trial_trainers import on_one_device, quietly
 from plt_nn.callbacks import BestLossStopping
 from plt_nn.errors import PltNNError

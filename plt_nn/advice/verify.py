@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 
 from plt_nn.advice.plans import BATCH, LR, Plan
-from plt_nn.advice.probe import Labels, stratified_folds
+from plt_nn.advice.probes.probe import Labels, stratified_folds
 from plt_nn.advice.trial_trainers import on_one_device, quietly
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import BestLossStopping, FreezingSchedule, FrozenFeatureCache

@@ -16,9 +16,9 @@ from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates,
 from plt_nn.audit.feature_findings import drift_findings, suspect_findings
 from plt_nn.audit.file_findings import class_counts, file_findings
 from plt_nn.audit.findings import Finding, gravest_first, printable
+from plt_nn.audit.label_issues import Method, Suspects, find_suspects
 from plt_nn.audit.out_of_fold import out_of_fold
 from plt_nn.audit.scan import ScannedImages, scan_images
-from plt_nn.audit.suspects import Method, Suspects, find_suspects
 from plt_nn.data.class_folders import ClassFolders
 
 _LEAST_TOLD = 0.1  # of the images, by how much their labels are in doubt, however few are confidently wrong

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, fisher_exact, ks_2samp, mannwhitneyu
 
-from plt_nn.advice.probe import probe, stratified_folds
+from plt_nn.advice.probes.probe import probe, stratified_folds
 from plt_nn.audit.scan import ScannedImages
 
 _FEWEST = 5  # images of each split, to compare them

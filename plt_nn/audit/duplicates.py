@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from plt_nn.audit.near import near_pairs
+from plt_nn.audit.near_duplicates import near_pairs
 from plt_nn.audit.scan import ScannedImages
 
 _LEAST_DETAIL = 32  # pixels of the shorter side; smaller images are alike for want of detail

@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 
 from plt_nn.audit.drift import Drift
 from plt_nn.audit.findings import Finding, Severity, images_of
-from plt_nn.audit.suspects import FEWEST, Suspects
+from plt_nn.audit.label_issues import FEWEST, Suspects
 
 DOUBTED = "labels in doubt"
 _BEYOND_CHANCE = 0.01

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from plt_nn.advice.probe import probe, stratified_folds
+from plt_nn.advice.probes.probe import probe, stratified_folds
 
 MOST_AT_ONCE = 4_000  # samples; a probe of more takes more than its share of time, and tells hardly better
 

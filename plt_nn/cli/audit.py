@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
     if arguments.html is not None and not arguments.html.absolute().parent.is_dir():
         raise ConfigError(f"--html {arguments.html}: there is no folder {arguments.html.absolute().parent}.")
     if arguments.cleanlab:
-        from plt_nn.audit.suspects import require_cleanlab
+        from plt_nn.audit.label_issues import require_cleanlab
 
         require_cleanlab()
     device = device_named(arguments.device)
@@ -77,9 +77,9 @@ def _with_features(audited: "Audit", arguments: argparse.Namespace, device: str)
     from plt_nn.advice.candidates import Candidate, find_nets
     from plt_nn.advice.collect import collect
     from plt_nn.advice.images import Images
-    from plt_nn.advice.stage_features import LAST
+    from plt_nn.advice.probes.stage_features import LAST
     from plt_nn.audit.audit import with_features
-    from plt_nn.features.keeping import Place
+    from plt_nn.features.cache_location import Place
     from plt_nn.tracking.store import store_at
 
     try:

@@ -11,8 +11,8 @@ from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.reports.comparison import Comparison, compare
 from plt_nn.reports.tables import FORMATS, as_csv, as_json, as_markdown, as_text
 from plt_nn.tracking import store_at
-from plt_nn.tracking.read_runs import AllRuns
-from plt_nn.tracking.runs import RunRecord
+from plt_nn.tracking.read.all_runs import AllRuns
+from plt_nn.tracking.read.runs import RunRecord
 
 
 def run(argv: list[str]) -> int:

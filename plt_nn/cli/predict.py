@@ -74,7 +74,7 @@ def _predict_images(predictor: "Predictor", folder: Path, arguments: argparse.Na
 def _predict_rows(predictor: "Predictor", inputs: "TableInputs", arguments: argparse.Namespace) -> int:
     from plt_nn.data.tables import read_table
     from plt_nn.deployment.predict import write_table
-    from plt_nn.inference.answers import answers
+    from plt_nn.inference.prediction_table import answers
 
     if len(arguments.paths) != 1:
         raise ConfigError(f"The model takes the rows of one CSV or Parquet file; {len(arguments.paths)} were given.")

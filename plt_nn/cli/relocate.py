@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from plt_nn.tracking import store_at
-from plt_nn.tracking.places import path_of
-from plt_nn.tracking.relocate import Relocated, relocate
+from plt_nn.tracking.relocate.rebase import path_of
+from plt_nn.tracking.relocate.relocate import Relocated, relocate
 
 
 def run(argv: list[str]) -> int:

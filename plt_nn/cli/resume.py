@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from plt_nn.errors import ConfigError
 from plt_nn.tracking.fetch_run import fetch_run
-from plt_nn.tracking.find_run import LAST
+from plt_nn.tracking.read.find_run import LAST
 from plt_nn.tracking.resume import Resumable, find_resumable, last_checkpoint, require_whole_config, unknown_run
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store, store_at

@@ -13,7 +13,7 @@ from rich.text import Text
 from plt_nn.reports.run_list import Listed, listed
 from plt_nn.reports.words import ago, number
 from plt_nn.tracking import store_at
-from plt_nn.tracking.read_runs import AllRuns
+from plt_nn.tracking.read.all_runs import AllRuns
 
 _SHOWN = 20
 _STYLES = {"RUNNING": "green", "FAILED": "red", "KILLED": "yellow"}

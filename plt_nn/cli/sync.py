@@ -13,12 +13,12 @@ from plt_nn.errors import ConfigError
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.store import store_at
+from plt_nn.tracking.upload.backlog import left_of
 from plt_nn.tracking.upload.environment import set_defaults
-from plt_nn.tracking.upload.left import left_of
 from plt_nn.tracking.upload.loop import upload
+from plt_nn.tracking.upload.prune import tidy
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
-from plt_nn.tracking.upload.tidy import tidy
 
 _EVERY = 2.0  # seconds between looks with --watch
 

@@ -13,11 +13,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.errors import ConfigError
+from plt_nn.features.cache_location import NoPlace, room_for
 from plt_nn.features.costs import size_in_words
 from plt_nn.features.decoded import DecodedImages
 from plt_nn.features.folder import MORE_BYTES, OpenFeatures, create
-from plt_nn.features.identity import files_identity, object_identity
-from plt_nn.features.keeping import NoPlace, room_for
+from plt_nn.fingerprint.identity import files_identity, object_identity
 from plt_nn.inference.images import read_image
 
 _MOST_ON_DISK = 20_000_000_000  # as `FrozenFeatureCache` has it

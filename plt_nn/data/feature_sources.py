@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from plt_nn.data.batch import Batch
 from plt_nn.data.sampling import Draw
-from plt_nn.features.identity import files_identity, object_identity
-from plt_nn.features.reading.randomness import is_read_at_random
+from plt_nn.features.plain_loader.randomness import is_read_at_random
+from plt_nn.fingerprint.identity import files_identity, object_identity
 
 if TYPE_CHECKING:
     from plt_nn.data.image_batches import ImageBatches

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from plt_nn.data.batch import Batch
-from plt_nn.features.identity import object_identity
+from plt_nn.fingerprint.identity import object_identity
 
 if TYPE_CHECKING:
     from plt_nn.data.tensors import TensorBatches

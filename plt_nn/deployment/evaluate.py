@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from plt_nn.callbacks.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
 from plt_nn.data.class_folders import SPLIT_NAMES, labelled_images, subfolders
 from plt_nn.data.fingerprints import as_array, file_hashes
 from plt_nn.data.sketch import Overlap, overlap
@@ -24,6 +23,7 @@ from plt_nn.deployment.class_metrics import (
 from plt_nn.errors import DataError, PltNNError, did_you_mean
 from plt_nn.inference.card import ModelCard
 from plt_nn.inference.images import read_image
+from plt_nn.plots.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
 
 _SHOWN = 16  # of the most wrong images
 _SIDE = 160  # of their pictures, in pixels

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from plt_nn.errors import ConfigError, TrackingError, did_you_mean
 from plt_nn.inference.card import CARD, WEIGHTS
-from plt_nn.tracking.find_run import UID, Found, find_run, find_run_on_server, names_of_runs
+from plt_nn.tracking.read.find_run import UID, Found, find_run, find_run_on_server, names_of_runs
 from plt_nn.tracking.resume import Resumable, find_resumable
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.upload.backlog import left_of
 from plt_nn.tracking.upload.environment import set_defaults
-from plt_nn.tracking.upload.left import left_of
 from plt_nn.tracking.upload.model import MODE, MONITOR, VALUE
 from plt_nn.tracking.upload.retries import in_words
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from plt_nn.errors import ConfigError, DataError
-from plt_nn.inference.answers import answer_columns, answers
 from plt_nn.inference.card import CARD, WEIGHTS
 from plt_nn.inference.images import read_image
 from plt_nn.inference.inputs import ImageInputs
+from plt_nn.inference.prediction_table import answer_columns, answers
 from plt_nn.inference.predictor import Predictor
 
 _ROWS = 1024  # of a part, about: what an interruption may cost

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plt_nn.features.ahead import Ahead, one_thread
-from plt_nn.features.deferred import Deferred
+from plt_nn.features.lazy_inputs import Deferred
+from plt_nn.features.prefetcher import Ahead, one_thread
 from plt_nn.features.rows import RowStore
 from plt_nn.features.source import Source
 

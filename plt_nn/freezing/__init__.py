@@ -1,6 +1,7 @@
 """Freezing schedules: the pure plan, the optimizer's groups, and the one file that freezes."""
 
-from plt_nn.freezing.adapt import Adapt
+from plt_nn.fingerprint.digest import differing, digests
+from plt_nn.freezing.adapters.adapt import Adapt
 from plt_nn.freezing.apply import (
     Condition,
     Frozen,
@@ -12,7 +13,6 @@ from plt_nn.freezing.apply import (
     normalisations,
     restore,
 )
-from plt_nn.freezing.digest import differing, digests
 from plt_nn.freezing.groups import LR_FACTOR, STAGE, apply_lr_factors, set_lr_factors, split_groups, unscale
 from plt_nn.freezing.phases import Phase, parse_phases, phase_at, start_steps
 from plt_nn.freezing.plan import held_modules, trained_parameters

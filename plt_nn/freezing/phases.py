@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.freezing.adapt import Adapt, adapt_faults, parse_adapt
+from plt_nn.freezing.adapters.adapt import Adapt, adapt_faults, parse_adapt
 
 PLATEAU = "plateau"
 _STEPS = re.compile(r"(\d{1,18}) ?steps?")

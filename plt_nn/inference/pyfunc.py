@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor, cat
 
 from plt_nn.errors import DataError, PltNNError
-from plt_nn.inference.answers import answers
 from plt_nn.inference.card import read_card
 from plt_nn.inference.images import as_rgb, decode_image, read_image
 from plt_nn.inference.inputs import ImageInputs, TableInputs
+from plt_nn.inference.prediction_table import answers
 from plt_nn.inference.predictor import Predictor, load_predictor
 
 MOST_MEGAPIXELS = 40  # of an image that comes as bytes; MLflow's `model_config` changes it

@@ -10,8 +10,8 @@ import numpy as np
 from plt_nn.reports.differences import MISSING, differing, require_known, settings, short_names, value_of
 from plt_nn.reports.metric import Best, Mode, best_of, better, chosen_metric, kept_best
 from plt_nn.reports.significance import Difference, differences
-from plt_nn.tracking.read_runs import AllRuns
-from plt_nn.tracking.runs import RunRecord
+from plt_nn.tracking.read.all_runs import AllRuns
+from plt_nn.tracking.read.runs import RunRecord
 
 TRAINED, DEVICE_HOURS = "cost/most_trained_parameters", "cost/device_hours"
 

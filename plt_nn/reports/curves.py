@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from plt_nn.reports.arrays import ArrayBlock
 from plt_nn.reports.comparison import Row
 from plt_nn.reports.metric import Mode, is_of_training
-from plt_nn.tracking.runs import History, RunRecord
+from plt_nn.tracking.read.runs import History, RunRecord
 
 MOST_PANELS = 24
 _SYSTEM = "system/"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.tracking.runs import RunRecord
+from plt_nn.tracking.read.runs import RunRecord
 
 # What is of no meaning for the result: names, places, and how a run is watched.
 _IDLE = re.compile(

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.tracking.runs import MODE, MONITOR, History, RunRecord
+from plt_nn.tracking.read.runs import MODE, MONITOR, History, RunRecord
 
 Mode = Literal["min", "max"]
 _BEGIN = r"(?:^|[^a-z])"  # of a word within a name

@@ -15,7 +15,7 @@ from plt_nn.reports.curves import Own, lines, phases, prices, wanted_metrics
 from plt_nn.reports.differences import MISSING, settings, value_of
 from plt_nn.reports.tables import sentences, where
 from plt_nn.reports.words import count, device_hours, duration, number, state
-from plt_nn.tracking.runs import RunRecord
+from plt_nn.tracking.read.runs import RunRecord
 
 COLOURS = 8
 _DASHES = ("solid", "dash", "dot", "dashdot")

@@ -9,8 +9,8 @@ from plt_nn.errors import ConfigError
 from plt_nn.reports.comparison import epoch_of
 from plt_nn.reports.metric import Best, best_of, better, chosen_metric, kept_best
 from plt_nn.reports.words import state
-from plt_nn.tracking.read_runs import AllRuns
-from plt_nn.tracking.runs import HOST, RunRecord
+from plt_nn.tracking.read.all_runs import AllRuns
+from plt_nn.tracking.read.runs import HOST, RunRecord
 
 SILENT = 300.0  # seconds without a sign after which a run that nobody can look at is told to be silent
 

@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from plt_nn.callbacks import ValidationFigures
-from plt_nn.callbacks.companions import before_checkpoints
+from plt_nn.callbacks.lightning.callback_order import before_checkpoints
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import DurableMLFlowLogger
 

@@ -3,7 +3,7 @@
 import math
 import time
 
-from plt_nn.tracking.runs import FAILURE, VANISHED, RunRecord
+from plt_nn.tracking.read.runs import FAILURE, VANISHED, RunRecord
 
 _STATES = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed", "KILLED": "killed", "SCHEDULED": "waiting"}
 

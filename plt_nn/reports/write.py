@@ -12,10 +12,10 @@ from plt_nn.reports.comparison import Comparison, epoch_of, row_of
 from plt_nn.reports.curves import wanted_metrics
 from plt_nn.reports.metric import best_of, better, chosen_metric, kept_best
 from plt_nn.reports.page import Report, page, read_facts
-from plt_nn.tracking.read_runs import AllRuns
-from plt_nn.tracking.runs import RunRecord
+from plt_nn.tracking.read.all_runs import AllRuns
+from plt_nn.tracking.read.runs import RunRecord
+from plt_nn.tracking.read.spool_runs import spool_run
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.spool_runs import spool_run
 
 FACTS = "figures/validation.json"
 MOST_RUNS = 60  # with a line each; more cannot be told apart

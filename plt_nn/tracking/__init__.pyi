@@ -1,5 +1,5 @@
-from .flat import masked
 from .logger import DurableMLFlowLogger
+from .masking import masked
 from .store import Store, store_at
 
 __all__ = ["DurableMLFlowLogger", "Store", "masked", "store_at"]

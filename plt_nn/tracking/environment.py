@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from plt_nn.tracking.flat import masked_code, masked_words
+from plt_nn.tracking.masking import masked_code, masked_words
 
 _PACKAGES = ("plt-nn", "lightning", "torch", "torchvision", "timm", "torchmetrics", "mlflow", "numpy")
 _LONGEST_DIFF = 1 << 20

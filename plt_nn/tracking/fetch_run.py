@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from plt_nn.errors import ConfigError, TrackingError
-from plt_nn.tracking.flat import masked_text
+from plt_nn.tracking.masking import masked_text
 from plt_nn.tracking.resume import Resumable
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.environment import set_defaults
@@ -30,7 +30,7 @@ def fetch_run(uri: str, store: Store, word: str) -> Resumable | None:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    from plt_nn.tracking.find_run import UID, find_run_on_server
+    from plt_nn.tracking.read.find_run import UID, find_run_on_server
 
     found = find_run_on_server(uri, word)
     if found is None:

@@ -21,7 +21,7 @@ from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.address import tracking_address
 from plt_nn.tracking.checkpoint_files import POLICIES, Policy, wanted_checkpoints
 from plt_nn.tracking.environment import environment_tags, git_diff
-from plt_nn.tracking.flat import flat_params, masked_text
+from plt_nn.tracking.masking import flat_params, masked_text
 from plt_nn.tracking.run_end import how_it_ended, sentences
 from plt_nn.tracking.run_spool import RunSpool, now
 from plt_nn.tracking.spool.folder import SpoolFolder

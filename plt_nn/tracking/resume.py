@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.tracking.find_run import LAST
+from plt_nn.tracking.read.find_run import LAST
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.uid import UID_PATTERN

@@ -2,9 +2,9 @@
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from plt_nn.tracking.flat import masked_code
+from plt_nn.tracking.masking import masked_code
 from plt_nn.tracking.run_spool import RunSpool
-from plt_nn.tracking.upload.left import Left
+from plt_nn.tracking.upload.backlog import Left
 
 
 def how_it_ended(status: str, error: BaseException | None) -> tuple[str, str | None]:

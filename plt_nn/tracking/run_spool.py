@@ -13,7 +13,7 @@ from typing import Any
 from plt_nn.tracking.spool.events import VERSION
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.writer import SpoolWriter
-from plt_nn.tracking.upload.left import Left, wait_for_delivery
+from plt_nn.tracking.upload.backlog import Left, wait_for_delivery
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from plt_nn.tracking.address import tracking_address
 from plt_nn.tracking.environment import environment_tags
-from plt_nn.tracking.flat import flat_params
+from plt_nn.tracking.masking import flat_params
 from plt_nn.tracking.run_spool import now
 from plt_nn.tracking.spool.events import VERSION
 from plt_nn.tracking.spool.folder import SpoolFolder

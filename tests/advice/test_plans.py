@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from plt_nn.advice.candidates import Candidate
-from plt_nn.advice.depth import Depth, advised_depth, depths_of, selection
 from plt_nn.advice.net_costs import NetCosts
 from plt_nn.advice.plans import Measured, Plan, propose, reasons_of_order, worth_verifying
-from plt_nn.advice.probe import Probe
+from plt_nn.advice.probes.depth import Depth, advised_depth, depths_of, selection
+from plt_nn.advice.probes.probe import Probe
 from plt_nn.advice.ranking import Judged, Ranking
 from plt_nn.freezing import parse_phases
 

@@ -1,4 +1,4 @@
-"""Rounds of ranking when time runs out; whole rankings are in tests/cli/test_rank.py."""
+"""Rounds of ranking when time runs out; whole rankings are in tests/cli/rank/test_rank.py."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from plt_nn.advice import ranking
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.net_costs import NetCosts
 from plt_nn.advice.ranking import Judged, Labelled, Ranking, rank
-from plt_nn.features.keeping import Place
+from plt_nn.features.cache_location import Place
 from tests.advice.test_plans import judged
 
 SMALL, LARGE = Candidate("timm/small", True, 96), Candidate("timm/large", True, 224)

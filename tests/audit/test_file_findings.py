@@ -6,7 +6,7 @@ from PIL import Image
 
 from plt_nn.audit.page import page
 from plt_nn.audit.tables import as_json, as_markdown
-from plt_nn.features.identity import files_identity
+from plt_nn.fingerprint.identity import files_identity
 from tests.audit.conftest import Planted, audited, told
 
 Write = Callable[..., Path]

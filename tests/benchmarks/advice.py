@@ -31,15 +31,15 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from plt_nn.advice.candidates import Candidate
-from plt_nn.advice.depth import Depth
-from plt_nn.advice.halving import nested_order
 from plt_nn.advice.measure import measure
 from plt_nn.advice.plans import Plan, propose
+from plt_nn.advice.probes.depth import Depth
+from plt_nn.advice.probes.halving import nested_order
 from plt_nn.advice.ranking import Judged, Labelled, rank
 from plt_nn.advice.verify import fine_tune
 from plt_nn.callbacks import ChannelsLast
 from plt_nn.data import ImageFolderData
-from plt_nn.features.keeping import Place
+from plt_nn.features.cache_location import Place
 
 _DIGITS = 500
 RATES = (0.03, 0.1, 0.3, 1.0)

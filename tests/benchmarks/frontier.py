@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from plt_nn import FreezingSchedule, FrozenFeatureCache, Phase
-from plt_nn.freezing.frontier import Crossing, Frontier, cut
+from plt_nn.frontier.cut import Crossing, Frontier, cut
 
 if TYPE_CHECKING:
     from tests.benchmarks import fastai_peer

@@ -27,8 +27,8 @@ from torch.utils._pytree import tree_leaves
 from plt_nn import create_backbone, list_backbones, stages
 from plt_nn.backbones import backbone_info
 from plt_nn.freezing import condition_of, freeze, held_modules, restore, trained_parameters
-from plt_nn.freezing.frontier import Frontier, NoFrontier, cut
-from plt_nn.freezing.frontier_fingerprint import frontier_fingerprint
+from plt_nn.frontier.cut import Frontier, NoFrontier, cut
+from plt_nn.frontier.fingerprint import frontier_fingerprint
 
 LARGEST = 60_000_000  # parameters; a net beyond that says nothing that its smaller sisters do not
 

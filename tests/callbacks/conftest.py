@@ -87,7 +87,7 @@ def fit(tmp_path: Path) -> Callable[..., Trainer]:
 def info(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said to people."""
     lines: list[str] = []
-    monkeypatch.setattr("plt_nn.callbacks.frozen_feature_cache.rank_zero_info", lines.append)
+    monkeypatch.setattr("plt_nn.callbacks.feature_cache.frozen_feature_cache.rank_zero_info", lines.append)
     return lines
 
 

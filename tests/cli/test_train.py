@@ -21,7 +21,7 @@ from safetensors import safe_open
 from plt_nn import DigitsData
 from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import spool_folders
-from plt_nn.tracking.upload.left import wait_for_delivery
+from plt_nn.tracking.upload.backlog import wait_for_delivery
 from tests import warm
 
 Completed = subprocess.CompletedProcess[str]

@@ -16,7 +16,7 @@ from plt_nn.data.batch import Batch
 from plt_nn.data.image_batches import ImageBatches, ImageFiles, image_loader
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.tensors import TensorBatches
-from plt_nn.features.deferred import Deferred
+from plt_nn.features.lazy_inputs import Deferred
 from plt_nn.features.loader import Serving, feature_loader
 from plt_nn.features.rows import RowStore, RowType
 

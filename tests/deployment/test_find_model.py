@@ -10,7 +10,7 @@ from plt_nn.deployment.find_model import find_model
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.left import wait_for_delivery
+from plt_nn.tracking.upload.backlog import wait_for_delivery
 from tests import warm
 
 

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from plt_nn.cli.main import main
 from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.left import wait_for_delivery
+from plt_nn.tracking.upload.backlog import wait_for_delivery
 from tests import warm
 from tests.cli.conftest import environment
 from tests.deployment.conftest import draw_photos

@@ -11,9 +11,9 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, T
 
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.tensors import TensorBatches
-from plt_nn.features.deferred import Deferred
+from plt_nn.features.lazy_inputs import Deferred
 from plt_nn.features.loader import FeatureLoader, ResumableFeatureLoader, Serving, feature_loader
-from plt_nn.features.reading.data_loader import DataLoaderSource
+from plt_nn.features.plain_loader.data_loader import DataLoaderSource
 from plt_nn.features.rows import RowStore, RowType
 
 SIZE = 22

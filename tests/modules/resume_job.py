@@ -23,7 +23,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from plt_nn import MLP, BestLossStopping, Classifier, DigitsData, ImageFolderData, TabularData
-from plt_nn.callbacks.step_seeds import StepSeeds
+from plt_nn.callbacks.resume.step_seeds import StepSeeds
 
 EPOCHS = 3
 END_EPOCH, END_BATCH = 1, 2  # where an interrupted fit ends: in mid-epoch, and not where a checkpoint is made anyway

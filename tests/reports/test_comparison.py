@@ -14,7 +14,7 @@ from plt_nn.errors import ConfigError
 from plt_nn.reports.comparison import compare
 from plt_nn.reports.tables import as_csv, as_json, as_markdown, sentences
 from plt_nn.tracking import Store
-from plt_nn.tracking.read_runs import AllRuns
+from plt_nn.tracking.read.all_runs import AllRuns
 from tests.reports.conftest import Write
 
 STEPS = 300

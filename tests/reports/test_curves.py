@@ -7,7 +7,7 @@ import numpy as np
 
 from plt_nn.reports.arrays import ArrayBlock
 from plt_nn.reports.curves import epochs_trained, front, phases
-from plt_nn.tracking.runs import RunRecord, history_of
+from plt_nn.tracking.read.runs import RunRecord, history_of
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:

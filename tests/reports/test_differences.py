@@ -1,7 +1,7 @@
 """What differs between runs."""
 
 from plt_nn.reports.differences import differing, short_names
-from plt_nn.tracking.runs import RunRecord
+from plt_nn.tracking.read.runs import RunRecord
 
 
 def run(seed: str | None = None, **params: str) -> RunRecord:

@@ -7,7 +7,7 @@ import pytest
 
 from plt_nn.errors import ConfigError
 from plt_nn.reports.metric import best_of, better, chosen_metric
-from plt_nn.tracking.runs import Point, RunRecord, history_of
+from plt_nn.tracking.read.runs import Point, RunRecord, history_of
 
 
 def run(*names: str, **params: str) -> RunRecord:

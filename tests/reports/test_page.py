@@ -9,7 +9,7 @@ import pytest
 from plt_nn.reports.comparison import Comparison, row_of
 from plt_nn.reports.metric import Best
 from plt_nn.reports.page import Report, page, read_facts
-from plt_nn.tracking.runs import Point, RunRecord, history_of
+from plt_nn.tracking.read.runs import Point, RunRecord, history_of
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
 

@@ -25,9 +25,9 @@ from plt_nn import (
     RunReport,
     ValidationFigures,
 )
-from plt_nn.callbacks.companions import Closing
+from plt_nn.callbacks.lightning.callback_order import Closing
 from plt_nn.reports import write
-from plt_nn.tracking.spool_runs import spool_run
+from plt_nn.tracking.read.spool_runs import spool_run
 from tests.ports import free_port
 from tests.tracking.servers import end_uploaders
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from plt_nn.tracking.spool_runs import spool_runs
+from plt_nn.tracking.read.spool_runs import spool_runs
 from tests import warm
 from tests.ports import free_port
 from tests.tracking.servers import end_uploaders

@@ -31,7 +31,7 @@ from plt_nn.errors import ConfigError, TrackingError
 from plt_nn.tracking import store_at
 from plt_nn.tracking.checkpoint_files import Policy
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.left import wait_for_delivery
+from plt_nn.tracking.upload.backlog import wait_for_delivery
 
 pytestmark = pytest.mark.usefixtures("warm_uploaders")
 

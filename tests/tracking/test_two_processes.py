@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.left import wait_for_delivery
+from plt_nn.tracking.upload.backlog import wait_for_delivery
 from tests import warm
 
 JOB = Path(__file__).with_name("two_processes_job.py")

@@ -7,9 +7,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 from torch import Tensor
 
-from plt_nn.callbacks.best_loss_stopping import BestLossStopping
-from plt_nn.callbacks.freezing_schedule import FreezingSchedule
-from plt_nn.callbacks.patience import Mode
+from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
+from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
+from plt_nn.callbacks.stopping.patience import Mode
 from plt_nn.callbacks.view.snapshot import Standing
 from plt_nn.callbacks.view.time_left import batches_left
 

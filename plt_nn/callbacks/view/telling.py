@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from plt_nn.callbacks.patience import Mode, is_better
+from plt_nn.callbacks.stopping.patience import Mode, is_better
 from plt_nn.callbacks.view import sources
 from plt_nn.callbacks.view.epoch_clock import EpochClock
 from plt_nn.callbacks.view.epoch_loss import EpochLoss

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.loop import upload
-from plt_nn.tracking.upload.tidy import tidy
+from plt_nn.tracking.upload.prune import tidy
 
 
 def main() -> None:

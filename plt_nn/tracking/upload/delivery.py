@@ -6,14 +6,14 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from plt_nn.tracking.runs import FAILURE, VANISHED
+from plt_nn.tracking.read.runs import FAILURE, VANISHED
 from plt_nn.tracking.spool.events import VERSION, Event
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.reader import Read, read_events
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.upload.dead_letters import Refusals
 from plt_nn.tracking.upload.files import FileDelivery
-from plt_nn.tracking.upload.legal import legal_value
-from plt_nn.tracking.upload.refusals import Refusals
+from plt_nn.tracking.upload.mlflow_names import legal_value
 from plt_nn.tracking.upload.remote import PARENT, NotReady, Remote, Row
 from plt_nn.tracking.upload.retries import is_about_one_file, is_refused
 from plt_nn.tracking.upload.state import UploadState

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.legal import legal_path, legal_value
+from plt_nn.tracking.upload.mlflow_names import legal_path, legal_value
 from plt_nn.tracking.upload.model import CARD, BestModel, put_model
 from plt_nn.tracking.upload.remote import Remote, Row
 from plt_nn.tracking.upload.state import UploadState

@@ -16,7 +16,7 @@ from mlflow.pyfunc import add_to_model
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.utils.environment import _PythonEnv
 
-from plt_nn.inference.carried import LOADER, carried_files
+from plt_nn.inference.vendored_code import LOADER, carried_files
 
 _EXAMPLE, _SERVED_EXAMPLE = "input_example.json", "serving_input_example.json"
 

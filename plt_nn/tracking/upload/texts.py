@@ -7,8 +7,8 @@ from mlflow.entities import Run
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.legal import LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, legal_name, shortened
-from plt_nn.tracking.upload.refusals import Refusals
+from plt_nn.tracking.upload.dead_letters import Refusals
+from plt_nn.tracking.upload.mlflow_names import LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, legal_name, shortened
 from plt_nn.tracking.upload.remote import Remote
 from plt_nn.tracking.upload.state import UploadState
 

@@ -1,0 +1,68 @@
+"""Successive halving: all candidates on few samples, the better ones on more. Pure.
+
+Jamieson & Talwalkar 2016 (https://arxiv.org/abs/1502.07943); a candidate is dropped only where the data can tell that
+it is worse, so that few samples drop few.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from plt_nn.advice.probes.probe import Labels, Probe, is_worse
+
+_LEAST, _OF_A_CLASS = 120, 6  # samples of the first rung: in all, and of a typical class
+_MOST_RUNGS = 4
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def rungs(samples: int, classes: int) -> list[int]:
+    """How many samples are looked at in each round, from few to all; each round has twice as many as the one before.
+
+    Args:
+        samples: Number of samples.
+        classes: Number of classes.
+    """
+    sizes = [samples]
+    while len(sizes) < _MOST_RUNGS and sizes[0] // 2 >= max(_LEAST, _OF_A_CLASS * classes):
+        sizes.insert(0, sizes[0] // 2)
+    return sizes
+
+
+def nested_order(labels: Labels, seed: int = 0) -> Labels:
+    """An order of the samples of which each beginning holds all classes in their shares, `(N,)`.
+
+    Args:
+        labels: The class of each sample, `(N,)`.
+        seed: Of the draw.
+    """
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(labels))
+    places = np.empty(len(labels))
+    for code in np.unique(labels):
+        members = shuffled[labels[shuffled] == code]
+        places[members] = (np.arange(len(members)) + generator.random()) / len(members)
+    return np.argsort(places, kind="stable").astype(np.int64)
+
+
+def survivors(probes: Mapping[Key, Probe]) -> list[Key]:
+    """Those that go on to the next round, the best first: the better half, and who is not worse than the best.
+
+    Args:
+        probes: The probes of one round, on the same samples.
+    """
+    losses = {key: found.log_loss for key, found in probes.items()}
+    return better_half(losses, lambda key, best: is_worse(probes[key], probes[best]))
+
+
+def better_half(losses: Mapping[Key, float], is_worse: Callable[[Key, Key], bool]) -> list[Key]:
+    """The better half, the best first, and those of the others that are not worse than the best.
+
+    Args:
+        losses: The loss of each.
+        is_worse: Whether the first is worse than the second beyond chance.
+    """
+    order = sorted(losses, key=losses.__getitem__)
+    half = (len(order) + 1) // 2
+    return order[:half] + [key for key in order[half:] if not is_worse(key, order[0])]

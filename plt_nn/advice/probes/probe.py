@@ -1,0 +1,167 @@
+"""Linear probes: how well a linear classifier on features tells classes apart, each sample by one that has not seen it.
+
+Ridge regression on one-hot targets, because it has a closed form for all strengths of regularisation at once and for
+leaving each sample out: the strength is chosen inside each fold without fits of its own. A temperature, also chosen
+inside the fold, makes probabilities of the outputs (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from scipy.stats import binomtest
+
+from plt_nn.advice.probes.ridge import fit_ridge
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+_STRENGTHS = np.logspace(-3, 3, 13)  # of the regularisation, for features of unit variance in all
+_TEMPERATURES = (1e-2, 1e2)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the linear classifiers say of the samples that they have not seen.
+
+    Args:
+        probabilities: `(N, C)`.
+        labels: The true classes, `(N,)`.
+    """
+
+    probabilities: Floats
+    labels: Labels
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each sample is told rightly, `(N,)`."""
+        return np.asarray(self.probabilities.argmax(1) == self.labels)
+
+    @cached_property
+    def losses(self) -> Floats:
+        """The negative log-probability of each sample's class in nats, `(N,)`."""
+        of_true = self.probabilities[np.arange(len(self.labels)), self.labels]
+        return -np.log(np.maximum(of_true, np.finfo(np.float32).tiny))
+
+    @property
+    def accuracy(self) -> float:
+        """The share told rightly."""
+        return float(self.right.mean())
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """The Wilson interval of the accuracy at 95 %."""
+        found = binomtest(int(self.right.sum()), len(self.right)).proportion_ci(0.95, "wilson")
+        return float(found.low), float(found.high)
+
+    @property
+    def log_loss(self) -> float:
+        """The mean of `losses`."""
+        return float(self.losses.mean())
+
+    @property
+    def log_loss_interval(self) -> tuple[float, float]:
+        """The normal interval of `log_loss` at 95 %."""
+        half = 1.96 * float(self.losses.std(ddof=1)) / len(self.losses) ** 0.5 if len(self.losses) > 1 else np.inf
+        return self.log_loss - half, self.log_loss + half
+
+
+def probe(features: Sequence[Floats], labels: Labels, folds: Labels) -> Probe:
+    """Probes features.
+
+    Args:
+        features: One or several arrays `(N, D)` of the same samples, which weigh the same whatever their size.
+        labels: The class of each sample, `(N,)`, from 0.
+        folds: The fold of each sample, `(N,)` (`stratified_folds`).
+
+    Raises:
+        ValueError: If a feature is not finite.
+    """
+    x = np.concatenate([_scaled(array) for array in features], axis=1)
+    x /= len(features) ** 0.5
+    classes = int(labels.max()) + 1
+    targets = np.eye(classes)[labels]
+    probabilities = np.empty((len(labels), classes))
+    for fold in np.unique(folds):
+        seen, unseen = folds != fold, folds == fold
+        ridge = fit_ridge(x[seen], targets[seen], _STRENGTHS)
+        temperature = _temperature(ridge.left_out, labels[seen])
+        probabilities[unseen] = softmax(ridge.predict(x[unseen]) / temperature, axis=1)
+    return Probe(probabilities, labels)
+
+
+def stratified_folds(labels: Labels, most: int = 5, seed: int = 0) -> Labels:
+    """The fold of each sample, `(N,)`: as many of each class in each as can be.
+
+    Args:
+        labels: The class of each sample, `(N,)`.
+        most: Number of folds; fewer where the typical class has fewer samples, but two at least. A class with one
+            sample cannot be told rightly by a classifier that has not seen it.
+        seed: Of the draw.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    number = min(most, max(2, int(np.median(counts))))
+    if counts.max() < number:  # one sample of each class: there is nothing to stratify by
+        return np.random.default_rng(seed).permutation(len(labels)) % number
+    folds = np.empty(len(labels), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        splits = StratifiedKFold(number, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
+        for fold, (_, unseen) in enumerate(splits):
+            folds[unseen] = fold
+    return folds
+
+
+def is_worse(one: Probe, other: Probe) -> bool:
+    """Whether a probe is worse than another of the same samples beyond chance, by its accuracy or its log-loss.
+
+    Both are compared sample by sample, which tells more than two intervals do.
+
+    Args:
+        one: The probe.
+        other: What it is compared to.
+    """
+    lost = other.right.astype(np.float64) - one.right
+    return is_above_zero(lost) or (is_above_zero(one.losses - other.losses) and one.accuracy <= other.accuracy)
+
+
+def is_above_zero(differences: Floats) -> bool:
+    """Whether the mean of some differences is above zero beyond chance: by two standard errors.
+
+    Args:
+        differences: `(N,)`.
+    """
+    error = float(differences.std(ddof=1)) / len(differences) ** 0.5 if len(differences) > 1 else np.inf
+    return float(differences.mean()) > 2 * error
+
+
+def _scaled(array: Floats) -> Floats:
+    """Features of mean zero and a variance of 1 in all, each weighing the same; those that never vary are left out."""
+    array = np.asarray(array, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("features that are not finite cannot be probed")
+    deviations = array.std(0)
+    varied = deviations > 1e-8 * max(float(deviations.max(initial=0.0)), 1e-30)
+    if not varied.any():
+        return np.zeros((len(array), 1))
+    scaled: Floats = (array[:, varied] - array[:, varied].mean(0)) / (deviations[varied] * varied.sum() ** 0.5)
+    return scaled
+
+
+def _temperature(outputs: Floats, labels: Labels) -> float:
+    """By what to divide outputs for the probabilities that suit the labels best."""
+    rows = np.arange(len(labels))
+
+    def loss(logarithm: float) -> float:
+        return -float(log_softmax(outputs / np.exp(logarithm), axis=1)[rows, labels].mean())
+
+    low, high = np.log(_TEMPERATURES)
+    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))

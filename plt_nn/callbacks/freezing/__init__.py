@@ -1,0 +1,1 @@
+"""`FreezingSchedule`: what each phase trains, when the next one begins, and whether frozen weights stay unchanged."""

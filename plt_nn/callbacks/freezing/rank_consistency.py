@@ -1,0 +1,71 @@
+"""Whether what was frozen is what it was, and whether all processes hold the same weights."""
+
+from collections.abc import Mapping
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from plt_nn.callbacks.lightning.strategies import ignored_by_ddp
+from plt_nn.errors import TrainingError
+from plt_nn.freezing import differing, digests
+
+
+def require_unchanged(
+    trainer: Trainer, pl_module: LightningModule, frozen: Mapping[str, Tensor], before: Mapping[str, int], when: str
+) -> None:
+    """Makes sure that what was frozen has not changed and that all processes have the same weights.
+
+    Args:
+        trainer: The trainer, whose processes all call this.
+        pl_module: The module that it trains.
+        frozen: What must not have changed, by its name in the module.
+        before: Its digests from the time when it was frozen.
+        when: The moment, for the message.
+
+    Raises:
+        TrainingError: Naming what has changed or differs.
+    """
+    now = digests(frozen)
+    if trainer.world_size > 1:  # first, for it comes to the same answer on every process
+        ignored = ignored_by_ddp(trainer.strategy)
+        others = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
+        require_agreement(trainer, digests(others) | now, when)
+    if changed := differing(before, now):
+        raise TrainingError(
+            f"{when}, these had changed though the phase froze them: {listing(changed)}. Something writes into "
+            "frozen layers: a callback, an optimizer of your own, or code in a training step. Leave them alone, or "
+            "let the phase train them."
+        )
+
+
+def require_agreement(trainer: Trainer, digests: Mapping[str, int], when: str) -> None:
+    """Compares digests over all processes; every process comes to the same answer.
+
+    Args:
+        trainer: The trainer, whose processes all call this.
+        digests: The digests of this process by name; the same names on every process.
+        when: The moment, for the message.
+
+    Raises:
+        TrainingError: Naming what differs, on every process.
+    """
+    if trainer.world_size == 1:
+        return
+    mine = torch.tensor(list(digests.values()), dtype=torch.int64, device=trainer.strategy.root_device)
+    everyones = [torch.empty_like(mine) for _ in range(trainer.world_size)]
+    torch.distributed.all_gather(everyones, mine)
+    different = (torch.stack(everyones) != everyones[0]).any(dim=0).tolist()
+    names = [name for name, differs in zip(digests, different, strict=True) if differs]
+    if names:
+        raise TrainingError(
+            f"{when}, the weights of the {trainer.world_size} processes differ in {listing(names)}. "
+            "Something updates them on one process only, or outside DistributedDataParallel: a parameter that is used "
+            "in a way DDP does not see, a change made by hand, or an optimizer that is not the same on every process."
+        )
+
+
+def listing(names: list[str]) -> str:
+    """Some names and how many more there are."""
+    shown = ", ".join(names[:10])
+    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown

@@ -1,0 +1,1 @@
+"""The one place that touches the internals of Lightning: order of callbacks, strategies, loops, loggers."""

@@ -1,0 +1,196 @@
+"""Writes beside the best weights how they become a model that can be used without the code that trained it."""
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+
+from plt_nn.backbones import backbone_info
+from plt_nn.callbacks.lightning.run_logger import run_loggers
+from plt_nn.callbacks.model.exported_state import plain_state
+from plt_nn.callbacks.model.versions_used import versions_used
+from plt_nn.errors import ConfigError, PltNNError
+from plt_nn.inference.card import CARD, ModelCard
+from plt_nn.inference.inputs import Inputs, TensorInputs
+from plt_nn.inference.own_sources import own_sources
+from plt_nn.inference.predictor import fits
+from plt_nn.inference.rebuild import TRUSTED, rebuild, without_downloads
+
+TAG = "plt_nn.not_deployable"
+
+
+@runtime_checkable
+class _KeepsBest(Protocol):
+    """`BestLossStopping`, which brings this callback along."""
+
+    monitor: str
+    mode: str
+    best_path: Path | None
+
+
+class DeployableModel(Callback):
+    """Writes `model.json` beside `best.safetensors`, once, when training begins; a logger that keeps models takes both.
+
+    It says how the net is made, what is done to its inputs, and what its outputs mean, in plain values. That needs:
+
+    - a module with an attribute `net`, and `task`, `classification` or `regression`, as `Classifier` and `Regressor`;
+    - a net of which is known how it was made: one from a configuration of `plt-nn fit`, one of `create_backbone`, or
+      one that is described by the argument `net`;
+    - a data module with a method `model_inputs`, as ours are, or batches whose first part is a tensor.
+
+    Otherwise there is no model that stands alone, and the run's tag `plt_nn.not_deployable` says why. The classes are
+    named as the data module's `class_names` say.
+
+    Args:
+        net: How the net is made: `class_path` and `init_args`, plain values. Default: see above. A class of your own
+            must be in a module that can be imported (not in the script that is run), whose files the model carries;
+            who uses the model trusts them by name (`plt-nn predict --trust MODULE`). Give it arguments with which it
+            downloads no weights, if it has such.
+    """
+
+    def __init__(self, net: dict[str, Any] | None = None) -> None:
+        self.net = net
+        self._done = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins anew."""
+        self._done = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the card, if the data module knows what the net takes."""
+        data: Any = getattr(trainer, "datamodule", None)
+        if callable(getattr(data, "model_inputs", None)):
+            self._settle(trainer, pl_module, data.model_inputs())
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Writes the card after a look at the first batch."""
+        if not self._done:
+            first = batch[0] if isinstance(batch, tuple | list) and batch else batch
+            shape = tuple(first.shape[1:]) if isinstance(first, Tensor) else None
+            self._settle(trainer, pl_module, None if shape is None else TensorInputs(shape))
+
+    def _settle(self, trainer: Trainer, pl_module: LightningModule, inputs: Inputs | None) -> None:
+        self._done = True
+        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
+        keeper = next((callback for callback in callbacks if isinstance(callback, _KeepsBest)), None)
+        if (
+            keeper is None
+            or keeper.best_path is None
+            or not trainer.is_global_zero
+            or getattr(trainer, "fast_dev_run", False)
+        ):
+            return
+        place = keeper.best_path.with_name(CARD)
+        try:
+            card = model_card(trainer, pl_module, inputs, self.net, keeper.monitor, keeper.mode)
+        except PltNNError as error:
+            place.unlink(missing_ok=True)  # of an earlier fit into the same folder
+            rank_zero_info(f"The best weights will be kept, but not as a model that stands alone: {error}")
+            for logger in run_loggers(trainer):
+                logger.log_tags({TAG: str(error)})
+            return
+        _write(card, place)
+
+
+def model_card(
+    trainer: Trainer,
+    module: LightningModule,
+    inputs: Inputs | None,
+    recipe: Mapping[str, Any] | None,
+    monitor: str,
+    mode: Any,
+) -> ModelCard:
+    """What a module that is about to be trained is.
+
+    Args:
+        trainer: Its trainer.
+        module: The module.
+        inputs: What its net takes; None if that is not known.
+        recipe: How its net is made; None if the net itself is to be asked.
+        monitor: The metric by which the best is chosen.
+        mode: Whether lower or higher values of it are better.
+
+    Raises:
+        ConfigError: If it cannot be described, with the reason.
+        WeightsError: If what the description makes is another net.
+    """
+    net, task = getattr(module, "net", None), getattr(module, "task", None)
+    if not isinstance(net, nn.Module) or task not in ("classification", "regression"):
+        raise ConfigError(
+            f"{type(module).__name__} has no `net` that is a torch.nn.Module, or no `task` that is 'classification' or "
+            "'regression'."
+        )
+    if inputs is None:
+        raise ConfigError("what the net takes is not one tensor, and the data module has no `model_inputs`.")
+    made = _plain(without_downloads(recipe or _recipe_of(net), getattr(module, "num_classes", None)))
+    sources = own_sources(made, TRUSTED)
+    state = plain_state(trainer, module, module.state_dict())
+    own = {name.removeprefix("net."): each.shape for name, each in state.items() if name.startswith("net.")}
+    _require_same_net(made, own, tuple(sources), trainer)
+    names = getattr(getattr(trainer, "datamodule", None), "class_names", None)
+    return ModelCard(
+        task=task,
+        net=made,
+        inputs=inputs,
+        class_names=tuple(map(str, names)) if names is not None and task == "classification" else None,
+        monitor=monitor,
+        mode=mode,
+        versions=versions_used(made, inputs.kind),
+        trained_on=_sketch(getattr(trainer, "datamodule", None)) if inputs.kind == "images" else "",
+        sources={path: text for files in sources.values() for path, text in files.items()},
+    )
+
+
+def _sketch(data: Any) -> str:
+    """The sketch of the training samples, if the data module knows their contents."""
+    found = data.fingerprints() if callable(getattr(data, "fingerprints", None)) else {}
+    return str(getattr(found.get("train"), "sketch", ""))
+
+
+def _recipe_of(net: nn.Module) -> dict[str, Any]:
+    info = backbone_info(net)
+    if info is None:
+        raise ConfigError(
+            f"how this {type(net).__name__} was made is not known. Fit it with `plt-nn fit`, make it with "
+            "`create_backbone`, or add `DeployableModel(net={'class_path': ..., 'init_args': {...}})` to the callbacks."
+        )
+    arguments = {"name": info.name, "pretrained": False, "model_args": dict(info.model_args)}
+    return {"class_path": "plt_nn.create_backbone", "init_args": arguments}
+
+
+def _plain(recipe: dict[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(recipe))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the arguments of {recipe['class_path']} are no plain values: {error}") from error
+    return plain
+
+
+def _require_same_net(
+    recipe: dict[str, Any], shapes: Mapping[str, Any], trusted: tuple[str, ...], trainer: Trainer
+) -> None:
+    """Makes the net once more, without memory where that can be, and compares."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as that weights which are loaded get no memory
+        try:
+            with torch.device("meta"):
+                again = rebuild(recipe, trusted)
+        except Exception:  # noqa: BLE001  # some nets compute their widths with tensors
+            with torch.device("cpu"):
+                again = rebuild(recipe, trusted)
+    if (difference := fits(again, shapes)) is not None:
+        raise ConfigError(f"{recipe['class_path']} as it is configured makes another net than is trained: {difference}")
+
+
+def _write(card: ModelCard, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(card.to_json(), "utf-8")
+    partial.replace(path)

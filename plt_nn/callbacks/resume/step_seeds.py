@@ -1,0 +1,151 @@
+"""Random numbers that depend on where a run is, not on how it got there."""
+
+import hashlib
+import os
+import random
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader, IterableDataset
+
+from plt_nn.callbacks.lightning.callback_order import with_companions
+from plt_nn.callbacks.resume.exact_resume import DueValidation
+
+Purpose = Literal["fit", "epoch", "fetch", "step", "validation"]
+
+
+def step_seed(seed: int, rank: int, epoch: int, batch: int, purpose: Purpose) -> int:
+    """The seed of the random numbers at one place of a run.
+
+    Args:
+        seed: The seed of the run.
+        rank: The process.
+        epoch: The epoch, from 0.
+        batch: The batch in the epoch, from 0.
+        purpose: What the random numbers are for.
+
+    Returns:
+        A number of 64 bits; each place has its own.
+    """
+    place = f"{seed} {rank} {epoch} {batch} {purpose}"
+    return int.from_bytes(hashlib.blake2b(place.encode(), digest_size=8).digest())
+
+
+class StepSeeds(Callback):
+    """Seeds the random numbers of torch, numpy and Python at each batch, so that a resumed run draws the same ones.
+
+    The seed of a batch is a hash of the run's seed, the process, the epoch and the batch: a run that is resumed, at an
+    epoch's end or in the middle, draws the numbers for dropout, stochastic depth and augmentation that it would have
+    drawn, and the checkpoint holds no state of a generator. With another number of processes it draws others. A loader
+    with `shuffle=True`, and its workers, are seeded at each epoch, on every process with the same number. Outside of
+    `fit` nothing is seeded.
+
+    The run's seed is that of `lightning.seed_everything`. Without one it is drawn from torch's generator on process 0.
+    It is in the checkpoint, and a resumed run goes on with it.
+
+    A loader that is no `DataLoader`, is resumable by itself or reads an `IterableDataset` must see to its own order.
+    With `persistent_workers=True` the order is the same, but what the workers draw is not: torch seeds them only once.
+    """
+
+    def __init__(self) -> None:
+        self.seed: int | None = None
+        self._restored: int | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Sees to it that a resumed run does what was due when its checkpoint was made."""
+        if stage == "fit":
+            typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
+            typed_loosely.callbacks = with_companions(typed_loosely.callbacks, DueValidation)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Settles the run's seed; Lightning makes the first iterator of the training loader soon after this."""
+        self.seed = trainer.strategy.broadcast(_run_seed() if self._restored is None else self._restored)
+        self._seed(trainer, "fit", 0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds what reads the next batch, which a resumed run takes from the middle of an epoch."""
+        if self._restored is not None:  # some strategies load a checkpoint only after `on_fit_start`
+            self.seed, self._restored = self._restored, None
+        self._seed(trainer, "fetch", _batches_done(trainer))
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds the epoch's iterator, on all processes alike: a sampler may count on their drawing the same."""
+        self._seed(trainer, "epoch", 0, rank=0)
+        if trainer.fit_loop.is_resuming:
+            _iterate_anew(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Seeds the training step."""
+        self._seed(trainer, "step", batch_idx)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Seeds what reads the next batch."""
+        self._seed(trainer, "fetch", batch_idx + 1)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds a validation within a fit."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._seed(trainer, "validation", _batches_done(trainer))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds what reads the next batch, whatever the validation has drawn."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._seed(trainer, "fetch", _batches_done(trainer))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forgets what a checkpoint held: it was for this fit, or loaded to validate."""
+        self._restored = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The run's seed."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the run's seed for the fit."""
+        self._restored = state_dict["seed"]
+
+    def _seed(self, trainer: Trainer, purpose: Purpose, batch: int, rank: int | None = None) -> None:
+        assert self.seed is not None, "random numbers were seeded outside a fit"
+        rank = trainer.global_rank if rank is None else rank
+        seed = step_seed(self.seed, rank, trainer.current_epoch, batch, purpose)
+        _seed_generators(seed, trainer.strategy.root_device)
+
+
+def _seed_generators(seed: int, device: torch.device) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if device.type == "cpu":  # while CUDA is there but not in use, torch.manual_seed takes a third of a millisecond
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def _run_seed() -> int:
+    given = os.environ.get("PL_GLOBAL_SEED")
+    return int(torch.randint(2**63 - 1, ())) if given is None else int(given)
+
+
+def _batches_done(trainer: Trainer) -> int:
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current  # typed by its base class, which lacks this
+    return int(progress.processed)
+
+
+def _iterate_anew(trainer: Trainer) -> None:
+    """Makes the iterator of a resumed run's first epoch once more, now that its random numbers and epoch are known.
+
+    Lightning makes it for later epochs at this very place, but for the first one before it tells the sampler the epoch:
+    workers that read ahead would read the order of epoch 0.
+    """
+    fetcher = trainer.fit_loop._data_fetcher
+    assert fetcher is not None
+    if all(map(_can_iterate_anew, fetcher.combined_loader.flattened)):
+        iter(fetcher)
+
+
+def _can_iterate_anew(loader: object) -> bool:
+    is_data_loader = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    return is_data_loader and not hasattr(loader, "load_state_dict")

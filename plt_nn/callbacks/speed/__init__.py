@@ -1,0 +1,1 @@
+"""Faster steps with the same results up to rounding: `ChannelsLast`, `CompileNet`."""

@@ -1,0 +1,101 @@
+"""What a fit costs: parameters that are trained, and the time of devices."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from plt_nn.callbacks.lightning.run_logger import run_loggers
+
+
+class FitCosts(Callback):
+    """Logs what a fit costs, so that runs can be compared by it.
+
+    - `cost/parameters` and `cost/trained_parameters`: how many there are, and how many require gradients; once at the
+      beginning and once for each phase of a `FreezingSchedule`. The last row is not always the largest.
+    - `cost/most_trained_parameters`: the largest number of them so far.
+    - `cost/device_hours`: hours times devices (processes), after each epoch and at the end; a resumed run goes on
+      counting from its checkpoint.
+
+    The tag `devices` names what the fit ran on.
+    """
+
+    def __init__(self) -> None:
+        self._hours = 0.0  # before this process
+        self._restored: dict[str, Any] | None = None
+        self._began = 0.0
+        self._most = 0
+        self._is_due = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        state, self._restored = self._restored, None
+        self._hours, self._most = (state["hours"], state["most"]) if state is not None else (0.0, 0)
+        self._began, self._is_due = time.monotonic(), True
+        for logger in run_loggers(trainer):
+            logger.log_tags({"devices": devices(trainer)})
+
+    def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
+        """Counts anew when the next batch comes."""
+        self._is_due = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Counts parameters, once in each phase: only now has every callback frozen what it freezes."""
+        if not self._is_due:
+            return
+        self._is_due = False
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in pl_module.parameters()]
+        trained = sum(size for size, is_trained in sizes if is_trained)
+        self._most = max(self._most, trained)
+        counts = {"parameters": sum(size for size, _ in sizes), "trained_parameters": trained}
+        _log(trainer, counts | {"most_trained_parameters": self._most})
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the time so far."""
+        self._log_hours(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the time."""
+        self._log_hours(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Logs the time, if training has begun."""
+        if trainer.global_step > 0:
+            self._log_hours(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forgets what a checkpoint held: it was for this fit, or loaded to validate."""
+        self._restored = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The time of this fit so far, and the most parameters that were trained."""
+        return {"hours": self._hours, "most": self._most}
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Puts the time as of now in."""
+        state = {"hours": self._so_far(trainer), "most": self._most}
+        checkpoint.setdefault("callbacks", {})[self.state_key] = state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the state for the start of the fit."""
+        self._restored = state_dict
+
+    def _so_far(self, trainer: Trainer) -> float:
+        return self._hours + (time.monotonic() - self._began) * trainer.world_size / 3600
+
+    def _log_hours(self, trainer: Trainer) -> None:
+        _log(trainer, {"device_hours": self._so_far(trainer)})
+
+
+def devices(trainer: Trainer) -> str:
+    """What a trainer runs on, such as `2 x NVIDIA H100`."""
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    return f"{trainer.world_size} x {name}"
+
+
+def _log(trainer: Trainer, metrics: Mapping[str, float]) -> None:
+    for logger in run_loggers(trainer):
+        logger.log_metrics({f"cost/{name}": float(value) for name, value in metrics.items()}, step=trainer.global_step)

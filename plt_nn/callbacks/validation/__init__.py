@@ -1,0 +1,1 @@
+"""`ValidationFigures`: what a validation shows beyond its mean loss."""

@@ -1,0 +1,124 @@
+"""The plan of a configuration: read as `plt-nn fit` reads it, but nothing is trained, downloaded or logged."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pkgutil import resolve_name
+from typing import Any
+
+from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from plt_nn.advice.trial_trainers import quietly
+from plt_nn.backbones import create_backbone
+from plt_nn.callbacks import FreezingSchedule
+from plt_nn.cli.check import check_config_files
+from plt_nn.cli.own_classes import find_classes_here
+from plt_nn.cli.parser_errors import plain_message
+from plt_nn.cli.plan.module import ready_module
+from plt_nn.cli.train import STRICT, TRAINER_VERBS, TrainCLI, hush
+from plt_nn.errors import ConfigError
+from plt_nn.freezing import Phase
+from plt_nn.freezing.costs.phase_costs import PlanCost, phase_costs
+
+# Of the trainer's arguments these decide how long a learning-rate schedule is; all else would only get in the way.
+_KEPT = ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches", "overfit_batches")
+
+
+def plan_of_config(words: Sequence[str], phases: Sequence[Phase] | None) -> tuple[str, PlanCost]:
+    """What the phases of a configuration train and cost, under a title.
+
+    Args:
+        words: The command line after the verb, as `plt-nn fit` takes it.
+        phases: Phases in place of the configuration's.
+
+    Raises:
+        ConfigError: For faults of the configuration, or if it has no FreezingSchedule and there are no phases.
+    """
+    find_classes_here()
+    check_config_files(words)
+    hush()
+    cli = _parsed(words)
+    schedule = cli.schedule()
+    if schedule is None and phases is None:
+        raise ConfigError(
+            "the configuration has no FreezingSchedule, so there is nothing to plan: all of the net is trained from "
+            "the start. Add one to trainer.callbacks:\n"
+            "    - class_path: plt_nn.FreezingSchedule\n"
+            "      init_args: {phases: [{train: head}, {train: all, start: 3, lr_scale: 0.1}]}\n"
+            'or try one out: --phases "head; all @3 lr_scale=0.1".'
+        )
+    if phases is None:
+        assert schedule is not None
+        phases = schedule.phases
+    model = cli.model
+    with quietly():
+        ready = ready_module(cli.trainer, model, cli.datamodule, schedule.net if schedule else None, phases)
+    plan = phase_costs(phases, ready.stages, model, ready.trained, ready.optimizers, ready.inputs, ready.entry)
+    title = ", ".join([file for before, file in pairwise(words) if before == "--config"] + list(ready.backbones))
+    return title, replace(plan, notes=(*ready.notes, *plan.notes))
+
+
+class _PlanCLI(TrainCLI):
+    """Builds what a fit would be given, and a bare trainer on the CPU whatever the configuration asks for."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)  # LightningCLI's own warns that sys.argv says something else
+
+    def before_instantiate_classes(self) -> None:
+        self.config.fit.trainer.logger = False
+        _without_download(self.config.fit.model)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self._get(self.config_init, "trainer")
+        kept = {key: config[key] for key in _KEPT}
+        if str(config.precision).endswith("-true"):  # the parameters themselves are of this type
+            kept["precision"] = config.precision
+        off: dict[str, Any] = dict.fromkeys(
+            ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+        )
+        with quietly():
+            return Trainer(accelerator="cpu", devices=1, plugins=[LightningEnvironment()], **kept, **off)
+
+    def schedule(self) -> FreezingSchedule | None:
+        """The schedule among the callbacks."""
+        given = self._get(self.config_init, "trainer").callbacks or []
+        callbacks = given if isinstance(given, list) else [given]
+        return next((callback for callback in callbacks if isinstance(callback, FreezingSchedule)), None)
+
+    def _set_seed(self) -> None:
+        pass  # it would say so, and no number of a plan is random
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def _parsed(words: Sequence[str]) -> _PlanCLI:
+    try:
+        return _PlanCLI(
+            args=["fit", *words],
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "plt-nn", **STRICT} | {verb: dict(STRICT) for verb in TRAINER_VERBS},
+        )
+    except ArgumentError as error:
+        raise ConfigError(plain_message(str(error))) from error
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def _without_download(config: object) -> None:
+    """Random weights in place of those that `create_backbone` would download; those of a file say the classes."""
+    if isinstance(config, Namespace):
+        made = config.get("class_path")
+        is_backbone = isinstance(made, str) and "." in made and resolve_name(made) is create_backbone
+        if is_backbone and config.init_args.get("pretrained", True) is True:
+            config.init_args.pretrained = False
+        config = vars(config)
+    if isinstance(config, dict | list):
+        for inner in config.values() if isinstance(config, dict) else config:
+            _without_download(inner)

@@ -1,0 +1,162 @@
+"""Makes a LightningModule what it would be when a fit starts, as far as that can be done without training."""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from plt_nn.backbones import BackboneInfo, backbone_info
+from plt_nn.callbacks.freezing.net_stages import net_stages
+from plt_nn.cli.plan.adapters import with_adapters
+from plt_nn.data import ImageFolderData
+from plt_nn.errors import ConfigError
+from plt_nn.freezing import Phase
+from plt_nn.freezing.plan import Stage
+
+
+@dataclass(frozen=True)
+class ReadyModule:
+    """What is known of a module besides itself.
+
+    Args:
+        stages: Its stages, with the adapters of the phases.
+        trained: For each phase the names of the parameters that it trains; None where no phase has adapters.
+        optimizers: Its optimizers; none where they could not be made.
+        inputs: The arguments of `forward` for a batch; None where they are not known.
+        entry: The part of the module whose `forward` takes them, by name.
+        backbones: The names of the pretrained nets in it.
+        notes: What could not be done, each a sentence.
+    """
+
+    stages: Sequence[Stage]
+    trained: Sequence[Set[str]] | None
+    optimizers: Sequence[Optimizer]
+    inputs: tuple[Any, ...] | None
+    entry: str
+    backbones: Sequence[str]
+    notes: Sequence[str]
+
+
+def ready_module(
+    trainer: Trainer,
+    module: LightningModule,
+    datamodule: LightningDataModule | None,
+    net: str | None,
+    phases: Sequence[Phase],
+) -> ReadyModule:
+    """Sets the module and its data up, puts the phases' adapters into it, and makes its optimizers.
+
+    What fails because the data is not there, or for any reason of the user's own code, becomes a note.
+
+    Args:
+        trainer: A trainer that will not train.
+        module: The module; its net may get another head, and adapters.
+        datamodule: Its data; images of an `ImageFolderData` are not opened.
+        net: The attribute that holds the net. Default: as `net_stages` has it.
+        phases: The phases of the schedule.
+
+    Raises:
+        ConfigError: If the module's own arguments or the phases do not go with it.
+    """
+    notes: list[str] = []
+    infos = [info for part in module.modules() if (info := backbone_info(part)) is not None]
+    entry = "" if type(module).forward is not LightningModule.forward else net or _only_child(module)
+    trainer.strategy.connect(module)
+    trainer.state.fn = TrainerFn.FITTING
+    present = _set_up_data(trainer, datamodule, notes)
+    trainer._data_connector.attach_data(module, datamodule=present)
+    steps: dict[str, Callable[[], object]] = {
+        "setup": lambda: module.setup("fit"),
+        "configure_model": module.configure_model,
+        "precision": lambda: trainer.precision_plugin.convert_module(module),
+    }
+    _take(steps, module, notes, lacks_data=present is not datamodule)
+    stages, trained = with_adapters(module, net_stages(module, net), phases)
+    _take({"configure_optimizers": lambda: trainer.strategy.setup_optimizers(trainer)}, module, notes)
+    inputs = _inputs(module, datamodule, present, infos)
+    if inputs is not None:
+        inputs = trainer.precision_plugin.convert_input(inputs)
+    names = [info.name for info in infos]
+    return ReadyModule(stages, trained, list(trainer.strategy.optimizers), inputs, entry, names, notes)
+
+
+def _set_up_data(
+    trainer: Trainer, datamodule: LightningDataModule | None, notes: list[str]
+) -> LightningDataModule | None:
+    """The data if it is there."""
+    if datamodule is None:
+        return None
+    if isinstance(datamodule, ImageFolderData):
+        datamodule.check_images = False
+    datamodule.trainer = trainer
+    try:
+        datamodule.setup("fit")
+    except Exception as error:  # noqa: BLE001 -- whatever the data lacks, the rest of the plan can be told
+        notes.append(f"The data cannot be read, so the head is as the net was made: {_sentence(error)}")
+        return None
+    return datamodule
+
+
+def _take(
+    steps: Mapping[str, Callable[[], object]], module: LightningModule, notes: list[str], lacks_data: bool = False
+) -> None:
+    """Takes the steps of a fit's start, each whether the one before it succeeded or not."""
+    for name, step in steps.items():
+        try:
+            step()
+        except Exception as error:  # the user's own code, which may need what a plan does not give it
+            if isinstance(error, ConfigError) and not lacks_data:
+                raise
+            notes.append(f"{type(module).__name__}: {name} failed: {_sentence(error)}")
+
+
+def _inputs(
+    module: LightningModule,
+    datamodule: LightningDataModule | None,
+    present: LightningDataModule | None,
+    infos: Sequence[BackboneInfo],
+) -> tuple[Any, ...] | None:
+    example = module.example_input_array
+    if example is not None:
+        return example if isinstance(example, tuple) else (example,)
+    if present is not None and not isinstance(present, ImageFolderData):
+        x = _first_input(present)
+        if x is not None:
+            return (x,)
+    size = getattr(getattr(present, "preprocessing_used", None), "size", None) or getattr(
+        datamodule, "image_size", None
+    )
+    if size is None and infos:
+        size = infos[0].preprocessing.size
+    shape = (size, size) if isinstance(size, int) else size
+    return None if shape is None else (torch.empty(2, 3, *shape, device="meta"),)
+
+
+def _first_input(datamodule: LightningDataModule) -> Tensor | tuple[Tensor, ...] | None:
+    """The inputs in the first training batch, or None where the batch is of an unknown kind."""
+    try:
+        loader: Any = datamodule.train_dataloader()
+        if isinstance(loader, DataLoader) and loader.batch_size is not None and hasattr(loader.dataset, "__getitem__"):
+            batch = loader.collate_fn([loader.dataset[0], loader.dataset[1]])  # no workers are started for it
+        else:
+            batch = next(iter(loader))
+    except Exception:  # noqa: BLE001 -- the user's own code
+        return None
+    x = batch[0] if isinstance(batch, tuple | list) else batch
+    return x if isinstance(x, Tensor | tuple) else None
+
+
+def _only_child(module: LightningModule) -> str:
+    names = [name for name, child in module.named_children() if any(True for _ in child.parameters())]
+    return names[0] if len(names) == 1 else ""
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{text[:300]}{'' if text.endswith('.') else '.'}" if text else f"{type(error).__name__}."

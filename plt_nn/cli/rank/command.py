@@ -1,0 +1,207 @@
+"""`plt-nn rank`: which pretrained net, at which size, and how many of its layers to train."""
+
+import argparse
+import json
+import shlex
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from plt_nn.cli.folder_options import split_of
+from plt_nn.cli.model_options import device_named
+from plt_nn.cli.rank.options import duration, parser
+from plt_nn.errors import ConfigError
+from plt_nn.tracking.store import Store, store_at
+
+if TYPE_CHECKING:
+    from plt_nn.advice.candidates import Candidate
+    from plt_nn.advice.plans import Plan
+    from plt_nn.advice.processes import Processes
+    from plt_nn.advice.ranking import Labelled, Ranking
+    from plt_nn.advice.verify import Verified
+    from plt_nn.data import ImageFolderData
+
+_WIDTH = 132  # characters of a line where nobody watches
+
+
+def run(argv: list[str]) -> int:
+    """Ranks candidates, and says what to do.
+
+    Args:
+        argv: The verb and its words.
+
+    Raises:
+        ConfigError: For a candidate that does not exist, or an argument that cannot be used.
+        DataError: For a folder that cannot be trained on.
+    """
+    if _is_in_memory(argv[1:]):
+        from plt_nn.cli.rank import architectures as rank_architectures
+
+        return rank_architectures.run(argv)
+    arguments = parser().parse_args(argv[1:])
+    if arguments.write is not None and arguments.write.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
+    from plt_nn.advice.processes import processes
+
+    budget = duration(arguments.budget) if arguments.budget else float("inf")
+    store = store_at(arguments.store)
+    with processes() as others:
+        device = others.device(device_named(arguments.device))
+        data, labelled = _images(arguments)
+        if others.is_first and not arguments.no_audit:
+            _audit(arguments)
+        ranking = _ranked(arguments, labelled, store, device, budget, others)
+    if not others.is_first:
+        return 0
+    # The first process alone from here on: while there is a group, the metrics of a trial would wait for all of it.
+    plan, verified = _advised(arguments, data, labelled, ranking, store, device)
+    _tell(arguments, shlex.join(["plt-nn", *argv]), ranking, plan, verified, store)
+    return 0
+
+
+def _is_in_memory(words: list[str]) -> bool:
+    """Whether the data are tables or other tensors: a class of data, or its arguments, without a folder of images."""
+    names = {word.partition("=")[0] for word in words}
+    return "--data.root" not in names and bool(names & {"--data", "--data.path", "--data.class_path"})
+
+
+def _ranked(
+    arguments: argparse.Namespace,
+    labelled: "Labelled",
+    store: Store,
+    device: str,
+    budget: float,
+    others: "Processes",
+) -> "Ranking":
+    from plt_nn.advice.ranking import rank
+    from plt_nn.features.cache_location import Place
+
+    candidates, left_out = _candidates(arguments)
+    if not candidates:
+        raise ConfigError(f"nothing is left to try: {' '.join(left_out)}")
+    place = Place(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
+    with _Progress(others.is_first) as say:
+        ranking = rank(candidates, labelled, place, device, arguments.samples, budget, others, say)
+    ranking = replace(ranking, left_out=[*left_out, *ranking.left_out])
+    if not ranking.judged:
+        raise ConfigError("no candidate could be judged:\n" + "\n".join(f"  - {told}" for told in ranking.left_out))
+    return ranking
+
+
+def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, Labelled]":
+    from plt_nn.advice.ranking import Labelled
+    from plt_nn.data import ImageFolderData
+
+    data = ImageFolderData(arguments.root, **split_of(arguments))
+    data.setup("fit")
+    labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
+    return data, Labelled(data.paths["train"], labels, data.class_names)
+
+
+def _audit(arguments: argparse.Namespace) -> None:
+    """Says what is gravest of what is wrong with the files: no net can make up for it."""
+    from plt_nn.audit.audit import audit
+    from plt_nn.audit.tables import as_lines
+    from plt_nn.data.class_folders import survey_class_folders
+
+    folders = survey_class_folders(arguments.root, **split_of(arguments))
+    for line in as_lines(audit(arguments.root, folders), most=3):
+        _say(line)
+
+
+def _candidates(arguments: argparse.Namespace) -> "tuple[list[Candidate], list[str]]":
+    from plt_nn.advice.build import own_size
+    from plt_nn.advice.candidates import candidates_of, find_nets
+
+    words = [word for text in arguments.backbones or [] for word in text.split(",") if word]
+    nets, left_out = find_nets(words, arguments.download)
+    if arguments.controls:
+        nets += [(name, False) for name, pretrained in nets if pretrained is not False]
+    return candidates_of(nets, arguments.sizes, arguments.crops or [None], own_size), left_out
+
+
+def _advised(
+    arguments: argparse.Namespace,
+    data: "ImageFolderData",
+    labelled: "Labelled",
+    ranking: "Ranking",
+    store: Store,
+    device: str,
+) -> "tuple[Plan, list[Verified]]":
+    """The plan, and what was verified."""
+    from plt_nn.advice.measure import measure
+    from plt_nn.advice.plans import propose, worth_verifying
+    from plt_nn.advice.probes.halving import nested_order
+    from plt_nn.advice.verify import by_outcome, verify
+
+    rows = nested_order(labelled.labels).tolist()
+    wanted = worth_verifying(ranking, max(1, arguments.verify))
+    plans = [
+        propose(judged, depth, measure(judged, labelled.paths, rows), len(labelled.paths)) for judged, depth in wanted
+    ]
+    if not arguments.verify:
+        return plans[0], []
+    found = []
+    for plan in plans:
+        _say(f"Fine-tuning {plan.candidate}, {plan.depth.train} ...")
+        found.append(verify(plan, data, store.features, device=device))
+    order = by_outcome(found)
+    return order[0].plan, order
+
+
+def _tell(
+    arguments: argparse.Namespace,
+    command: str,
+    ranking: "Ranking",
+    plan: "Plan",
+    verified: "list[Verified]",
+    store: Store,
+) -> None:
+    from plt_nn.advice.recommended import as_yaml
+    from plt_nn.advice.record import record
+    from plt_nn.advice.tables import as_markdown, as_plain, as_text, reasons_of_choice
+
+    folder = {"root": str(arguments.root), **split_of(arguments)}
+    configuration = as_yaml(plan, folder, command, reasons_of_choice(ranking, plan, verified))
+    if arguments.format == "text":
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+        console.print(as_text(ranking, plan, verified), highlight=False)
+    elif arguments.format == "md":
+        print(as_markdown(ranking, plan, verified), end="")
+    else:
+        print(json.dumps(as_plain(ranking, plan, verified), indent=1))
+    if arguments.write is not None:
+        arguments.write.parent.mkdir(parents=True, exist_ok=True)
+        arguments.write.write_text(configuration, "utf-8")
+        _say(f"Run it with: plt-nn fit --config {arguments.write}")
+    params = {"data": str(arguments.root), "samples": ranking.samples, "command": command}
+    uid, is_delivered = record(store, arguments.experiment, ranking, plan, verified, configuration, params)
+    _say(f"Open it with: plt-nn ui --run {uid}" if is_delivered else "Not in MLflow yet: `plt-nn sync` delivers it.")
+
+
+class _Progress:
+    """Tells how far a candidate is: in one line on a terminal, else nothing."""
+
+    def __init__(self, is_shown: bool) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("Looking for candidates ...")
+        self._is_shown = is_shown and self._console.is_terminal
+
+    def __enter__(self) -> "_Progress":
+        if self._is_shown:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def __call__(self, told: str, done: int, total: int) -> None:
+        if self._is_shown:
+            self._status.update(f"{told}: {done:,} of {total:,} images")
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)

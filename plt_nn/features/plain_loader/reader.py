@@ -1,0 +1,88 @@
+"""Reads chosen batches of a DataLoader's samples just as the loader would."""
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from plt_nn.features.plain_loader.own_generators import own_generators_put_back
+from plt_nn.frontier.random_state import generators_restored
+
+_IS_ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # the line after a traceback
+_seeds = itertools.count()
+
+
+def reader(loader: DataLoader[Any], batches: Sequence[Any], num_workers: int | None = None) -> DataLoader[Any]:
+    """A loader that reads batches with the data set, the collation and the workers of another one.
+
+    It is made anew for whatever is read, so that whoever reads within a loop over the same loader disturbs nobody.
+
+    Args:
+        loader: The loader.
+        batches: The keys of each batch's samples.
+        num_workers: How many workers read. Default: as many as the loader has.
+    """
+    return _reader(loader, batches, loader.num_workers if num_workers is None else num_workers)
+
+
+def read_apart(
+    loader: DataLoader[Any],
+    batches: Sequence[Any],
+    collate: Callable[[Any], Any] | None = None,
+    begin: Callable[[int], None] | None = None,
+) -> list[Any]:
+    """Reads a few batches besides the epoch, which notices nothing of it.
+
+    Where workers read, one does that is there only for this: a data set that this process has read may not be fit to be
+    handed to workers any more, such as one that has opened a file at its first reading.
+
+    Args:
+        loader: The loader.
+        batches: The keys of each batch's samples.
+        collate: What is called in the place of the loader's collation, in the process that reads.
+        begin: Called in the process that reads, in the place of the loader's `worker_init_fn`, before it reads.
+    """
+    if loader.num_workers:
+        batches_read: Any = iter(_reader(loader, batches, 1, collate, begin))
+        try:
+            return list(batches_read)
+        finally:  # an error that is held somewhere would hold the worker as well
+            batches_read._shutdown_workers()
+    with generators_restored(), own_generators_put_back((loader.dataset, loader.collate_fn)):
+        if begin is not None:
+            begin(0)
+        return list(_reader(loader, batches, 0, collate))
+
+
+def _reader(
+    loader: DataLoader[Any],
+    batches: Sequence[Any],
+    num_workers: int,
+    collate: Callable[[Any], Any] | None = None,
+    begin: Callable[[int], None] | None = None,
+) -> DataLoader[Any]:
+    workers: dict[str, Any] = {}
+    if num_workers:
+        workers = {"prefetch_factor": loader.prefetch_factor, "multiprocessing_context": loader.multiprocessing_context}
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=batches,
+        collate_fn=collate or loader.collate_fn,
+        num_workers=num_workers,
+        pin_memory=loader.pin_memory and collate is None,
+        timeout=loader.timeout,
+        worker_init_fn=begin or loader.worker_init_fn,
+        generator=torch.Generator().manual_seed(next(_seeds)),  # not the global one, from which the training draws
+        **workers,
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """An error in a line; of one from a worker, what it was there."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if lines[0].startswith("Caught ") and "worker process" in lines[0]:
+        return next((line for line in lines if _IS_ERROR.match(line)), lines[0])
+    return f"{type(error).__name__}: {lines[0]}"

@@ -1,0 +1,92 @@
+"""What is remembered of samples besides their inputs: labels and the like."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from plt_nn.features.plain_loader.inputs import place_of_inputs
+
+MOST = 512_000_000  # bytes; of more than that, such as masks of large images, all is read again
+
+
+class Rest:
+    """All but the inputs of samples that have been read; of what is no tensor with a row a sample, nothing.
+
+    Args:
+        size: Number of samples.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._is_kept = size, True
+        self.forget()
+
+    def forget(self) -> None:
+        """Lets go of all."""
+        self._tensors: list[Tensor] | None = None
+        self._spec: TreeSpec | None = None
+        self._place = 0  # of the inputs among the leaves of a batch
+        self._known = torch.zeros(0, dtype=torch.bool)
+
+    def never_keep(self) -> None:
+        """Has it read each time, as where it depends on the batch."""
+        self._is_kept = False
+        self.forget()
+
+    def put(self, rows: Tensor, batch: Any) -> None:
+        """Remembers a batch that was read.
+
+        Args:
+            rows: Its samples.
+            batch: The batch.
+        """
+        leaves, spec = tree_flatten(batch)
+        place = place_of_inputs(batch, leaves)
+        if not self._is_kept or place is None:
+            return
+        del leaves[place]
+        if not all(isinstance(leaf, Tensor) and leaf.shape[:1] == rows.shape for leaf in leaves):
+            return  # it will have to be read each time
+        if self._tensors is None and not self._make(leaves, spec, place):
+            return
+        if self._is_alike(leaves, spec, place):
+            for tensor, leaf in zip(self._tensors or [], leaves, strict=True):
+                tensor[rows.to(tensor.device)] = leaf
+            self._known[rows] = True
+
+    def knows(self, rows: Tensor) -> bool:
+        """Whether samples have been read."""
+        return len(self._known) > 0 and bool(self._known[rows].all())
+
+    def batch(self, rows: Tensor, inputs: Tensor) -> Any:
+        """A batch of samples that have been read.
+
+        Args:
+            rows: The samples.
+            inputs: Their inputs.
+        """
+        assert self._tensors is not None and self._spec is not None  # noqa: PT018
+        leaves = [tensor.index_select(0, rows.to(tensor.device)) for tensor in self._tensors]
+        leaves.insert(self._place, inputs)
+        return tree_unflatten(leaves, self._spec)
+
+    def _make(self, leaves: list[Tensor], spec: TreeSpec, place: int) -> bool:
+        needed = sum(self._size * leaf[:1].numel() * leaf.element_size() for leaf in leaves)
+        if needed > MOST:
+            self.never_keep()
+            return False
+        self._spec, self._place = spec, place
+        self._tensors = [leaf.new_empty((self._size, *leaf.shape[1:])) for leaf in leaves]
+        self._known = torch.zeros(self._size, dtype=torch.bool)
+        return True
+
+    def _is_alike(self, leaves: list[Tensor], spec: TreeSpec, place: int) -> bool:
+        """Whether a batch is made like the first one."""
+        if (spec, place) != (self._spec, self._place):
+            return False
+        pairs = zip(leaves, self._tensors or [], strict=True)
+        return all(
+            (one.shape[1:], one.dtype, one.device) == (other.shape[1:], other.dtype, other.device)
+            for one, other in pairs
+        )

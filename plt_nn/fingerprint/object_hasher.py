@@ -1,0 +1,181 @@
+"""Describes any object by what it holds and does: no addresses, no order of sets, the same text in every process."""
+
+import functools
+import hashlib
+import logging
+import threading
+import types
+import weakref
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from plt_nn.fingerprint.arrays import array_content, tensor_content
+from plt_nn.fingerprint.classes import of_class
+from plt_nn.fingerprint.code import code_facts
+from plt_nn.fingerprint.functions import of_builtin, of_function
+from plt_nn.fingerprint.instances import of_attributes, of_instance
+from plt_nn.fingerprint.packages import package_of
+from plt_nn.fingerprint.unknown import Unknown
+
+_PLAIN = (bool, int, float, complex, str, bytes, range, type(None), type(Ellipsis), type(NotImplemented))
+_OF_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_BY_REPR = frozenset((*_PLAIN, *_OF_TORCH))
+_BARE = (list, tuple, set, frozenset, dict)  # which have no attributes
+_TENSORS = (Tensor, nn.Parameter, nn.Buffer)
+_IN_CLASSES = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
+_METHODS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
+# They have no part in what is computed; the code of a graph is that of its module's class.
+_SILENT = (logging.Logger, type(threading.Lock()), type(threading.RLock()), fx.Graph)
+_OPERATORS = frozenset(("aten", "prim", "prims", "torchvision"))
+
+
+class Describer:
+    """Describes objects, each once.
+
+    Args:
+        known: What is described elsewhere: texts by the ids of objects, which live longer than this.
+    """
+
+    def __init__(self, known: Mapping[int, str]) -> None:
+        self._texts = dict(known)
+        self._kept: list[object] = []  # so that nothing else gets their ids
+        self._open: list[int] = []
+
+    def __call__(self, value: Any) -> str:
+        """The text of an object, another one whenever it may be another object.
+
+        Raises:
+            Unknown: If nothing tells it from others.
+        """
+        if type(value) in _BY_REPR:
+            return f"{type(value).__name__} {value!r}"
+        key = id(value)
+        if key in self._texts:
+            return self._texts[key]
+        if key in self._open:  # it holds itself
+            return f"again {self._open.index(key)} {_name(value)}"
+        self._open.append(key)
+        try:
+            text = hashlib.sha256(repr(self._parts(value)).encode("utf-8", "surrogatepass")).hexdigest()
+        finally:
+            self._open.pop()
+        self._texts[key] = text
+        self._kept.append(value)
+        return text
+
+    def _parts(self, value: Any) -> list[object]:
+        for find in (self._data, self._container, self._callable, self._part_of_code):
+            parts = find(value)
+            if parts is not None:
+                return parts
+        return of_instance(value, self)
+
+    def _data(self, value: Any) -> list[object] | None:
+        if type(value) in _TENSORS:
+            return ["tensor", tensor_content(value)]
+        if isinstance(value, Tensor):  # of a class that may hold anything
+            raise Unknown
+        if type(value) is np.ndarray:
+            return ["array", array_content(value)]
+        if isinstance(value, Enum):
+            return ["enum", self(type(value)), value.name, self(value.value)]
+        if isinstance(value, PurePath):
+            return ["path", repr(value)]
+        if isinstance(value, _SILENT):
+            return [type(value).__name__]
+        return None
+
+    def _container(self, value: Any) -> list[object] | None:
+        if isinstance(value, list | tuple):
+            parts = [self(part) for part in value]
+        elif isinstance(value, set | frozenset):
+            parts = sorted(self(part) for part in sorted(value, key=_name))
+        elif isinstance(value, dict | types.MappingProxyType):
+            parts = [self(part) for pair in value.items() for part in pair]
+        elif isinstance(value, slice):
+            return ["slice", self(value.start), self(value.stop), self(value.step)]
+        else:
+            return None
+        if type(value) in _BARE:
+            return [type(value).__name__, parts]
+        made = getattr(value, "default_factory", None)
+        return [self(type(value)), parts, of_attributes(value, self), self(made)]
+
+    def _callable(self, value: Any) -> list[object] | None:
+        if isinstance(value, types.FunctionType):
+            return of_function(value, self)
+        if isinstance(value, types.BuiltinFunctionType):
+            return of_builtin(value, self)
+        if isinstance(value, type):
+            return of_class(value, self)
+        if isinstance(value, types.MethodType):
+            return ["method", self(value.__func__), self(value.__self__)]
+        if isinstance(value, functools.partial | functools.partialmethod):
+            inner = (value.func, value.args, value.keywords, vars(value))
+            return [self(type(value)), *(self(part) for part in inner)]
+        if isinstance(value, functools._lru_cache_wrapper):  # whatever it remembers
+            return ["cache", self(value.__wrapped__)]
+        if isinstance(value, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
+            return _operator(str(value))
+        return None
+
+    def _part_of_code(self, value: Any) -> list[object] | None:
+        """What is found in the body of a class, and around functions."""
+        if isinstance(value, staticmethod | classmethod):
+            return [type(value).__name__, self(value.__func__)]
+        if type(value) is property:
+            return ["property", self(value.fget), self(value.fset), self(value.fdel)]
+        if isinstance(value, functools.cached_property):
+            return ["cached property", self(value.func)]
+        if isinstance(value, (*_IN_CLASSES, *_METHODS)):
+            home = value.__objclass__
+            return [type(value).__name__, home.__module__, package_of(home.__module__), value.__qualname__]
+        if isinstance(value, types.ModuleType):
+            return ["module", _module(value)]
+        if isinstance(value, types.CodeType):
+            return ["code", code_facts(value).digest]
+        if isinstance(value, weakref.ReferenceType):
+            return ["reference", self(value())]
+        if type(value).__module__ == "typing" or isinstance(value, types.GenericAlias | types.UnionType):
+            return ["type", repr(value)]  # of which only annotations are made
+        return None
+
+
+def _name(value: Any) -> str:
+    """What tells most objects from others, without a look into them."""
+    plain = repr(value) if type(value) in _BY_REPR else getattr(value, "__qualname__", "")
+    return f"{type(value).__qualname__} {plain}"
+
+
+def _module(module: types.ModuleType) -> str:
+    """A module of a package; one of the user's own holds too much, unless it is known what is looked up in it."""
+    package = package_of(module.__name__)
+    if package is None:
+        raise Unknown
+    return f"{module.__name__} {package}"
+
+
+def _operator(name: str) -> list[object]:
+    """An operator of torch; those of others may be anything."""
+    if name.partition(".")[0] not in _OPERATORS:
+        raise Unknown
+    return ["operator", name, torch.__version__]
+
+
+def description(value: Any, known: Mapping[int, str] | None = None) -> str | None:
+    """A text that is another one whenever an object may hold or do something else; None where nobody can tell.
+
+    Args:
+        value: Any object, with all that it holds: classes and functions by their code, and by what that looks up.
+        known: What is described elsewhere: texts by the ids of objects.
+    """
+    try:
+        return Describer(known or {})(value)
+    except Exception:  # noqa: BLE001 -- what is not told by Unknown: somebody's attribute may raise anything
+        return None

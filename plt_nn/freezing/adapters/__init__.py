@@ -1,0 +1,1 @@
+"""Adapters (LoRA) that a phase trains in place of whole layers."""

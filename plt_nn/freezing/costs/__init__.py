@@ -1,0 +1,1 @@
+"""What the phases of a schedule cost: FLOPs, memory, and the tables that show it."""

@@ -1,0 +1,233 @@
+"""Cuts a net where it stops being frozen: what comes before gives the same output for the same input, always."""
+
+import operator
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from plt_nn.errors import in_a_line
+from plt_nn.frontier.features_and_head import in_two_steps
+from plt_nn.frontier.guard import StillAsCut
+from plt_nn.frontier.module_attributes import Slot, attributes_restored
+from plt_nn.frontier.no_frontier import NoFrontier
+from plt_nn.frontier.partition import partition
+from plt_nn.frontier.random_state import generators_restored
+from plt_nn.frontier.tracing import Traced, trace
+
+__all__ = ["STANDS_IN", "Crossing", "Frontier", "Layout", "NoFrontier", "cut"]
+
+STANDS_IN = "stands_in_for_the_class"  # an attribute of a function in the place of `forward` that runs the class's own
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the values that cross a frontier are made of rows; the same for every batch.
+
+    Args:
+        spec: How the tensors and the constants lie in the values that cross.
+        stand_ins: Shape after the first dimension, and dtype, of the tensors of which the rest needs only these.
+        constants: Numbers that cross, such as the sides of a feature map, and their places among the tensors.
+    """
+
+    spec: pytree.TreeSpec
+    stand_ins: tuple[tuple[torch.Size, torch.dtype], ...]
+    constants: tuple[tuple[int, int | float | bool | None], ...] = ()
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """What crosses a frontier for one batch.
+
+    Args:
+        rows: Tensors `(N, ...)`: a row for each sample.
+        layout: How to go on from them.
+    """
+
+    rows: tuple[Tensor, ...]
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """A module in two parts that are made of its own submodules: weights, hooks, modes and gradients stay its own.
+
+    `after(before(x))` is what the module gives for `x`.
+
+    Args:
+        prefix: From the module's inputs to what crosses; all of it is frozen.
+        suffix: From what crosses to the module's output.
+        crosses: What the values that cross are called in the graph, such as `blocks_5`.
+        tensors: The parameters and buffers of the prefix, by their names in the module.
+        still: What must be as it was when the module was cut.
+    """
+
+    prefix: fx.GraphModule
+    suffix: fx.GraphModule
+    crosses: tuple[str, ...]
+    tensors: dict[str, Tensor] = field(repr=False)
+    still: StillAsCut = field(repr=False)
+
+    def before(self, *inputs: Any) -> Crossing:
+        """Runs the prefix. As all of it is frozen there are no gradients, whether they are switched on or not.
+
+        Args:
+            inputs: The module's inputs for N samples.
+
+        Raises:
+            NoFrontier: If what crosses has not a row for each sample, or gets gradients.
+        """
+        # Gradients stay switched on: without them torch runs some modules, such as LSTMs, in another way.
+        values, shaped = pytree.tree_map_only(Tensor, _detached, self.prefix(*inputs))
+        leaves, spec = pytree.tree_flatten(values)
+        constants = tuple((place, leaf) for place, leaf in enumerate(leaves) if isinstance(leaf, int | float | None))
+        rows = [leaf for leaf in leaves if not isinstance(leaf, int | float | None)]
+        if not rows:
+            raise NoFrontier("nothing crosses but sizes")
+        samples = next(len(leaf) for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))
+        for leaf in (*rows, *shaped):
+            if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != samples:
+                what = f"shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
+                where = ", ".join(self.crosses)
+                raise NoFrontier(f"what crosses at {where} ({what}) has not a row for each of {samples} samples")
+        stand_ins = tuple((leaf.shape[1:], leaf.dtype) for leaf in shaped)
+        return Crossing(tuple(rows), Layout(spec, stand_ins, constants))
+
+    def after(self, crossing: Crossing) -> Any:
+        """Runs the suffix.
+
+        Args:
+            crossing: What has crossed.
+        """
+        first, leaves = crossing.rows[0], list[Any](crossing.rows)
+        for place, constant in crossing.layout.constants:
+            leaves.insert(place, constant)
+        values = pytree.tree_unflatten(leaves, crossing.layout.spec)
+        stand_ins = [
+            torch.empty((), dtype=dtype, device=first.device).expand(len(first), *shape)
+            for shape, dtype in crossing.layout.stand_ins
+        ]
+        return self.suffix(*values, *stand_ins)
+
+    def is_valid(self) -> bool:
+        """Whether the module is what it was when it was cut: what was frozen and still is so yet, and the same."""
+        return self.still.holds()
+
+    def is_untouched(self, but: Set[Slot] = frozenset()) -> bool:
+        """Whether that holds of each bit and setting of the frozen part: asked once an epoch, for it takes a while.
+
+        Args:
+            but: Attributes that the modules set themselves.
+        """
+        return self.still.is_untouched(but)
+
+    def renewed(self) -> "Frontier":
+        """The same, after what is frozen was written again, bit for bit."""
+        return replace(self, still=self.still.renewed())
+
+
+def cut(module: nn.Module) -> Frontier:
+    """Cuts a module, in its present mode, where it stops being frozen: what gets no gradient and is still is frozen.
+
+    Args:
+        module: Any module that `torch.fx` can trace, apart from what in it is wholly frozen or wholly trained; or that
+            has `forward_features` and `forward_head` as its two steps, of which the first is frozen.
+
+    Raises:
+        NoFrontier: If there is nothing to compute beforehand, or the module cannot be traced.
+    """
+    if all(parameter.requires_grad for parameter in module.parameters()):
+        raise NoFrontier("nothing is frozen")
+    own = vars(module).get("forward")
+    if own is not None and not getattr(own, STANDS_IN, False):
+        raise NoFrontier(f"this {type(module).__name__} has a forward pass of its own in place of its class's")
+    with _left_alone(module):
+        net, traced, are_buffers_fixed = _traced(module)
+        parts = partition(traced.graph, net)
+        prefix = fx.GraphModule(net, parts.prefix, "Prefix")
+        suffix = fx.GraphModule(net, parts.suffix, "Suffix")
+    modules = {name: net.get_submodule(name) for name in _called(parts.prefix)}
+    if not any(True for part in modules.values() for _ in part.parameters()):
+        raise NoFrontier("nothing that is frozen comes before all that is trained")
+    tensors = {f"{name}.{key}": tensor for name, part in modules.items() for key, tensor in _tensors(part).items()}
+    tensors |= {name: operator.attrgetter(name)(prefix) for name in _attributes(parts.prefix)}
+    named = [name for name in (*_attributes(parts.prefix), *_attributes(parts.suffix)) if _is_in(net, name)]
+    fixed = [b for part in traced.looked_into for b in part.buffers(recurse=False)] if are_buffers_fixed else []
+    still = StillAsCut.of(module, traced, tuple(modules.values()), [*tensors.values()], fixed, net, named)
+    return Frontier(prefix, suffix, parts.crosses, tensors, still)
+
+
+@contextmanager
+def _left_alone(module: nn.Module) -> Iterator[None]:
+    """Gives a module its attributes and buffers back after a trace, and the generators their state.
+
+    Raises:
+        NoFrontier: If its forward pass changes one of these, which the trace has left out of the graph.
+    """
+    buffers = [(name, buffer, _version(buffer), buffer.clone()) for name, buffer in module.named_buffers()]
+    with attributes_restored(module) as attributes, generators_restored() as has_drawn:
+        try:
+            yield
+        finally:
+            changed = [entry for entry in buffers if _version(entry[1]) != entry[2]]
+            with torch.no_grad():
+                for _, buffer, _, value in changed:
+                    buffer.copy_(value)
+        is_random = has_drawn()
+    for what, names in (("buffer", [name for name, *_ in changed]), ("attribute", [name for _, name in attributes])):
+        if names:
+            raise NoFrontier(f"{type(module).__name__} changes its {what} {names[0]!r} in every forward pass")
+    if is_random:
+        raise NoFrontier(f"{type(module).__name__} decides by random numbers what its forward pass does")
+
+
+def _traced(net: nn.Module) -> tuple[nn.Module, Traced, bool]:
+    """The trace of a net, the module whose submodules it calls, and whether it knows the values of buffers.
+
+    That module is the net, or one that is made of its parts.
+    """
+    for are_buffers_fixed in (False, True):
+        try:
+            return net, trace(net, are_buffers_fixed=are_buffers_fixed), are_buffers_fixed
+        except Exception as error:  # noqa: BLE001 -- whatever the net's forward raises when it is run on symbols
+            reason = error
+    steps = in_two_steps(net)
+    if steps is not None:
+        return steps, Traced(steps.graph(), [net], set()), False
+    raise NoFrontier(f"{type(net).__name__} cannot be traced ({in_a_line(reason)})") from reason
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    if tensor.requires_grad:
+        raise NoFrontier("what crosses gets gradients")
+    return tensor
+
+
+def _called(graph: fx.Graph) -> list[str]:
+    """The names of the modules that a graph calls."""
+    return list(dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module"))
+
+
+def _attributes(graph: fx.Graph) -> list[str]:
+    """The names of the tensors that a graph takes from the module."""
+    return list(dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "get_attr"))
+
+
+def _is_in(module: nn.Module, name: str) -> bool:
+    """Whether a module has an attribute of its own; what the trace has found besides is in the graph alone."""
+    try:
+        return operator.attrgetter(name)(module) is not None
+    except AttributeError:
+        return False
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

@@ -1,0 +1,141 @@
+"""A graph of a net in which what is wholly frozen, and what is wholly trained, is a single node."""
+
+import inspect
+import sys
+from collections.abc import Callable, Set
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+from torch import fx, nn
+
+from plt_nn.frontier.contexts import Contexts
+from plt_nn.frontier.module_attributes import Slot, attributes_read
+from plt_nn.frontier.nondeterminism import has_hooks, is_active
+from plt_nn.frontier.symbols import Symbol
+
+WITHOUT_GRADIENTS = "without gradients"  # in the `meta` of a node that runs where gradients are kept otherwise
+
+
+class Traced(NamedTuple):
+    """What a trace has seen.
+
+    Args:
+        graph: The graph.
+        looked_into: The modules that are no node of it, although it has been through them: the net, first of all.
+        read: The attributes of modules that were read; of a whole trace, none.
+    """
+
+    graph: fx.Graph
+    looked_into: list[nn.Module]
+    read: Set[Slot]
+
+
+def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) -> Traced:
+    """The graph of a net's forward pass in its present mode and state of freezing.
+
+    Nodes are functions, methods, and modules that are wholly frozen and still, wholly trained, of torch itself, or
+    cannot be looked into. Arguments of `forward` that have a default value have it. Nodes that ran without gradients,
+    or under checkpointing, are marked: a graph does not do so by itself.
+
+    Args:
+        net: Any module.
+        whole: Whether to look into modules that are wholly frozen or trained as well.
+        are_buffers_fixed: Whether what is computed of buffers alone is a constant: code may then ask for their values,
+            but does not see when they change.
+
+    Raises:
+        Exception: Whatever the net's `forward` raises when it is run on symbols.
+    """
+    functions, modules = _opaque()
+    # Of the class: in the place of the net's own there may be one that stands for it and takes any arguments.
+    _, *parameters = inspect.signature(type(net).forward).parameters.values()
+    taken = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    defaults = {p.name: p.default for p in taken if p.default is not p.empty}
+    noting = nullcontext(set[Slot]()) if whole else attributes_read()  # which takes a while
+    with Contexts() as contexts, noting as read:
+        tracer = _FreezingTracer(functions, modules, whole, contexts)
+        tracer.proxy_buffer_attributes = not are_buffers_fixed
+        graph = tracer.trace(net, concrete_args=defaults or None)
+    for node in list(graph.nodes):  # what stands for the defaults
+        if node.op == "placeholder" and not node.users and node.name not in {p.name for p in taken}:
+            graph.erase_node(node)
+    return Traced(graph, [net, *tracer.looked_into], read)
+
+
+class _FreezingTracer(fx.Tracer):
+    """Looks only into modules of which a part is frozen and a part is not.
+
+    Args:
+        functions: Functions that are not looked into.
+        modules: Classes of modules that are not looked into.
+        whole: Whether to look into all others.
+        contexts: What is entered meanwhile.
+    """
+
+    def __init__(
+        self,
+        functions: tuple[Callable[..., Any], ...],
+        modules: tuple[type[nn.Module], ...],
+        whole: bool,
+        contexts: Contexts,
+    ) -> None:
+        super().__init__(autowrap_functions=functions)
+        self._opaque, self._whole, self._contexts = modules, whole, contexts
+        self.looked_into: dict[nn.Module, None] = {}
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """A node, marked if it runs in a context that the graph does not know.
+
+        Raises:
+            RuntimeError: If it runs under autocast of its own, which changes what it computes.
+        """
+        if self._contexts.autocast:
+            raise RuntimeError("its forward pass enters torch.autocast")
+        node = super().create_node(*args, **kwargs)
+        if self._contexts.keeps_gradients_otherwise():
+            node.meta[WITHOUT_GRADIENTS] = True
+        return node
+
+    def proxy(self, node: fx.Node) -> Symbol:
+        """What stands for a node's value in the net's code."""
+        return Symbol(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module becomes a single node."""
+        if has_hooks(m) or isinstance(m, self._opaque) or super().is_leaf_module(m, module_qualified_name):
+            return True
+        if self._whole:
+            return False
+        needs = {parameter.requires_grad for parameter in m.parameters()}
+        return needs == {True} if True in needs else not is_active(m)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Looks into a module, and takes it as a single node if that fails."""
+        last, stack = next(iter(reversed(self.graph.nodes)), None), self.module_stack.copy()
+        path, before = self.path_of_module(m), self.looked_into.copy()
+        if self.is_leaf_module(m, path):
+            return self.create_proxy("call_module", path, args, kwargs)
+        self.looked_into[m] = None
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:  # a forward that is run on symbols may raise anything
+            self.module_stack, self.looked_into = stack, before
+            for node in reversed(self.graph.nodes):  # what it did until then must not be done twice
+                if node is last:
+                    break
+                self.graph.erase_node(node)
+            if not any(True for _ in m.parameters()) and not any(True for _ in m.buffers()):
+                raise
+            return self.create_proxy("call_module", path, args, kwargs)
+
+
+def _opaque() -> tuple[tuple[Callable[..., Any], ...], tuple[type[nn.Module], ...]]:
+    """What timm says cannot be traced, if timm is there at all."""
+    if "timm" not in sys.modules:
+        return (), ()
+    import timm.models
+
+    untyped: Any = timm.models
+    return tuple(untyped.get_notrace_functions()), tuple(untyped.get_notrace_modules())

@@ -1,0 +1,1 @@
+"""Figures drawn with matplotlib: confusion matrix, calibration, most wrong images, learning curves."""

@@ -1,0 +1,1 @@
+"""Correcting the absolute artifact locations of a store whose folder was moved."""
