@@ -28,6 +28,14 @@ class TrackingError(PltNNError, RuntimeError):
     """The MLflow server or store cannot be used."""
 
 
+class NotCuttable(PltNNError):  # noqa: N818 -- a finding rather than an error
+    """A net has no place where it stops being frozen; its features are not cached, and training continues without."""
+
+
+class NotFingerprintable(PltNNError):  # noqa: N818 -- a finding rather than an error
+    """Nothing tells an object apart from others like it; what is computed from it is not stored for later runs."""
+
+
 def in_a_line(error: BaseException) -> str:
     """The first line of an error's text, or its name where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

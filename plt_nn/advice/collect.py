@@ -20,7 +20,7 @@ from plt_nn.advice.images import Images
 from plt_nn.advice.probes.stage_features import StageFeatures
 from plt_nn.backbones import Preprocessing
 from plt_nn.backbones.image_transform import ImageTransform
-from plt_nn.features.cache_location import Kept, NoPlace, Place
+from plt_nn.features.cache_location import CacheEntry, CacheLocation, NoRoom
 from plt_nn.features.rows import RowStore, RowType
 from plt_nn.fingerprint.digest import digests
 from plt_nn.fingerprint.identity import files_identity, object_identity
@@ -52,7 +52,7 @@ def collect(
     candidate: Candidate,
     images: Images,
     rows: Tensor,
-    place: Place,
+    place: CacheLocation,
     device: str = "cpu",
     advance: Callable[[int], None] = lambda count: None,
 ) -> Collected:
@@ -125,9 +125,9 @@ def _kept(
     net: nn.Module,
     images: Images,
     transform: ImageTransform,
-    place: Place,
+    place: CacheLocation,
     found: dict[str, Tensor],
-) -> Kept:
+) -> CacheEntry:
     """The rows of a candidate, those of earlier calls or new ones."""
     types = [RowType(tuple(tensor.shape[1:]), tensor.dtype) for tensor in found.values()]
     key = _key(candidate, net, images.paths, transform, list(found))
@@ -137,8 +137,8 @@ def _kept(
     about = {"net": str(candidate), "samples": "images", "up to": "every stage, pooled"}
     try:
         return place.make(key, len(images.paths), types, {"stages": list(found)}, about)
-    except NoPlace:  # pooled features are small: they are held in memory all the same
-        return Kept(RowStore(len(images.paths), types), {}, None)
+    except NoRoom:  # pooled features are small: they are held in memory all the same
+        return CacheEntry(RowStore(len(images.paths), types), {}, None)
 
 
 def _key(

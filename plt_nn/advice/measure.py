@@ -8,13 +8,13 @@ import torch
 from plt_nn.advice.build import build_net, model_args, preprocessing_of
 from plt_nn.advice.images import Images
 from plt_nn.advice.net_costs import batchnorm_shift, flops_of, seconds_per_epoch, trained_names
-from plt_nn.advice.plans import Measured
-from plt_nn.advice.ranking import Judged
+from plt_nn.advice.plans import MeasuredCandidate
+from plt_nn.advice.ranking import ScoredCandidate
 
 _LOOKED_AT = 64  # images
 
 
-def measure(judged: Judged, paths: Sequence[Path], rows: Sequence[int]) -> Measured:
+def measure(judged: ScoredCandidate, paths: Sequence[Path], rows: Sequence[int]) -> MeasuredCandidate:
     """Measures a candidate.
 
     Args:
@@ -30,4 +30,4 @@ def measure(judged: Judged, paths: Sequence[Path], rows: Sequence[int]) -> Measu
     flops = {depth.train: flops_of(net, size, trained_names(net, depth.stages)) for depth in judged.depths}
     forward = judged.costs.forward
     seconds = seconds_per_epoch(forward, judged.seconds, flops, len(paths)) if forward else {}
-    return Measured(batchnorm_shift(net, batch), seconds, model_args(net))
+    return MeasuredCandidate(batchnorm_shift(net, batch), seconds, model_args(net))

@@ -9,7 +9,7 @@ from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.probes.depth import HEAD_ONLY, Depth
 from plt_nn.advice.probes.probe import is_worse
 from plt_nn.advice.probes.stage_features import LAST
-from plt_nn.advice.ranking import Judged, Ranking
+from plt_nn.advice.ranking import Ranking, ScoredCandidate
 
 BATCH, LR = 32, 1e-3
 _FAR = 0.5  # standard deviations between BatchNorm's means; photographs of ants have 0.2 to 0.3, digits 0.6 to 0.8
@@ -46,7 +46,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCandidate:
     """What is measured of the one candidate for which a plan is made.
 
     Args:
@@ -60,7 +60,7 @@ class Measured:
     model_args: Mapping[str, Any]
 
 
-def propose(judged: Judged, depth: Depth, measured: Measured, samples: int) -> Plan:
+def propose(judged: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, samples: int) -> Plan:
     """The plan for a candidate and a depth.
 
     Args:
@@ -89,7 +89,7 @@ def propose(judged: Judged, depth: Depth, measured: Measured, samples: int) -> P
     )
 
 
-def worth_verifying(ranking: Ranking, most: int) -> list[tuple[Judged, Depth]]:
+def worth_verifying(ranking: Ranking, most: int) -> list[tuple[ScoredCandidate, Depth]]:
     """What is worth fine-tuning for a trial: the advice, its rivals, and other depths of the best.
 
     Args:
@@ -125,7 +125,7 @@ def reasons_of_order(ranking: Ranking) -> list[str]:
     return told
 
 
-def _reasons(judged: Judged, depth: Depth, measured: Measured) -> list[str]:
+def _reasons(judged: ScoredCandidate, depth: Depth, measured: MeasuredCandidate) -> list[str]:
     head, whole = judged.depths[0], judged.depths[-1]
     told = []
     if depth.stages == HEAD_ONLY:
@@ -149,7 +149,7 @@ def _reasons(judged: Judged, depth: Depth, measured: Measured) -> list[str]:
 
 
 def _seconds(
-    judged: Judged, depth: Depth, measured: Measured, samples: int, head_epochs: int, epochs: int
+    judged: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, samples: int, head_epochs: int, epochs: int
 ) -> float | None:
     once = samples * judged.seconds  # the frozen part, once
     if depth.stages == HEAD_ONLY:
@@ -158,12 +158,12 @@ def _seconds(
     return None if of_epoch is None else 2 * once + (epochs - head_epochs) * of_epoch
 
 
-def _rate(measured: Measured) -> float:
+def _rate(measured: MeasuredCandidate) -> float:
     """The learning rate of stages that are thawed, as a factor of the head's."""
     return 0.3 if measured.shift is not None and measured.shift > _FAR else 0.1
 
 
-def _reason_of_rate(measured: Measured) -> str:
+def _reason_of_rate(measured: MeasuredCandidate) -> str:
     rate = f"The learning rate of these stages is {_rate(measured):g} of the head's"
     if measured.shift is None:
         return f"{rate}: a rule of thumb for what is pretrained."

@@ -15,18 +15,18 @@ from plt_nn.advice.net_costs import NetCosts, net_costs
 from plt_nn.advice.probes.depth import Depth, advised_depth, probe_depths
 from plt_nn.advice.probes.halving import nested_order, rungs, survivors
 from plt_nn.advice.probes.logme import logme
-from plt_nn.advice.probes.probe import Labels, Probe, is_worse, probe, stratified_folds
+from plt_nn.advice.probes.probe import Labels, LinearProbe, is_worse, linear_probe, stratified_folds
 from plt_nn.advice.probes.stage_features import LAST
 from plt_nn.advice.processes import Processes
 from plt_nn.backbones import stages
 from plt_nn.errors import PltNNError
-from plt_nn.features.cache_location import Place
+from plt_nn.features.cache_location import CacheLocation
 
 _SAMPLES, _OF_A_CLASS = 2_000, 10  # that are looked at at most, unless told otherwise: an accuracy is known to a point
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredCandidate:
     """A candidate and the evidence.
 
     Args:
@@ -45,7 +45,7 @@ class Judged:
     logme: float
     seconds: float
     costs: NetCosts
-    curve: Mapping[str, Probe]
+    curve: Mapping[str, LinearProbe]
     depths: Sequence[Depth]
     in_last_round: bool
 
@@ -55,7 +55,7 @@ class Judged:
         return advised_depth(self.depths)
 
     @property
-    def expected(self) -> Probe:
+    def expected(self) -> LinearProbe:
         """The evidence at that depth."""
         return self.depth.probe
 
@@ -74,7 +74,7 @@ class Ranking:
         seconds: How long it took.
     """
 
-    judged: Sequence[Judged]
+    judged: Sequence[ScoredCandidate]
     class_names: Sequence[str]
     samples: int
     of_samples: int
@@ -83,11 +83,11 @@ class Ranking:
     seconds: float
 
     @property
-    def best(self) -> Judged:
+    def best(self) -> ScoredCandidate:
         """The advised one."""
         return self.judged[0]
 
-    def cannot_be_told_apart(self) -> list[Judged]:
+    def cannot_be_told_apart(self) -> list[ScoredCandidate]:
         """Those of the last round that are not worse than the best beyond chance, the cheapest first."""
         rivals = [
             one for one in self.judged[1:] if one.in_last_round and not is_worse(one.expected, self.best.expected)
@@ -113,7 +113,7 @@ class Labelled:
 def rank(
     candidates: Sequence[Candidate],
     data: Labelled,
-    place: Place,
+    place: CacheLocation,
     device: str = "cpu",
     most_samples: int | None = None,
     budget: float = float("inf"),
@@ -138,7 +138,7 @@ def rank(
     order = nested_order(data.labels)[: most_samples or max(_SAMPLES, _OF_A_CLASS * len(data.class_names))]
     images = Images([data.paths[number] for number in order])
     work = _Work(images, data.labels[order], place, device, budget, began, say)
-    left, judged, left_out, computed = list(candidates), dict[Candidate, Judged](), list[str](), 0
+    left, judged, left_out, computed = list(candidates), dict[Candidate, ScoredCandidate](), list[str](), 0
     sizes = rungs(len(order), len(data.class_names)) if len(left) > 1 else [len(order)]
     for size in sizes:
         in_turn = sorted(left, key=lambda one: one.size or 224, reverse=budget == float("inf"))
@@ -165,7 +165,7 @@ def rank(
 class _Found:
     """What became of a candidate in a round."""
 
-    judged: Judged | None
+    judged: ScoredCandidate | None
     trouble: str
     computed: int
     is_late: bool = False
@@ -177,7 +177,7 @@ class _Work:
 
     images: Images
     labels: Labels
-    place: Place
+    place: CacheLocation
     device: str
     budget: float
     began: float
@@ -203,11 +203,13 @@ class _Work:
             labels = self.labels[:samples]
             folds = stratified_folds(labels)
             depths = probe_depths(features, labels, folds, [stage.name for stage in stages(found.net)[:-1]])
-            curve = {name: probe([array], labels, folds) for name, array in features.items()} if is_last else {}
+            curve = {name: linear_probe([array], labels, folds) for name, array in features.items()} if is_last else {}
         except (PltNNError, RuntimeError, ValueError, OSError) as error:  # the others go on
             reason = " ".join(str(error).split())[:300]
             return _Found(None, f"{candidate}: {reason}", 0)
         size = found.preprocessing.size
         costs = costs or net_costs(found.net, size if isinstance(size, int) else size[0])
-        judged = Judged(candidate, samples, logme(features[LAST], labels), found.seconds, costs, curve, depths, is_last)
+        judged = ScoredCandidate(
+            candidate, samples, logme(features[LAST], labels), found.seconds, costs, curve, depths, is_last
+        )
         return _Found(judged, "", found.computed)

@@ -4,7 +4,7 @@ import io
 import json
 
 from plt_nn.advice.plans import Plan
-from plt_nn.advice.ranking import Judged, Ranking
+from plt_nn.advice.ranking import Ranking, ScoredCandidate
 from plt_nn.advice.tables import as_markdown, as_plain
 from plt_nn.advice.verify import Verified
 from plt_nn.plots.figures import new_figure
@@ -73,7 +73,7 @@ def curves_picture(ranking: Ranking) -> bytes:
     return content.getvalue()
 
 
-def _child(number: int, judged: Judged) -> WrittenRun:
+def _child(number: int, judged: ScoredCandidate) -> WrittenRun:
     candidate = judged.candidate
     params: dict[str, object] = {
         "backbone": candidate.name,
@@ -87,7 +87,7 @@ def _child(number: int, judged: Judged) -> WrittenRun:
     return WrittenRun(str(candidate), params, metrics)
 
 
-def _metrics(judged: Judged) -> dict[str, float]:
+def _metrics(judged: ScoredCandidate) -> dict[str, float]:
     found = {
         "probe_accuracy": judged.expected.accuracy,
         "probe_log_loss": judged.expected.log_loss,

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.plans import Plan, reasons_of_order
-from plt_nn.advice.ranking import Judged, Ranking
+from plt_nn.advice.ranking import Ranking, ScoredCandidate
 from plt_nn.advice.verify import Verified
 
 _COLUMNS = (
@@ -89,7 +89,7 @@ def _title(ranking: Ranking) -> str:
     return f"{told}, {len(ranking.class_names)} classes, in {ranking.seconds:.0f} s"
 
 
-def _cells(number: int, judged: Judged) -> list[str]:
+def _cells(number: int, judged: ScoredCandidate) -> list[str]:
     expected, costs = judged.expected, judged.costs
     low, high = expected.accuracy_interval
     fewer = "" if judged.in_last_round else f" on {judged.samples}"
@@ -129,7 +129,7 @@ def _verified_cells(one: Verified) -> list[str]:
     return [name, f"{one.accuracy:.1%}", f"{one.loss:.3f}", f"{one.seconds:.0f}"]
 
 
-def _plain(judged: Judged) -> dict[str, Any]:
+def _plain(judged: ScoredCandidate) -> dict[str, Any]:
     expected = judged.expected
     return {
         **_candidate(judged.candidate),

@@ -16,7 +16,7 @@ from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates,
 from plt_nn.audit.feature_findings import drift_findings, suspect_findings
 from plt_nn.audit.file_findings import class_counts, file_findings
 from plt_nn.audit.findings import Finding, gravest_first, printable
-from plt_nn.audit.label_issues import Method, Suspects, find_suspects
+from plt_nn.audit.label_issues import LabelIssues, Method, find_label_issues
 from plt_nn.audit.out_of_fold import out_of_fold
 from plt_nn.audit.scan import ScannedImages, scan_images
 from plt_nn.data.class_folders import ClassFolders
@@ -43,7 +43,7 @@ class Audit:
     images: ScannedImages
     duplicates: Duplicates
     drifts: tuple[Drift, ...]
-    suspects: Suspects | None = None
+    suspects: LabelIssues | None = None
     features_of: str = ""
 
     @cached_property
@@ -189,7 +189,7 @@ def with_features(
         raise ValueError(f"features of {len(features)} images; expected them of the {len(rows)} that can be read.")
     labels = audited.images.labels[rows]
     pictures = _pictures(audited)[rows]
-    suspects = find_suspects(rows, labels, out_of_fold(features, labels, pictures, seed), by)
+    suspects = find_label_issues(rows, labels, out_of_fold(features, labels, pictures, seed), by)
     drifts = find_drift(audited.images, _own_folders(audited.folders), features)
     return replace(audited, suspects=suspects, drifts=drifts, features_of=features_of)
 

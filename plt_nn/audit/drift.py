@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, fisher_exact, ks_2samp, mannwhitneyu
 
-from plt_nn.advice.probes.probe import probe, stratified_folds
+from plt_nn.advice.probes.probe import linear_probe, stratified_folds
 from plt_nn.audit.scan import ScannedImages
 
 _FEWEST = 5  # images of each split, to compare them
@@ -104,7 +104,7 @@ def _told_apart(images: ScannedImages, features: NDArray[np.floating], train: in
     draw = np.random.default_rng(0)
     chosen = np.concatenate([draw.permutation(np.flatnonzero(of_row == code))[:_MOST] for code in (train, other)])
     is_other = (of_row[chosen] == other).astype(np.int64)
-    said = probe([features[chosen].astype(np.float64)], is_other, stratified_folds(is_other)).probabilities[:, 1]
+    said = linear_probe([features[chosen].astype(np.float64)], is_other, stratified_folds(is_other)).probabilities[:, 1]
     of_other, of_train = said[is_other == 1], said[is_other == 0]
     test = mannwhitneyu(of_other, of_train, alternative="greater")
     return float(test.statistic) / (len(of_other) * len(of_train)), float(test.pvalue)

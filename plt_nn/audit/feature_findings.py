@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 
 from plt_nn.audit.drift import Drift
 from plt_nn.audit.findings import Finding, Severity, images_of
-from plt_nn.audit.label_issues import FEWEST, Suspects
+from plt_nn.audit.label_issues import FEWEST, LabelIssues
 
 DOUBTED = "labels in doubt"
 _BEYOND_CHANCE = 0.01
@@ -16,7 +16,7 @@ _SKILL = 0.2  # of what the most common class leaves to be told, below which a c
 _MUCH = 0.02  # of the labels in doubt, from which on it is a warning
 
 
-def suspect_findings(suspects: Suspects) -> list[Finding]:
+def suspect_findings(suspects: LabelIssues) -> list[Finding]:
     """What is told of labels in doubt.
 
     Args:
@@ -39,7 +39,7 @@ def suspect_findings(suspects: Suspects) -> list[Finding]:
     return found
 
 
-def _is_able(suspects: Suspects) -> bool:
+def _is_able(suspects: LabelIssues) -> bool:
     """Whether the classifier knows clearly more than which class is the most common, and that is not chance."""
     if math.isnan(suspects.accuracy):
         return False

@@ -24,7 +24,7 @@ FEWEST = 3  # samples of a class of which labels can be judged: with two that di
 
 
 @dataclass(frozen=True)
-class Suspects:
+class LabelIssues:
     """Which labels are in doubt.
 
     Attributes:
@@ -46,7 +46,7 @@ class Suspects:
     not_judged: int
 
 
-def find_suspects(rows: Labels, labels: Labels, probabilities: Floats, by: Method = "own") -> Suspects:
+def find_label_issues(rows: Labels, labels: Labels, probabilities: Floats, by: Method = "own") -> LabelIssues:
     """Ranks samples by how much their labels are in doubt.
 
     Args:
@@ -66,12 +66,12 @@ def find_suspects(rows: Labels, labels: Labels, probabilities: Floats, by: Metho
     given, of_judged = code[labels[judged]], probabilities[np.ix_(judged, classes)]
     if len(classes) < 2:
         nothing = np.empty(0, dtype=np.int64)
-        return Suspects(nothing, np.empty(0), nothing, 0, float("nan"), float("nan"), len(labels))
+        return LabelIssues(nothing, np.empty(0), nothing, 0, float("nan"), float("nan"), len(labels))
     of_judged = of_judged / np.maximum(of_judged.sum(1, keepdims=True), 1e-12)
     quality, is_wrong = _by_cleanlab(given, of_judged) if by == "cleanlab" else _by_own(given, of_judged)
     order = np.lexsort((quality, ~is_wrong))
     proposed = of_judged.argmax(1)
-    return Suspects(
+    return LabelIssues(
         rows=rows[judged][order],
         quality=quality[order],
         proposed=classes[proposed[order]],

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from plt_nn.advice.probes.probe import probe, stratified_folds
+from plt_nn.advice.probes.probe import linear_probe, stratified_folds
 
 MOST_AT_ONCE = 4_000  # samples; a probe of more takes more than its share of time, and tells hardly better
 
@@ -36,7 +36,7 @@ def out_of_fold(
         _, first, picture = np.unique(pictures[rows], return_index=True, return_inverse=True)
         folds = stratified_folds(codes, seed=seed)[first][picture]
         if len(np.unique(folds)) > 1:
-            probabilities[np.ix_(rows, classes)] = probe(
+            probabilities[np.ix_(rows, classes)] = linear_probe(
                 [features[rows].astype(np.float64)], codes, folds
             ).probabilities
     return probabilities

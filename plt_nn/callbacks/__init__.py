@@ -5,7 +5,7 @@ from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.model.deployable_model import DeployableModel
 from plt_nn.callbacks.model.load_weights import LoadWeights
 from plt_nn.callbacks.model.prediction_table import PredictionTable
-from plt_nn.callbacks.resume.exact_resume import DueValidation
+from plt_nn.callbacks.resume.exact_resume import ExactResume
 from plt_nn.callbacks.resume.signals_between_steps import SignalsBetweenSteps
 from plt_nn.callbacks.resume.step_seeds import StepSeeds
 from plt_nn.callbacks.speed.channels_last import ChannelsLast
@@ -27,7 +27,7 @@ __all__ = [
     "CompileNet",
     "DatasetInputs",
     "DeployableModel",
-    "DueValidation",
+    "ExactResume",
     "FitCosts",
     "FitSummary",
     "FreezingSchedule",

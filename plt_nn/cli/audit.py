@@ -79,7 +79,7 @@ def _with_features(audited: "Audit", arguments: argparse.Namespace, device: str)
     from plt_nn.advice.images import Images
     from plt_nn.advice.probes.stage_features import LAST
     from plt_nn.audit.audit import with_features
-    from plt_nn.features.cache_location import Place
+    from plt_nn.features.cache_location import CacheLocation
     from plt_nn.tracking.store import store_at
 
     try:
@@ -93,7 +93,7 @@ def _with_features(audited: "Audit", arguments: argparse.Namespace, device: str)
     for sentence in left_out:
         print(sentence, file=sys.stderr)
     candidate = Candidate(*nets[0], arguments.image_size)
-    place = Place(store_at(arguments.store).features, _MOST_ON_DISK, _MOST_IN_MEMORY)
+    place = CacheLocation(store_at(arguments.store).features, _MOST_ON_DISK, _MOST_IN_MEMORY)
     with progress(len(paths), "Features") as done_more:
         found = collect(candidate, Images(paths, 0), torch.arange(len(paths)), place, device, done_more)
     by: Any = "cleanlab" if arguments.cleanlab else "own"

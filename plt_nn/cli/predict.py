@@ -74,14 +74,14 @@ def _predict_images(predictor: "Predictor", folder: Path, arguments: argparse.Na
 def _predict_rows(predictor: "Predictor", inputs: "TableInputs", arguments: argparse.Namespace) -> int:
     from plt_nn.data.tables import read_table
     from plt_nn.deployment.predict import write_table
-    from plt_nn.inference.prediction_table import answers
+    from plt_nn.inference.prediction_table import prediction_table
 
     if len(arguments.paths) != 1:
         raise ConfigError(f"The model takes the rows of one CSV or Parquet file; {len(arguments.paths)} were given.")
     table = read_table(Path(arguments.paths[0]))
     outputs = predictor.predict(inputs.batch(table))
     names = predictor.class_names if predictor.card.task == "classification" else None
-    said = answers(outputs, names)
+    said = prediction_table(outputs, names)
     said.index = table.index
     write_table(table.join(said, rsuffix="_predicted"), arguments.out)
     print(f"{arguments.out}: {len(said):,} rows")

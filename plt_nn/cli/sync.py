@@ -13,10 +13,10 @@ from plt_nn.errors import ConfigError
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.store import store_at
-from plt_nn.tracking.upload.backlog import left_of
+from plt_nn.tracking.upload.backlog import backlog_of
 from plt_nn.tracking.upload.environment import set_defaults
 from plt_nn.tracking.upload.loop import upload
-from plt_nn.tracking.upload.prune import tidy
+from plt_nn.tracking.upload.prune import prune
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
 
@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
         if not arguments.watch or stop.is_set():
             break
         stop.wait(_EVERY)
-    tidy(store.root)
+    prune(store.root)
     if not arguments.watch:
         print("Everything is in MLflow." if all(done) else "Something is left; `plt-nn sync --status` lists it.")
     return 0 if all(done) else 1
@@ -61,7 +61,7 @@ def _waiting(store: Path) -> list[SpoolFolder]:
 
 
 def _is_delivered(folder: SpoolFolder) -> bool:
-    return load_state(folder.state).finished_at is not None and left_of(folder).is_nothing
+    return load_state(folder.state).finished_at is not None and backlog_of(folder).is_nothing
 
 
 def _deliver(folder: SpoolFolder, stop: threading.Event, wait: float) -> bool:
@@ -88,7 +88,7 @@ def _show(store: Path) -> int:
         table.add_column(column, overflow="fold")
     folders = list(spool_folders(store))
     for folder in folders:
-        state, left = load_state(folder.state), left_of(folder)
+        state, left = load_state(folder.state), backlog_of(folder)
         waits = "nothing" if left.is_nothing else f"{left.size / 1000:,.1f} kB, {left.files} files"
         counts = {"refused": state.refused, "lost": state.lost, "files gone": len(state.missing)}
         trouble = ", ".join(f"{count} {what}" for what, count in counts.items() if count)

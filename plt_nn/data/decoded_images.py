@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.errors import ConfigError
-from plt_nn.features.cache_location import NoPlace, room_for
+from plt_nn.features.cache_location import NoRoom, room_for
 from plt_nn.features.costs import size_in_words
 from plt_nn.features.decoded import DecodedImages
 from plt_nn.features.folder import MORE_BYTES, OpenFeatures, create
@@ -65,7 +65,7 @@ class DecodedSplits:
             most = min(self._most, expected + expected // 4)  # a few images tell the size of all only roughly
             try:
                 self._kept[place] = self._open(split, paths, transform, folder, most)
-            except (OSError, NoPlace) as error:
+            except (OSError, NoRoom) as error:
                 rank_zero_warn(f"Decoded {split} images are not kept: {error}.")
                 return None
             self._say(split, len(paths), expected, folder)

@@ -12,7 +12,7 @@ BINS = 15
 _AT_ONCE = 4_000_000  # weights of resamples held at a time
 
 
-class Interval(NamedTuple):
+class ConfidenceInterval(NamedTuple):
     """A value with its interval.
 
     Attributes:
@@ -44,7 +44,7 @@ class ClassScores(NamedTuple):
 
 def measure(
     probabilities: Floats, y: NDArray[np.int64], resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> dict[str, Interval]:
+) -> dict[str, ConfidenceInterval]:
     """The metrics of `METRICS` with percentile bootstrap intervals over the samples (Efron & Tibshirani 1993).
 
     Macro means are over the classes that occur among the samples (`y`), also in each resample.
@@ -68,7 +68,7 @@ def measure(
     for name in METRICS:
         all_drawn = np.concatenate([each[name] for each in drawn]) if drawn else np.array([np.nan])
         low, high = np.nanquantile(all_drawn, [tail, 1 - tail]) if drawn else (np.nan, np.nan)
-        found[name] = Interval(float(values[name][0]), float(low), float(high))
+        found[name] = ConfidenceInterval(float(values[name][0]), float(low), float(high))
     return found
 
 

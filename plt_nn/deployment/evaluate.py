@@ -14,7 +14,7 @@ from plt_nn.data.fingerprints import as_array, file_hashes
 from plt_nn.data.sketch import Overlap, overlap
 from plt_nn.deployment.class_metrics import (
     ClassScores,
-    Interval,
+    ConfidenceInterval,
     calibration,
     class_scores,
     confusion_matrix,
@@ -64,7 +64,7 @@ class Evaluation(NamedTuple):
     data: LabelledFolder
     class_names: list[str]
     probabilities: NDArray[np.float64]
-    metrics: dict[str, Interval]
+    metrics: dict[str, ConfidenceInterval]
     classes: ClassScores
     confusion: NDArray[np.int64]
     worst: list[int]

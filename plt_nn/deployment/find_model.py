@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from plt_nn.errors import ConfigError, TrackingError, did_you_mean
 from plt_nn.inference.card import CARD, WEIGHTS
-from plt_nn.tracking.read.find_run import UID, Found, find_run, find_run_on_server, names_of_runs
+from plt_nn.tracking.read.find_run import UID, FoundRun, find_run, find_run_on_server, names_of_runs
 from plt_nn.tracking.resume import Resumable, find_resumable
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
-from plt_nn.tracking.upload.backlog import left_of
+from plt_nn.tracking.upload.backlog import backlog_of
 from plt_nn.tracking.upload.environment import set_defaults
 from plt_nn.tracking.upload.model import MODE, MONITOR, VALUE
 from plt_nn.tracking.upload.retries import in_words
@@ -150,7 +150,7 @@ def _of_run(word: str, store: Store) -> FoundModel:
 def _why_none(word: str, store: Store) -> str:
     """Why a run has no model in MLflow."""
     run = _trained_here(word, store)
-    if run is not None and not left_of(SpoolFolder(store.spool / run.uid)).is_nothing:
+    if run is not None and not backlog_of(SpoolFolder(store.spool / run.uid)).is_nothing:
         return f"The run {word} has no model in MLflow yet, for not all of it is delivered: `plt-nn sync` does that."
     return f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet."
 
@@ -174,7 +174,7 @@ def _local(word: str, store: Store) -> Path | None:
     return folder if folder is not None and (folder / CARD).is_file() and (folder / WEIGHTS).is_file() else None
 
 
-def _run(word: str, store: Store) -> Found | None:
+def _run(word: str, store: Store) -> FoundRun | None:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith(("http://", "https://")):
         return find_run_on_server(uri, word)

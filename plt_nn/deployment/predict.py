@@ -16,7 +16,7 @@ from plt_nn.errors import ConfigError, DataError
 from plt_nn.inference.card import CARD, WEIGHTS
 from plt_nn.inference.images import read_image
 from plt_nn.inference.inputs import ImageInputs
-from plt_nn.inference.prediction_table import answer_columns, answers
+from plt_nn.inference.prediction_table import prediction_columns, prediction_table
 from plt_nn.inference.predictor import Predictor
 
 _ROWS = 1024  # of a part, about: what an interruption may cost
@@ -176,9 +176,9 @@ def _collated(items: list[tuple[Tensor | None, Bad]]) -> tuple[Tensor | None, li
 def _rows(predictor: Predictor, batch: Tensor | None, labelled: list[Bad]) -> pd.DataFrame:
     names = predictor.class_names if predictor.card.task == "classification" else None
     outputs = predictor.predict(batch) if batch is not None else torch.empty(0, len(names) if names else 1)
-    said = answers(outputs, names)
+    said = prediction_table(outputs, names)
     if batch is None and names is None:
-        said = said.reindex(columns=answer_columns(None, 1))
+        said = said.reindex(columns=prediction_columns(None, 1))
     at = [place for place, bad in enumerate(labelled) if not bad.reason]
     said.index = pd.Index(at)
     rows = said.reindex(range(len(labelled)))

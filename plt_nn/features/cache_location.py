@@ -14,12 +14,12 @@ from plt_nn.features.rows import RowStore, RowType
 _RESERVE = 1 << 28  # bytes of a disk that are left to others
 
 
-class NoPlace(Exception):  # noqa: N818  # a finding rather than an error
+class NoRoom(Exception):  # noqa: N818  # a finding rather than an error
     """There is no place for features; the text says why."""
 
 
 @dataclass(frozen=True)
-class Place:
+class CacheLocation:
     """Where features may be kept.
 
     Args:
@@ -33,7 +33,7 @@ class Place:
     most_on_disk: int
     most_in_memory: int
 
-    def find(self, key: str | None) -> "Kept | None":
+    def find(self, key: str | None) -> "CacheEntry | None":
         """The features of a key that were kept before.
 
         Args:
@@ -46,11 +46,11 @@ class Place:
             opened = OpenFeatures(entry, self.most_in_memory)
         except OSError:
             return None
-        return Kept(opened.store, entry.extra, opened)
+        return CacheEntry(opened.store, entry.extra, opened)
 
     def make(
         self, key: str | None, size: int, types: Sequence[RowType], extra: Mapping[str, Any], about: Mapping[str, str]
-    ) -> "Kept":
+    ) -> "CacheEntry":
         """A place for the features of a key.
 
         Args:
@@ -68,12 +68,12 @@ class Place:
         if self.folder is not None and key is not None:
             try:
                 return self._make_files(self.folder, key, size, types, extra, about, needed)
-            except (OSError, NoPlace) as error:
+            except (OSError, NoRoom) as error:
                 reason = str(error)
         if needed <= self.most_in_memory:
-            return Kept(RowStore(size, types), dict(extra), None)
+            return CacheEntry(RowStore(size, types), dict(extra), None)
         most = size_in_words(self.most_in_memory)
-        raise NoPlace(f"{size_in_words(needed)} are more than the {most} allowed in memory, and {reason}")
+        raise NoRoom(f"{size_in_words(needed)} are more than the {most} allowed in memory, and {reason}")
 
     def _make_files(
         self,
@@ -84,10 +84,10 @@ class Place:
         extra: Mapping[str, Any],
         about: Mapping[str, str],
         needed: int,
-    ) -> "Kept":
+    ) -> "CacheEntry":
         with room_for(folder, key, needed, self.most_on_disk):
             opened = OpenFeatures(create(folder, key, size, types, extra, about), self.most_in_memory)
-        return Kept(opened.store, opened.entry.extra, opened)
+        return CacheEntry(opened.store, opened.entry.extra, opened)
 
 
 @contextmanager
@@ -108,15 +108,15 @@ def room_for(folder: Path, key: str, needed: int, most_on_disk: int) -> Iterator
         if find(folder, key) is None:  # else another process of this run has just made it
             over = make_room(folder, needed, most_on_disk)
             if over > 0:
-                raise NoPlace(f"{folder} would be {size_in_words(over)} over its limit")
+                raise NoRoom(f"{folder} would be {size_in_words(over)} over its limit")
             free = shutil.disk_usage(folder).free
             if free < needed + _RESERVE:
-                raise NoPlace(f"the disk of {folder} has {size_in_words(free)} left")
+                raise NoRoom(f"the disk of {folder} has {size_in_words(free)} left")
         yield
 
 
 @dataclass(frozen=True)
-class Kept:
+class CacheEntry:
     """Features that are kept.
 
     Args:

@@ -11,23 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from plt_nn.errors import in_a_line
-from plt_nn.features.cache_location import Kept, Place
+from plt_nn.features.cache_location import CacheEntry, CacheLocation
 from plt_nn.features.costs import Costs, size_in_words
 from plt_nn.features.forward import Forward
-from plt_nn.features.lazy_inputs import Deferred
+from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.features.loader import FeatureLoader, Serving
 from plt_nn.features.recipe import Recipe, autocast_in_words
 from plt_nn.frontier.cut import Crossing, Frontier, cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint
 from plt_nn.frontier.module_attributes import Slot
-from plt_nn.frontier.verify import first_crossing, now
+from plt_nn.frontier.verify import now, verify_first_batch
 
 _LOOKS = 3  # batches that were served before it is asked whether they are looked at: somebody may look at the first
 _MEASURED = 2  # the batch whose cost counts: the first one pays for what is made only once
 
 
 @dataclass(frozen=True)
-class Setting:
+class CacheSetting:
     """What a site is told by the callback.
 
     Args:
@@ -39,7 +39,7 @@ class Setting:
         prepared: The forward pass of what is trained, as it is to be run; None as it is.
     """
 
-    place: Place
+    place: CacheLocation
     dtype: torch.dtype | None
     numerics: str
     passes: float
@@ -47,7 +47,7 @@ class Setting:
     prepared: Callable[[nn.Module], Forward] | None = None
 
 
-class FeatureSite:
+class CachedLoader:
     """Serves the features of a loader's samples, and keeps those that are not there yet.
 
     Args:
@@ -57,11 +57,11 @@ class FeatureSite:
         setting: What the callback says.
     """
 
-    def __init__(self, name: str, module: nn.Module, loader: FeatureLoader, setting: Setting) -> None:
+    def __init__(self, name: str, module: nn.Module, loader: FeatureLoader, setting: CacheSetting) -> None:
         self.name, self.loader, self._module, self._setting = name, loader, module, setting
         self._frontier: Frontier | None = None
         self._recipe: Recipe | None = None
-        self._kept: Kept | None = None
+        self._kept: CacheEntry | None = None
         self._key: str | None = None
         self._batches = 0  # whose features were kept
         self._steps = 0  # that were seen while serving
@@ -70,7 +70,7 @@ class FeatureSite:
         self._is_written = False  # whether features were kept since the frozen part was last known to be as it was
         self._open()
 
-    def run(self, x: Deferred, forward: Forward) -> Any:
+    def run(self, x: LazyInputs, forward: Forward) -> Any:
         """The net's output for a batch that the loader serves.
 
         Args:
@@ -152,7 +152,7 @@ class FeatureSite:
             if self._setting.prepared is not None:
                 self._frontier.suffix.forward = self._setting.prepared(self._frontier.suffix)
             self._key = self._fingerprint(self._frontier)
-        except Exception as error:  # noqa: BLE001 -- NoFrontier, or of a net or data of any kind; training goes on
+        except Exception as error:  # noqa: BLE001 -- NotCuttable, or of a net or data of any kind; training goes on
             return self.close(in_a_line(error))
         kept = self._setting.place.find(self._key)
         if kept is not None and self._take(kept):
@@ -162,7 +162,7 @@ class FeatureSite:
         self.loader.serving = Serving()
         return None
 
-    def _take(self, kept: Kept) -> bool:
+    def _take(self, kept: CacheEntry) -> bool:
         """Serves what was kept before, if it can be used."""
         try:
             recipe = Recipe.from_plain(kept.extra)
@@ -183,24 +183,24 @@ class FeatureSite:
         parts = [computed, identity, self._setting.numerics, str(self._setting.dtype)]
         return sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
-    def _compute(self, frontier: Frontier, x: Deferred, serving: Serving, forward: Forward) -> Any:
+    def _compute(self, frontier: Frontier, x: LazyInputs, serving: Serving, forward: Forward) -> Any:
         inputs = x.inputs()
         try:
             if self._kept is None:
-                crossing, seconds, self._notes = first_crossing(self._module, frontier, inputs)
+                crossing, seconds, self._notes = verify_first_batch(self._module, frontier, inputs)
                 serving.store = self._make_place(frontier, crossing, inputs).store
             else:
                 began = now(inputs.device)
                 crossing = frontier.before(inputs)
                 seconds = now(inputs.device) - began
-        except Exception as error:  # noqa: BLE001 -- NoFrontier, NoPlace; if it is the net's own, the net raises it again
+        except Exception as error:  # noqa: BLE001 -- NotCuttable, NoPlace; if it is the net's own, the net raises it again
             self.close(in_a_line(error))
             return forward(inputs)
         rows = self._keep(x.rows, crossing, seconds)
         assert self._recipe is not None
         return frontier.after(self._recipe.crossing(rows))
 
-    def _make_place(self, frontier: Frontier, crossing: Crossing, inputs: Tensor) -> Kept:
+    def _make_place(self, frontier: Frontier, crossing: Crossing, inputs: Tensor) -> CacheEntry:
         self._recipe = recipe = Recipe.of(crossing, inputs)
         types = recipe.types(crossing.rows, self._setting.dtype)
         about = {"net": type(self._module).__name__, "up to": ", ".join(frontier.crosses), "samples": self.name}

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, NamedTuple
 
-from lightning.pytorch import LightningModule
 from torch import nn
 
 from plt_nn.errors import ConfigError, did_you_mean
@@ -13,20 +12,20 @@ from plt_nn.frontier.cut import STANDS_IN
 Forward = Callable[..., Any]
 
 
-def feature_net(pl_module: LightningModule, net: str | None) -> nn.Module | None:
+def feature_net(module: nn.Module, net: str | None) -> nn.Module | None:
     """The module whose frozen part is computed once; None where nothing is frozen.
 
     Args:
-        pl_module: What is trained.
+        module: What is trained.
         net: The attribute that holds it. Default: the first child of which a part is frozen.
 
     Raises:
         ConfigError: If there is no such attribute.
     """
-    children = {name: child for name, child in pl_module.named_children() if any(True for _ in child.parameters())}
+    children = {name: child for name, child in module.named_children() if any(True for _ in child.parameters())}
     if net is not None and net not in children:
         hint = did_you_mean(net, children)
-        raise ConfigError(f"{type(pl_module).__name__} has no net with parameters in an attribute {net!r}.{hint}")
+        raise ConfigError(f"{type(module).__name__} has no net with parameters in an attribute {net!r}.{hint}")
     chosen = [children[net]] if net is not None else children.values()
     return next((child for child in chosen if not all(p.requires_grad for p in child.parameters())), None)
 
@@ -39,7 +38,7 @@ def is_compiled(module: nn.Module) -> bool:
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in parts)
 
 
-class Condition(NamedTuple):
+class FrozenState(NamedTuple):
     """What decides where a module stops being frozen.
 
     Args:
@@ -54,17 +53,17 @@ class Condition(NamedTuple):
     modes: tuple[bool, ...]
     changes: int
 
-    def is_like(self, other: "Condition | None") -> bool:
+    def is_like(self, other: "FrozenState | None") -> bool:
         """Whether another one is the same but for changes of what is frozen."""
         return other is not None and self[:3] == other[:3]
 
 
-def condition(module: nn.Module) -> Condition:
+def frozen_state(module: nn.Module) -> FrozenState:
     """The condition in which a module is now."""
     parameters = list(module.parameters())
     needed = tuple(parameter.requires_grad for parameter in parameters)
     changes = sum(parameter._version for parameter in parameters if not parameter.requires_grad)
-    return Condition(id(module), needed, tuple(part.training for part in module.modules()), changes)
+    return FrozenState(id(module), needed, tuple(part.training for part in module.modules()), changes)
 
 
 def take_over(module: nn.Module, run: Callable[[Forward, tuple[Any, ...], dict[str, Any]], Any]) -> Callable[[], None]:

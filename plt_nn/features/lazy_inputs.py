@@ -12,7 +12,7 @@ _MOVES = (torch.ops.aten._to_copy.default, torch.ops.aten.detach.default, torch.
 _TO = (torch.ops.aten.to.device, torch.ops.aten.to.dtype, torch.ops.aten.to.dtype_layout, torch.ops.aten.to.other)
 
 
-class Deferred(Tensor):
+class LazyInputs(Tensor):
     """Stands for the inputs of a batch, of which the features are at hand, or will be kept.
 
     It has the shape, dtype and device of the inputs. Whatever is done with it but asking for these, moving it to
@@ -42,7 +42,7 @@ class Deferred(Tensor):
         rows: Tensor,
         features: tuple[Tensor, ...] | None = None,
         source: object = None,
-    ) -> "Deferred":
+    ) -> "LazyInputs":
         """Makes one.
 
         Args:
@@ -56,7 +56,7 @@ class Deferred(Tensor):
             source: Whose features they are.
         """
         made = torch.Tensor._make_wrapper_subclass(cls, torch.Size(shape), dtype=dtype, device=device)
-        assert isinstance(made, Deferred)
+        assert isinstance(made, LazyInputs)
         held: Any = made
         held._inputs, held._is_changed, held._features, held._source = inputs, False, features, source
         made.rows, made.looked_at = rows, False
@@ -113,12 +113,12 @@ class Deferred(Tensor):
         kwargs = dict(kwargs or {})
         if func in _TO:
             return func.decompose(*args, **kwargs)
-        if func in _MOVES and isinstance(args[0], Deferred) and _only_moves(args[0], kwargs):
+        if func in _MOVES and isinstance(args[0], LazyInputs) and _only_moves(args[0], kwargs):
             return args[0]._moved(torch.device(kwargs.get("device") or args[0].device))
         if (picked := _picked(func, args)) is not None:
             return args[0]._read_some(picked)
-        found = [leaf for leaf in tree_leaves((tuple(args), kwargs)) if isinstance(leaf, Deferred)]
-        args, kwargs = tree_map_only(Deferred, Deferred._read, (tuple(args), kwargs))
+        found = [leaf for leaf in tree_leaves((tuple(args), kwargs)) if isinstance(leaf, LazyInputs)]
+        args, kwargs = tree_map_only(LazyInputs, LazyInputs._read, (tuple(args), kwargs))
         for deferred in found:
             deferred._expect(func)
         return func(*args, **kwargs)
@@ -151,24 +151,24 @@ class Deferred(Tensor):
             schema = func._schema
             held._is_changed |= schema.is_mutable or any(value.alias_info is not None for value in schema.returns)
 
-    def _moved(self, device: torch.device) -> "Deferred":
+    def _moved(self, device: torch.device) -> "LazyInputs":
         features = self.features
         if features is not None:
             features = tuple(tensor.to(device, non_blocking=True) for tensor in features)
         held: Any = self._inputs  # type: ignore[attr-defined]
         inputs = held.to(device, non_blocking=True) if isinstance(held, Tensor) else held
-        return Deferred(inputs, self.shape, self.dtype, device, self.rows, features, self.source)
+        return LazyInputs(inputs, self.shape, self.dtype, device, self.rows, features, self.source)
 
 
 def inputs_of(value: Any) -> Any:
     """The inputs themselves where they are deferred; any other value as it is."""
-    return value.inputs() if isinstance(value, Deferred) else value
+    return value.inputs() if isinstance(value, LazyInputs) else value
 
 
 def _picked(func: Any, args: Sequence[Any]) -> Tensor | None:
     """The places of the samples that a function copies out of inputs that are not read; None for anything else."""
     source: Any = args[0] if args else None
-    if not isinstance(source, Deferred) or isinstance(source._inputs, Tensor):  # type: ignore[attr-defined]
+    if not isinstance(source, LazyInputs) or isinstance(source._inputs, Tensor):  # type: ignore[attr-defined]
         return None
     index: Any = None
     if func is torch.ops.aten.index_select.default and args[1] in (0, -source.ndim):
@@ -178,6 +178,6 @@ def _picked(func: Any, args: Sequence[Any]) -> Tensor | None:
     return index if isinstance(index, Tensor) and index.ndim == 1 else None
 
 
-def _only_moves(deferred: Deferred, kwargs: Mapping[str, Any]) -> bool:
+def _only_moves(deferred: LazyInputs, kwargs: Mapping[str, Any]) -> bool:
     same_kind = kwargs.get("dtype") in (None, deferred.dtype)
     return same_kind and kwargs.get("memory_format") in (None, torch.preserve_format)

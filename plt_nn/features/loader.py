@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plt_nn.features.lazy_inputs import Deferred
-from plt_nn.features.prefetcher import Ahead, one_thread
+from plt_nn.features.lazy_inputs import LazyInputs
+from plt_nn.features.prefetcher import Prefetcher, one_thread
 from plt_nn.features.rows import RowStore
 from plt_nn.features.source import Source
 
@@ -45,7 +45,7 @@ class Serving:
 class FeatureLoader:
     """Stands in the place of a loader, and gives its batches in its order.
 
-    While it is `serving`, inputs are `Deferred`: with the features of those whose rows are stored, which are not read
+    While it is `serving`, inputs are `LazyInputs`: with the features of those whose rows are stored, which are not read
     at all; the others are read as ever. Otherwise it is the loader.
 
     Args:
@@ -83,7 +83,7 @@ class FeatureLoader:
         while at < len(portion):
             self._stop_if_changed()
             serving, left = self.serving, portion[at:]
-            ahead = Ahead(partial(_features, serving), pool)
+            ahead = Prefetcher(partial(_features, serving), pool)
             is_ready = [self._is_ready(rows, serving) for rows in left]
             reader = self.source.read([rows for rows, ready in zip(left, is_ready, strict=True) if not ready])
             stored = deque(rows for rows, ready in zip(left, is_ready, strict=True) if ready)
@@ -122,7 +122,7 @@ class FeatureLoader:
         features = _features(serving, rows) if serving.has(rows) else None
         if features is not None:
             features = tuple(tensor.to(inputs.device) for tensor in features)
-        deferred = Deferred(inputs, inputs.shape, inputs.dtype, inputs.device, rows, features, serving)
+        deferred = LazyInputs(inputs, inputs.shape, inputs.dtype, inputs.device, rows, features, serving)
         serving.handed_out += 1
         return self.source.with_inputs(batch, deferred)
 
@@ -133,7 +133,7 @@ class FeatureLoader:
         serving.handed_out += 1
         serving.served += 1
         return self.source.batch(
-            rows, Deferred(read, shape, serving.dtype, torch.device("cpu"), rows, features, serving)
+            rows, LazyInputs(read, shape, serving.dtype, torch.device("cpu"), rows, features, serving)
         )
 
     def _look_at(self, size: int, serving: Serving, rows: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Ahead(Generic[Key, Value]):
+class Prefetcher(Generic[Key, Value]):
     """Gathers in a thread what will be asked for next.
 
     Args:

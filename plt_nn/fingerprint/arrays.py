@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plt_nn.fingerprint.unknown import Unknown
+from plt_nn.errors import NotFingerprintable
 
 _PIECE = 1 << 22  # bytes that a thread digests at a time
 
@@ -24,7 +24,7 @@ def tensor_content(tensor: Tensor) -> str:
     try:
         values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     except (RuntimeError, TypeError, NotImplementedError) as error:  # a sparse one; one of the meta device
-        raise Unknown from error
+        raise NotFingerprintable from error
     return _digest(f"{tuple(tensor.shape)} {tensor.dtype}", values.data)
 
 
@@ -38,7 +38,7 @@ def array_content(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") ->
         Unknown: If it is one of objects.
     """
     if array.dtype.hasobject:
-        raise Unknown
+        raise NotFingerprintable
     return _digest(f"{array.shape} {array.dtype.descr}", np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 

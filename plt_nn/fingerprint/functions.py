@@ -6,9 +6,9 @@ from importlib.util import resolve_name
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any
 
+from plt_nn.errors import NotFingerprintable
 from plt_nn.fingerprint.code import CodeFacts, code_facts
 from plt_nn.fingerprint.packages import is_absent, package_of
-from plt_nn.fingerprint.unknown import Unknown
 
 Describe = Callable[[Any], str]
 
@@ -50,7 +50,7 @@ def of_builtin(function: BuiltinFunctionType, describe: Describe) -> list[object
     module = home.__module__ or getattr(owner, "__name__", "")
     package = package_of(module)
     if package is None:  # a library of the user's own: nobody can look into it
-        raise Unknown
+        raise NotFingerprintable
     return ["builtin", module, function.__qualname__, package, *([describe(owner)] if is_bound else [])]
 
 
@@ -64,7 +64,7 @@ def _in_cell(cell: CellType) -> object:
 def _surroundings(facts: CodeFacts, scope: Mapping[str, Any], describe: Describe) -> list[object]:
     """What code looks up in the module around it, and in those that it imports."""
     if not _OUT_OF_SIGHT.isdisjoint(facts.globals) or not _OUTSIDE.isdisjoint(facts.names):
-        raise Unknown
+        raise NotFingerprintable
     found = [(name, scope[name]) for name in facts.globals if name in scope and name != "__builtins__"]
     imported = [(name, _imported(level, name, scope)) for level, name in facts.imports]
     return [(name, _looked_up(value, facts.names, describe, ())) for name, value in (*found, *imported)]
@@ -83,7 +83,7 @@ def _imported(level: int, name: str, scope: Mapping[str, Any]) -> object:
     if is_absent(full):
         return "absent"
     if full not in sys.modules:
-        raise Unknown
+        raise NotFingerprintable
     return sys.modules[full]
 
 

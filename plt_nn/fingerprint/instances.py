@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from types import FunctionType, MemberDescriptorType
 from typing import Any
 
+from plt_nn.errors import NotFingerprintable
 from plt_nn.fingerprint.functions import Describe
-from plt_nn.fingerprint.unknown import Unknown
 
 _BY_HAND = ("__reduce__", "__reduce_ex__", "__getstate__")
 
@@ -20,7 +20,7 @@ def of_instance(value: Any, describe: Describe) -> list[object]:
     """
     kind = type(value)
     if kind is object or (not hasattr(value, "__dict__") and issubclass(kind, Iterator)):
-        raise Unknown  # one that is told by its address alone; one that is another one after each step
+        raise NotFingerprintable  # one that is told by its address alone; one that is another one after each step
     by_hand = any(isinstance(getattr(kind, name, None), FunctionType) for name in _BY_HAND)
     besides = None if by_hand and kind not in copyreg.dispatch_table else _besides(value)
     return ["instance", describe(kind), of_attributes(value, describe), describe(besides)]
@@ -53,7 +53,7 @@ def _besides(value: Any) -> object:
     try:
         reduced: Any = reduce(value) if reduce is not None else value.__reduce_ex__(4)
     except Exception as error:
-        raise Unknown from error
+        raise NotFingerprintable from error
     if isinstance(reduced, str):
         return reduced
     is_plain = reduced[0] is getattr(copyreg, "__newobj__", None)  # its third part is the attributes

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from plt_nn.errors import NotFingerprintable
 from plt_nn.fingerprint.arrays import array_content, tensor_content
 from plt_nn.fingerprint.classes import of_class
 from plt_nn.fingerprint.code import code_facts
 from plt_nn.fingerprint.functions import of_builtin, of_function
 from plt_nn.fingerprint.instances import of_attributes, of_instance
 from plt_nn.fingerprint.packages import package_of
-from plt_nn.fingerprint.unknown import Unknown
 
 _PLAIN = (bool, int, float, complex, str, bytes, range, type(None), type(Ellipsis), type(NotImplemented))
 _OF_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
@@ -35,7 +35,7 @@ _SILENT = (logging.Logger, type(threading.Lock()), type(threading.RLock()), fx.G
 _OPERATORS = frozenset(("aten", "prim", "prims", "torchvision"))
 
 
-class Describer:
+class ObjectHasher:
     """Describes objects, each once.
 
     Args:
@@ -80,7 +80,7 @@ class Describer:
         if type(value) in _TENSORS:
             return ["tensor", tensor_content(value)]
         if isinstance(value, Tensor):  # of a class that may hold anything
-            raise Unknown
+            raise NotFingerprintable
         if type(value) is np.ndarray:
             return ["array", array_content(value)]
         if isinstance(value, Enum):
@@ -157,14 +157,14 @@ def _module(module: types.ModuleType) -> str:
     """A module of a package; one of the user's own holds too much, unless it is known what is looked up in it."""
     package = package_of(module.__name__)
     if package is None:
-        raise Unknown
+        raise NotFingerprintable
     return f"{module.__name__} {package}"
 
 
 def _operator(name: str) -> list[object]:
     """An operator of torch; those of others may be anything."""
     if name.partition(".")[0] not in _OPERATORS:
-        raise Unknown
+        raise NotFingerprintable
     return ["operator", name, torch.__version__]
 
 
@@ -176,6 +176,6 @@ def description(value: Any, known: Mapping[int, str] | None = None) -> str | Non
         known: What is described elsewhere: texts by the ids of objects.
     """
     try:
-        return Describer(known or {})(value)
+        return ObjectHasher(known or {})(value)
     except Exception:  # noqa: BLE001 -- what is not told by Unknown: somebody's attribute may raise anything
         return None

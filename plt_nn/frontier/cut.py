@@ -10,16 +10,15 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from plt_nn.errors import in_a_line
-from plt_nn.frontier.features_and_head import in_two_steps
-from plt_nn.frontier.guard import StillAsCut
+from plt_nn.errors import NotCuttable, in_a_line
+from plt_nn.frontier.features_and_head import cut_features_and_head
+from plt_nn.frontier.guard import CutGuard
 from plt_nn.frontier.module_attributes import Slot, attributes_restored
-from plt_nn.frontier.no_frontier import NoFrontier
 from plt_nn.frontier.partition import partition
 from plt_nn.frontier.random_state import generators_restored
 from plt_nn.frontier.tracing import Traced, trace
 
-__all__ = ["STANDS_IN", "Crossing", "Frontier", "Layout", "NoFrontier", "cut"]
+__all__ = ["STANDS_IN", "Crossing", "Frontier", "Layout", "NotCuttable", "cut"]
 
 STANDS_IN = "stands_in_for_the_class"  # an attribute of a function in the place of `forward` that runs the class's own
 
@@ -70,7 +69,7 @@ class Frontier:
     suffix: fx.GraphModule
     crosses: tuple[str, ...]
     tensors: dict[str, Tensor] = field(repr=False)
-    still: StillAsCut = field(repr=False)
+    still: CutGuard = field(repr=False)
 
     def before(self, *inputs: Any) -> Crossing:
         """Runs the prefix. As all of it is frozen there are no gradients, whether they are switched on or not.
@@ -79,7 +78,7 @@ class Frontier:
             inputs: The module's inputs for N samples.
 
         Raises:
-            NoFrontier: If what crosses has not a row for each sample, or gets gradients.
+            NotCuttable: If what crosses has not a row for each sample, or gets gradients.
         """
         # Gradients stay switched on: without them torch runs some modules, such as LSTMs, in another way.
         values, shaped = pytree.tree_map_only(Tensor, _detached, self.prefix(*inputs))
@@ -87,13 +86,13 @@ class Frontier:
         constants = tuple((place, leaf) for place, leaf in enumerate(leaves) if isinstance(leaf, int | float | None))
         rows = [leaf for leaf in leaves if not isinstance(leaf, int | float | None)]
         if not rows:
-            raise NoFrontier("nothing crosses but sizes")
+            raise NotCuttable("nothing crosses but sizes")
         samples = next(len(leaf) for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))
         for leaf in (*rows, *shaped):
             if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != samples:
                 what = f"shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
                 where = ", ".join(self.crosses)
-                raise NoFrontier(f"what crosses at {where} ({what}) has not a row for each of {samples} samples")
+                raise NotCuttable(f"what crosses at {where} ({what}) has not a row for each of {samples} samples")
         stand_ins = tuple((leaf.shape[1:], leaf.dtype) for leaf in shaped)
         return Crossing(tuple(rows), Layout(spec, stand_ins, constants))
 
@@ -138,13 +137,13 @@ def cut(module: nn.Module) -> Frontier:
             has `forward_features` and `forward_head` as its two steps, of which the first is frozen.
 
     Raises:
-        NoFrontier: If there is nothing to compute beforehand, or the module cannot be traced.
+        NotCuttable: If there is nothing to compute beforehand, or the module cannot be traced.
     """
     if all(parameter.requires_grad for parameter in module.parameters()):
-        raise NoFrontier("nothing is frozen")
+        raise NotCuttable("nothing is frozen")
     own = vars(module).get("forward")
     if own is not None and not getattr(own, STANDS_IN, False):
-        raise NoFrontier(f"this {type(module).__name__} has a forward pass of its own in place of its class's")
+        raise NotCuttable(f"this {type(module).__name__} has a forward pass of its own in place of its class's")
     with _left_alone(module):
         net, traced, are_buffers_fixed = _traced(module)
         parts = partition(traced.graph, net)
@@ -152,12 +151,12 @@ def cut(module: nn.Module) -> Frontier:
         suffix = fx.GraphModule(net, parts.suffix, "Suffix")
     modules = {name: net.get_submodule(name) for name in _called(parts.prefix)}
     if not any(True for part in modules.values() for _ in part.parameters()):
-        raise NoFrontier("nothing that is frozen comes before all that is trained")
+        raise NotCuttable("nothing that is frozen comes before all that is trained")
     tensors = {f"{name}.{key}": tensor for name, part in modules.items() for key, tensor in _tensors(part).items()}
     tensors |= {name: operator.attrgetter(name)(prefix) for name in _attributes(parts.prefix)}
     named = [name for name in (*_attributes(parts.prefix), *_attributes(parts.suffix)) if _is_in(net, name)]
     fixed = [b for part in traced.looked_into for b in part.buffers(recurse=False)] if are_buffers_fixed else []
-    still = StillAsCut.of(module, traced, tuple(modules.values()), [*tensors.values()], fixed, net, named)
+    still = CutGuard.of(module, traced, tuple(modules.values()), [*tensors.values()], fixed, net, named)
     return Frontier(prefix, suffix, parts.crosses, tensors, still)
 
 
@@ -166,7 +165,7 @@ def _left_alone(module: nn.Module) -> Iterator[None]:
     """Gives a module its attributes and buffers back after a trace, and the generators their state.
 
     Raises:
-        NoFrontier: If its forward pass changes one of these, which the trace has left out of the graph.
+        NotCuttable: If its forward pass changes one of these, which the trace has left out of the graph.
     """
     buffers = [(name, buffer, _version(buffer), buffer.clone()) for name, buffer in module.named_buffers()]
     with attributes_restored(module) as attributes, generators_restored() as has_drawn:
@@ -180,9 +179,9 @@ def _left_alone(module: nn.Module) -> Iterator[None]:
         is_random = has_drawn()
     for what, names in (("buffer", [name for name, *_ in changed]), ("attribute", [name for _, name in attributes])):
         if names:
-            raise NoFrontier(f"{type(module).__name__} changes its {what} {names[0]!r} in every forward pass")
+            raise NotCuttable(f"{type(module).__name__} changes its {what} {names[0]!r} in every forward pass")
     if is_random:
-        raise NoFrontier(f"{type(module).__name__} decides by random numbers what its forward pass does")
+        raise NotCuttable(f"{type(module).__name__} decides by random numbers what its forward pass does")
 
 
 def _traced(net: nn.Module) -> tuple[nn.Module, Traced, bool]:
@@ -195,15 +194,15 @@ def _traced(net: nn.Module) -> tuple[nn.Module, Traced, bool]:
             return net, trace(net, are_buffers_fixed=are_buffers_fixed), are_buffers_fixed
         except Exception as error:  # noqa: BLE001 -- whatever the net's forward raises when it is run on symbols
             reason = error
-    steps = in_two_steps(net)
+    steps = cut_features_and_head(net)
     if steps is not None:
         return steps, Traced(steps.graph(), [net], set()), False
-    raise NoFrontier(f"{type(net).__name__} cannot be traced ({in_a_line(reason)})") from reason
+    raise NotCuttable(f"{type(net).__name__} cannot be traced ({in_a_line(reason)})") from reason
 
 
 def _detached(tensor: Tensor) -> Tensor:
     if tensor.requires_grad:
-        raise NoFrontier("what crosses gets gradients")
+        raise NotCuttable("what crosses gets gradients")
     return tensor
 
 

@@ -16,7 +16,7 @@ _WIDE = (torch.float32, torch.float64)
 
 
 @contextmanager
-def rehearsal(module: nn.Module) -> Iterator[tuple[Callable[[], bool], list[Slot]]]:
+def dry_run(module: nn.Module) -> Iterator[tuple[Callable[[], bool], list[Slot]]]:
     """Puts random numbers, buffers and attributes back as they were at the beginning.
 
     Args:

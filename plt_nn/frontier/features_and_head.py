@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from plt_nn.frontier.no_frontier import NoFrontier
+from plt_nn.errors import NotCuttable
 from plt_nn.frontier.nondeterminism import is_active
 
 
-def in_two_steps(net: nn.Module) -> "TwoSteps | None":
+def cut_features_and_head(net: nn.Module) -> "FeaturesAndHead | None":
     """A net whose `forward` calls `forward_features`, then `forward_head`, and nothing else; None for any other.
 
     So it is with the nets of timm (https://huggingface.co/docs/timm/feature_extraction). What is trained must belong to
@@ -23,10 +23,10 @@ def in_two_steps(net: nn.Module) -> "TwoSteps | None":
         return None
     later = {name for name, child in net.named_children() if _is_trained(child) or is_active(child)}
     own = any(parameter.requires_grad for parameter in net.parameters(recurse=False))
-    return None if own or not later else TwoSteps(net, later)
+    return None if own or not later else FeaturesAndHead(net, later)
 
 
-class TwoSteps(nn.Module):
+class FeaturesAndHead(nn.Module):
     """A net whose graph is two modules.
 
     Args:
@@ -78,7 +78,7 @@ class Step(nn.Module):
         """Runs the method.
 
         Raises:
-            NoFrontier: If it uses a part that is forbidden.
+            NotCuttable: If it uses a part that is forbidden.
         """
         handles = [part.register_forward_pre_hook(_refuse) for part in self.forbidden]
         try:
@@ -93,4 +93,4 @@ def _is_trained(module: nn.Module) -> bool:
 
 
 def _refuse(module: nn.Module, args: Any) -> None:
-    raise NoFrontier(f"the features go through a {type(module).__name__} that is trained")
+    raise NotCuttable(f"the features go through a {type(module).__name__} that is trained")

@@ -13,7 +13,7 @@ from plt_nn.frontier.tracing import Traced
 
 
 @dataclass(frozen=True)
-class StillAsCut:
+class CutGuard:
     """What of a module must be as it was; asked at every step, so that it is held ready.
 
     Args:

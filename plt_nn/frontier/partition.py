@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from plt_nn.errors import NotCuttable
 from plt_nn.frontier.aliasing import memory_of
-from plt_nn.frontier.no_frontier import NoFrontier
 from plt_nn.frontier.nondeterminism import is_live, is_random
 from plt_nn.frontier.tracing import WITHOUT_GRADIENTS
 
@@ -57,7 +57,7 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
         module: What was traced.
 
     Raises:
-        NoFrontier: If something of the rest would get gradients that it does not get in the module.
+        NotCuttable: If something of the rest would get gradients that it does not get in the module.
     """
     changes, origins = memory_of(graph, module)
     live: set[fx.Node] = set()  # values that cannot cross
@@ -142,7 +142,7 @@ def _require_gradients(nodes: Iterable[fx.Node]) -> None:
     """Makes sure that nothing of the rest runs without gradients, or is checkpointed: as a graph it would not be."""
     for node in nodes:
         if node.meta.get(WITHOUT_GRADIENTS):
-            raise NoFrontier(f"{node.name}, which is not frozen, runs without gradients or is checkpointed")
+            raise NotCuttable(f"{node.name}, which is not frozen, runs without gradients or is checkpointed")
 
 
 def _behind(ends: Iterable[fx.Node], kinds: dict[fx.Node, Kind]) -> tuple[set[fx.Node], list[fx.Node], list[fx.Node]]:

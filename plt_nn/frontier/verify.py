@@ -6,14 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plt_nn.frontier.cut import Crossing, Frontier, NoFrontier
-from plt_nn.frontier.dry_run import Outcome, rehearsal
+from plt_nn.errors import NotCuttable
+from plt_nn.frontier.cut import Crossing, Frontier
+from plt_nn.frontier.dry_run import Outcome, dry_run
 from plt_nn.frontier.module_attributes import Slot
 
 _FEW = 2  # samples; norms in training need more than one
 
 
-class FirstCrossing(NamedTuple):
+class VerifiedBatch(NamedTuple):
     """What was seen of the first batch.
 
     Args:
@@ -27,7 +28,7 @@ class FirstCrossing(NamedTuple):
     notes: frozenset[Slot]
 
 
-def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> FirstCrossing:
+def verify_first_batch(module: nn.Module, frontier: Frontier, inputs: Tensor) -> VerifiedBatch:
     """Runs the first batch through the frozen part, and through all there is to compare it with.
 
     Nothing is left of what is run besides: random numbers, buffers and attributes are as they were.
@@ -38,41 +39,41 @@ def first_crossing(module: nn.Module, frontier: Frontier, inputs: Tensor) -> Fir
         inputs: The batch's inputs.
 
     Raises:
-        NoFrontier: If features would change what the net gives.
+        NotCuttable: If features would change what the net gives.
         Exception: Whatever the net raises.
     """
-    with rehearsal(module) as (has_drawn, notes):
+    with dry_run(module) as (has_drawn, notes):
         began = now(inputs.device)
         crossing = frontier.before(inputs.clone())  # a net may write to its inputs
         seconds = now(inputs.device) - began
         if has_drawn():
-            raise NoFrontier("the frozen part draws random numbers")
+            raise NotCuttable("the frozen part draws random numbers")
         _require_apart(frontier, crossing, inputs)
     # Processes whose batch norms talk to each other would wait for one that has gone another way.
     if not any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
         notes = [*notes, *_compared(module, frontier, inputs, crossing)]
-    return FirstCrossing(crossing, seconds, frozenset(notes))
+    return VerifiedBatch(crossing, seconds, frozenset(notes))
 
 
 def _compared(module: nn.Module, frontier: Frontier, inputs: Tensor, crossing: Crossing) -> list[Slot]:
     """Runs a few samples through the net, and on from what has crossed; the attributes that the net sets.
 
     Raises:
-        NoFrontier: If they do not come to the same.
+        NotCuttable: If they do not come to the same.
     """
     for some in (inputs[:_FEW], inputs):
         rows = tuple(row[: len(some)] for row in crossing.rows)
         try:
-            with rehearsal(module):
+            with dry_run(module):
                 found = Outcome.of(frontier.after(Crossing(rows, crossing.layout)))
-            with rehearsal(module) as (_, notes):
+            with dry_run(module) as (_, notes):
                 own = Outcome.of(type(module).forward(module, some.clone()))  # as it is, even where it is compiled
             break
         except Exception:  # a net may need all samples of a batch
             if len(some) == len(inputs):
                 raise
     if not found.agrees(own):
-        raise NoFrontier("the frozen part and the rest, one after the other, do not give what the net gives")
+        raise NotCuttable("the frozen part and the rest, one after the other, do not give what the net gives")
     return notes
 
 
@@ -87,13 +88,13 @@ def _require_apart(frontier: Frontier, crossing: Crossing, inputs: Tensor) -> No
     """Makes sure that a sample's features do not depend on the batch that it is in.
 
     Raises:
-        NoFrontier: If they do.
+        NotCuttable: If they do.
     """
     alone = frontier.before(inputs[-1:].clone())
     if alone.layout != crossing.layout:
-        raise NoFrontier("what crosses depends on the number of samples")
+        raise NotCuttable("what crosses depends on the number of samples")
     for row, one in zip(crossing.rows, alone.rows, strict=True):
         tolerance = 1e-3 if row.dtype in (torch.float32, torch.float64) else 5e-2
         largest = float(row.float().abs().max())
         if not torch.allclose(row[-1:].float(), one.float(), rtol=tolerance, atol=tolerance * largest):
-            raise NoFrontier("the frozen part mixes the samples of a batch")
+            raise NotCuttable("the frozen part mixes the samples of a batch")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def answer_columns(class_names: Sequence[str] | None, outputs: int) -> list[str]:
+def prediction_columns(class_names: Sequence[str] | None, outputs: int) -> list[str]:
     """The columns of the outputs.
 
     Args:
@@ -21,7 +21,7 @@ def answer_columns(class_names: Sequence[str] | None, outputs: int) -> list[str]
     return ["value"] if outputs == 1 else [f"value_{number}" for number in range(outputs)]
 
 
-def answers(outputs: Tensor, class_names: Sequence[str] | None) -> "pd.DataFrame":
+def prediction_table(outputs: Tensor, class_names: Sequence[str] | None) -> "pd.DataFrame":
     """A row for each sample: `label`, `score`, `probability_CLASS` for each class; or `value`; or `value_0` and so on.
 
     Args:
@@ -30,7 +30,7 @@ def answers(outputs: Tensor, class_names: Sequence[str] | None) -> "pd.DataFrame
     """
     import pandas as pd
 
-    table = pd.DataFrame(outputs.double().numpy(), columns=answer_columns(class_names, outputs.shape[1]))
+    table = pd.DataFrame(outputs.double().numpy(), columns=prediction_columns(class_names, outputs.shape[1]))
     if class_names is not None:
         scores, codes = outputs.double().max(1)
         table.insert(0, "label", [class_names[code] for code in codes.tolist()])

@@ -17,7 +17,7 @@ from plt_nn.errors import DataError, PltNNError
 from plt_nn.inference.card import read_card
 from plt_nn.inference.images import as_rgb, decode_image, read_image
 from plt_nn.inference.inputs import ImageInputs, TableInputs
-from plt_nn.inference.prediction_table import answers
+from plt_nn.inference.prediction_table import prediction_table
 from plt_nn.inference.predictor import Predictor, load_predictor
 
 MOST_MEGAPIXELS = 40  # of an image that comes as bytes; MLflow's `model_config` changes it
@@ -82,7 +82,7 @@ class ServedModel:
         outputs = [self.predictor.predict(batch) for batch in batches]
         if sum(map(len, outputs)) == 0:
             raise DataError("There is nothing to predict: no rows.")
-        return answers(cat(outputs), names)
+        return prediction_table(cat(outputs), names)
 
     def _images(self, inputs: ImageInputs, items: list[Any]) -> Iterator[Tensor]:
         for at in range(0, len(items), AT_ONCE):

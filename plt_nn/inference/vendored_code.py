@@ -7,7 +7,7 @@ LOADER = "plt_nn_model"
 _PARTS = ("__init__.py", "__init__.pyi", "errors.py", "architectures", "backbones", "inference")
 
 
-def carried_files() -> Iterator[tuple[str, Path]]:
+def vendored_files() -> Iterator[tuple[str, Path]]:
     """Where each file goes in a model's `code/`, and where it is."""
     package = Path(__file__).parents[1]
     yield f"{LOADER}.py", package / "inference" / f"{LOADER}.py"

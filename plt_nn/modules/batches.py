@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from plt_nn.errors import ConfigError, DataError
 
 
-def parts(batch: object) -> tuple[Any, Tensor, Tensor | None]:
+def unpack_batch(batch: object) -> tuple[Any, Tensor, Tensor | None]:
     """A batch's inputs, targets and sample indices, from `(x, y)` or `(x, y, index)`; no index is None.
 
     Raises:

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 from plt_nn.backbones import backbone_info, set_num_classes
 from plt_nn.errors import ConfigError
-from plt_nn.modules.batches import apply, parts
+from plt_nn.modules.batches import apply, unpack_batch
 from plt_nn.modules.epoch_mean import EpochMean
 from plt_nn.modules.mid_epoch import drop_old_means, load_means, save_means
 from plt_nn.modules.optimizers import adamw, optimizer_and_scheduler
@@ -110,7 +110,7 @@ class Classifier(LightningModule):
             does not keep them.
         """
         probabilities, y = self._evaluate(batch)
-        return {"probabilities": probabilities, "y": y, "index": parts(batch)[2]}
+        return {"probabilities": probabilities, "y": y, "index": unpack_batch(batch)[2]}
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
@@ -128,7 +128,7 @@ class Classifier(LightningModule):
 
     def predict_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
         """Probabilities of shape `(N, num_classes)` and the samples' indices of shape `(N,)`."""
-        x, _, index = parts(batch)
+        x, _, index = unpack_batch(batch)
         return {"index": index, "probabilities": self(x).softmax(1)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -144,7 +144,7 @@ class Classifier(LightningModule):
         load_means(self, checkpoint)
 
     def _losses(self, batch: object) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
-        x, y, _ = parts(batch)
+        x, y, _ = unpack_batch(batch)
         logits = self(x)
         if logits.ndim != 2 or logits.shape[1] != self.num_classes:
             raise ConfigError(

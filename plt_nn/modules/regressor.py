@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, R2Score
 
 from plt_nn.errors import ConfigError, DataError, did_you_mean
-from plt_nn.modules.batches import apply, parts
+from plt_nn.modules.batches import apply, unpack_batch
 from plt_nn.modules.epoch_mean import EpochMean
 from plt_nn.modules.mid_epoch import drop_old_means, load_means, save_means
 from plt_nn.modules.optimizers import adamw, optimizer_and_scheduler
@@ -104,7 +104,7 @@ class Regressor(LightningModule):
 
     def predict_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
         """Values of shape `(N, targets)` and the samples' indices of shape `(N,)`."""
-        x, _, index = parts(batch)
+        x, _, index = unpack_batch(batch)
         return {"index": index, "values": self(x)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -120,7 +120,7 @@ class Regressor(LightningModule):
         load_means(self, checkpoint)
 
     def _losses(self, batch: object) -> tuple[Tensor, Tensor, Tensor]:
-        x, y, _ = parts(batch)
+        x, y, _ = unpack_batch(batch)
         output = self(x)
         if output.shape != y.shape:  # broadcasting would train on (N, N) differences without a word
             raise DataError(

@@ -4,7 +4,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from plt_nn.tracking.masking import masked_code
 from plt_nn.tracking.run_spool import RunSpool
-from plt_nn.tracking.upload.backlog import Left
+from plt_nn.tracking.upload.backlog import Backlog
 
 
 def how_it_ended(status: str, error: BaseException | None) -> tuple[str, str | None]:
@@ -23,7 +23,7 @@ def how_it_ended(status: str, error: BaseException | None) -> tuple[str, str | N
     return "FAILED", masked_code(f"{type(error).__name__}: {error}") if error is not None else None
 
 
-def sentences(left: Left, spool: RunSpool) -> list[str]:
+def sentences(left: Backlog, spool: RunSpool) -> list[str]:
     """What must be said when a run has ended.
 
     Args:

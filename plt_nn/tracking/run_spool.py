@@ -13,7 +13,7 @@ from typing import Any
 from plt_nn.tracking.spool.events import VERSION
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.writer import SpoolWriter
-from plt_nn.tracking.upload.backlog import Left, wait_for_delivery
+from plt_nn.tracking.upload.backlog import Backlog, wait_for_delivery
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
 
@@ -81,7 +81,7 @@ class RunSpool:
             self._started_at = time.time()
             self._uploader = start_uploader(self.folder, self._login)
 
-    def finish(self, status: str | None, reason: str | None, seconds: float) -> Left:
+    def finish(self, status: str | None, reason: str | None, seconds: float) -> Backlog:
         """Says that the run has ended, and waits for delivery.
 
         Args:

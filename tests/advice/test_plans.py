@@ -7,33 +7,35 @@ import pytest
 
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.net_costs import NetCosts
-from plt_nn.advice.plans import Measured, Plan, propose, reasons_of_order, worth_verifying
+from plt_nn.advice.plans import MeasuredCandidate, Plan, propose, reasons_of_order, worth_verifying
 from plt_nn.advice.probes.depth import Depth, advised_depth, depths_of, selection
-from plt_nn.advice.probes.probe import Probe
-from plt_nn.advice.ranking import Judged, Ranking
+from plt_nn.advice.probes.probe import LinearProbe
+from plt_nn.advice.ranking import Ranking, ScoredCandidate
 from plt_nn.freezing import parse_phases
 
 SAMPLES = 200
 EPOCHS = {"last 2 stages": 3.0, "all": 8.0}  # seconds of each
 
 
-def told(right: int) -> Probe:
+def told(right: int) -> LinearProbe:
     """A probe that tells so many of the samples rightly, and is fairly sure of all."""
     labels = np.arange(SAMPLES) % 2
     sure = np.where(np.arange(SAMPLES) < right, 0.9, 0.1)
     by_class = np.stack([np.where(labels == code, sure, 1 - sure) for code in (0, 1)], 1)
-    return Probe(by_class, labels)
+    return LinearProbe(by_class, labels)
 
 
-def judged(name: str = "timm/resnet18", right: tuple[int, int, int] = (150, 181, 180), forward: float = 1e9) -> Judged:
+def judged(
+    name: str = "timm/resnet18", right: tuple[int, int, int] = (150, 181, 180), forward: float = 1e9
+) -> ScoredCandidate:
     depths = [Depth(n, what, told(count)) for n, what, count in zip((0, 2, 8), ("head", *EPOCHS), right, strict=True)]
     costs = NetCosts(10_000, forward, None)
     curve = {"layer3": told(170), "layer4": told(160)}
-    return Judged(Candidate(name, True, 128), SAMPLES, 0.5, 0.01, costs, curve, depths, True)
+    return ScoredCandidate(Candidate(name, True, 128), SAMPLES, 0.5, 0.01, costs, curve, depths, True)
 
 
-def plan(one: Judged, depth: int, shift: float | None = 0.2, samples: int = SAMPLES) -> Plan:
-    return propose(one, one.depths[depth], Measured(shift, EPOCHS, {"drop_rate": 0.1}), samples)
+def plan(one: ScoredCandidate, depth: int, shift: float | None = 0.2, samples: int = SAMPLES) -> Plan:
+    return propose(one, one.depths[depth], MeasuredCandidate(shift, EPOCHS, {"drop_rate": 0.1}), samples)
 
 
 def said(plan: Plan, words: str) -> str:
@@ -95,7 +97,7 @@ def test_a_head_alone_may_go_on_for_long_and_ends_by_its_patience() -> None:
 
 def test_a_time_that_is_not_known() -> None:
     one = judged()
-    measured = Measured(None, {}, {})
+    measured = MeasuredCandidate(None, {}, {})
     assert propose(one, one.depths[2], measured, SAMPLES).seconds is None
 
 
@@ -117,7 +119,7 @@ def test_depths_of_a_body(body: int, expected: list[int]) -> None:
     assert len(set(words)) == len(words)
 
 
-def ranking(*ranked: Judged) -> Ranking:
+def ranking(*ranked: ScoredCandidate) -> Ranking:
     return Ranking(ranked, ("ant", "bee"), SAMPLES, SAMPLES, [], 0, 1.0)
 
 

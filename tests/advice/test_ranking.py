@@ -11,8 +11,8 @@ import numpy as np
 from plt_nn.advice import ranking
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.net_costs import NetCosts
-from plt_nn.advice.ranking import Judged, Labelled, Ranking, rank
-from plt_nn.features.cache_location import Place
+from plt_nn.advice.ranking import Labelled, Ranking, ScoredCandidate, rank
+from plt_nn.features.cache_location import CacheLocation
 from tests.advice.test_plans import judged
 
 SMALL, LARGE = Candidate("timm/small", True, 96), Candidate("timm/large", True, 224)
@@ -30,7 +30,7 @@ class Stub:
         if len(self.asked) > self.let:
             return ranking._Found(None, f"{candidate}: not tried on {samples} images, for the time was over.", 0, True)
         right = RIGHT[candidate]
-        found: Judged = replace(judged(right=(right, right, right)), candidate=candidate, samples=samples)
+        found: ScoredCandidate = replace(judged(right=(right, right, right)), candidate=candidate, samples=samples)
         return ranking._Found(found, "", samples)
 
     def is_over(self) -> bool:
@@ -42,7 +42,7 @@ def ranked(let: int, budget: float, candidates: Iterable[Candidate] = (LARGE, SM
     labels = np.arange(240, dtype=np.int64) % 2
     data = Labelled([Path(f"{number}.png") for number in range(240)], labels, ("ant", "bee"))
     with patch.object(ranking, "_Work", lambda *arguments: stub):
-        return rank(list(candidates), data, Place(None, 0, 0), budget=budget), stub
+        return rank(list(candidates), data, CacheLocation(None, 0, 0), budget=budget), stub
 
 
 def test_all_rounds() -> None:

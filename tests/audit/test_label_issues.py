@@ -5,7 +5,7 @@ from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
 from plt_nn.audit.feature_findings import suspect_findings
-from plt_nn.audit.label_issues import Suspects, confident_errors, find_suspects, normalised_margins
+from plt_nn.audit.label_issues import LabelIssues, confident_errors, find_label_issues, normalised_margins
 
 
 def noisy(classes: int, samples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
@@ -29,7 +29,7 @@ def test_the_authors_library_says_the_same(classes: int, samples: int, seed: int
     issues = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
     assert issues.any()
     np.testing.assert_array_equal(confident_errors(labels, probabilities), issues)
-    own, theirs = (find_suspects(np.arange(samples), labels, probabilities, by) for by in ("own", "cleanlab"))
+    own, theirs = (find_label_issues(np.arange(samples), labels, probabilities, by) for by in ("own", "cleanlab"))
     assert own.flagged == theirs.flagged
     np.testing.assert_array_equal(own.rows[: own.flagged], theirs.rows[: own.flagged])
 
@@ -37,7 +37,7 @@ def test_the_authors_library_says_the_same(classes: int, samples: int, seed: int
 def test_flipped_labels_come_first() -> None:
     labels, probabilities, flipped = noisy(4, 400, 0)
     rows = np.arange(1000, 1400)
-    suspects = find_suspects(rows, labels, probabilities)
+    suspects = find_label_issues(rows, labels, probabilities)
     first = suspects.rows[: len(flipped)] - 1000
     assert len(set(first.tolist()) & set(flipped.tolist())) >= 0.5 * len(flipped), "of which a tenth is flipped"
     assert (suspects.proposed[: suspects.flagged] != labels[suspects.rows[: suspects.flagged] - 1000]).all()
@@ -48,7 +48,7 @@ def test_classes_too_small_are_not_judged_and_not_proposed() -> None:
     labels, probabilities, _ = noisy(3, 300, 0)
     labels = np.where(labels == 1, 0, labels)
     labels[:2] = 1
-    suspects = find_suspects(np.arange(300), labels, probabilities)
+    suspects = find_label_issues(np.arange(300), labels, probabilities)
     assert suspects.not_judged == 2
     assert not {0, 1} & set(suspects.rows.tolist())
     assert set(suspects.proposed.tolist()) == {0, 2}
@@ -57,7 +57,7 @@ def test_classes_too_small_are_not_judged_and_not_proposed() -> None:
 @pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2], [0] * 6, []])
 def test_with_nothing_to_judge_nothing_is_said(labels: list[int]) -> None:
     given = np.array(labels, dtype=np.int64)
-    suspects = find_suspects(np.arange(len(given)), given, np.full((len(given), 3), 1 / 3))
+    suspects = find_label_issues(np.arange(len(given)), given, np.full((len(given), 3), 1 / 3))
     assert (len(suspects.rows), suspects.flagged, suspects.not_judged) == (0, 0, len(given))
 
 
@@ -76,7 +76,7 @@ def test_labels_are_doubted_by_a_classifier_that_knows_more_than_the_most_common
     right: float, most_common: float, judged: int, is_able: bool
 ) -> None:
     rows = np.arange(judged)
-    suspects = Suspects(rows, np.zeros(judged), np.zeros(judged, dtype=np.int64), 3, right, most_common, 0)
+    suspects = LabelIssues(rows, np.zeros(judged), np.zeros(judged, dtype=np.int64), 3, right, most_common, 0)
     (finding,) = suspect_findings(suspects)
     assert finding.sentence.startswith("3 images of") == is_able
     assert ("could not be judged" in finding.sentence) != is_able

@@ -35,11 +35,11 @@ from plt_nn.advice.measure import measure
 from plt_nn.advice.plans import Plan, propose
 from plt_nn.advice.probes.depth import Depth
 from plt_nn.advice.probes.halving import nested_order
-from plt_nn.advice.ranking import Judged, Labelled, rank
+from plt_nn.advice.ranking import Labelled, ScoredCandidate, rank
 from plt_nn.advice.verify import fine_tune
 from plt_nn.callbacks import ChannelsLast
 from plt_nn.data import ImageFolderData
-from plt_nn.features.cache_location import Place
+from plt_nn.features.cache_location import CacheLocation
 
 _DIGITS = 500
 RATES = (0.03, 0.1, 0.3, 1.0)
@@ -76,7 +76,7 @@ def table(
     candidates = [Candidate(name, weights, size, crop) for name, weights in NETS for size in sizes]
     candidates += [Candidate(NETS[0][0], False, sizes[0], crop)]
     processor = time.process_time()
-    ranking = rank(candidates, labelled, Place(store / "rank", 10**10, 10**9))
+    ranking = rank(candidates, labelled, CacheLocation(store / "rank", 10**10, 10**9))
     rank_processor = time.process_time() - processor
     rows = nested_order(labelled.labels).tolist()
     choices = []
@@ -116,7 +116,9 @@ def rates(
 ) -> Table:
     """How the learning rate of what is thawed, and BatchNorm's statistics, change what is reached."""
     labelled = _labelled(data)
-    (judged,) = rank([Candidate(*NETS[0], sizes[0], crop)], labelled, Place(store / "rank", 10**10, 10**9)).judged
+    (judged,) = rank(
+        [Candidate(*NETS[0], sizes[0], crop)], labelled, CacheLocation(store / "rank", 10**10, 10**9)
+    ).judged
     measured = measure(judged, labelled.paths, nested_order(labelled.labels).tolist())
     plan = propose(judged, judged.depths[len(judged.depths) // 2], measured, len(labelled.labels))
     head, deep = ({**phase} for phase in plan.phases)
@@ -156,7 +158,7 @@ def _carried_out(plan: Plan, data: ImageFolderData, store: Path, seed: int, kept
     return done
 
 
-def _depths(judged: Judged) -> list[Depth]:
+def _depths(judged: ScoredCandidate) -> list[Depth]:
     """The head alone, half of the stages, and all, or what is advised."""
     known = judged.depths
     few = {known[0].train: known[0], known[len(known) // 2].train: known[len(known) // 2], known[-1].train: known[-1]}

@@ -26,8 +26,9 @@ from torch.utils._pytree import tree_leaves
 
 from plt_nn import create_backbone, list_backbones, stages
 from plt_nn.backbones import backbone_info
+from plt_nn.errors import NotCuttable
 from plt_nn.freezing import condition_of, freeze, held_modules, restore, trained_parameters
-from plt_nn.frontier.cut import Frontier, NoFrontier, cut
+from plt_nn.frontier.cut import Frontier, cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint
 
 LARGEST = 60_000_000  # parameters; a net beyond that says nothing that its smaller sisters do not
@@ -80,7 +81,7 @@ def _outcome(name: str, net: nn.Module, depth: str, x: Tensor) -> Outcome:
         evaluation = cut(net.eval())
         with torch.no_grad():
             evaluated = any(_is_same(net(x), evaluation.after(evaluation.before(x))) for _ in range(_TRIES))
-    except NoFrontier as reason:
+    except NotCuttable as reason:
         return Outcome(name, depth, str(reason), time.perf_counter() - began)
     result = "same" if training and evaluated else "differs" if itself else "the net differs from itself"
     return Outcome(name, depth, result, seconds, ", ".join(frontier.crosses))

@@ -16,7 +16,7 @@ from plt_nn.data.batch import Batch
 from plt_nn.data.image_batches import ImageBatches, ImageFiles, image_loader
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.tensors import TensorBatches
-from plt_nn.features.lazy_inputs import Deferred
+from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.features.loader import Serving, feature_loader
 from plt_nn.features.rows import RowStore, RowType
 
@@ -62,7 +62,7 @@ def test_images_come_as_from_the_loader(paths: list[Path], stored: int, num_work
         for loader in (plain, kept):
             loader.epoch_batches.set_epoch(epoch)
         for one, other in zip(plain, kept, strict=True):
-            assert isinstance(other.x, Deferred)
+            assert isinstance(other.x, LazyInputs)
             assert (other.x.features is not None) is bool((one.index < stored).all())
             if other.x.features is not None:
                 assert torch.equal(other.x.features[0], one.index)
@@ -79,7 +79,7 @@ def test_views_are_those_of_the_loaders_first_epochs(paths: list[Path]) -> None:
         assert [b.index.tolist() for b in found] == [b.index.tolist() for b in expected]
         epochs.append(found)
         for one, other in zip(expected, found, strict=True):
-            assert isinstance(other.x, Deferred)
+            assert isinstance(other.x, LazyInputs)
             assert other.x.features is not None
             assert torch.equal(other.x.features[0], one.index + epoch % 2 * SIZE)  # rows of view after view
             assert same(one, other) is (epoch < 2)
@@ -167,11 +167,11 @@ def test_inputs_that_are_changed_are_served_no_longer(paths: list[Path]) -> None
     of_tensors = served(TensorBatches(x, torch.arange(SIZE), EpochBatches(SIZE, 4)), torch.arange(SIZE))
     of_images = served(images(paths), torch.arange(SIZE))
     for loader in (of_tensors, of_images):
-        assert all(isinstance(batch.x, Deferred) for batch in loader)
+        assert all(isinstance(batch.x, LazyInputs) for batch in loader)
     x.mul_(2)
     of_images.files.transform = ImageTransform((), v2.Compose([v2.RandomHorizontalFlip(1), *TO_TENSOR]))
     for loader in (of_tensors, of_images):
-        assert not any(isinstance(batch.x, Deferred) for batch in loader)
+        assert not any(isinstance(batch.x, LazyInputs) for batch in loader)
         assert loader.is_outdated
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plt_nn.features.cache_location import NoPlace, Place
+from plt_nn.features.cache_location import CacheLocation, NoRoom
 from plt_nn.features.rows import RowType
 
 TYPES = [RowType((4,), torch.float32)]
@@ -14,7 +14,7 @@ NBYTES = 10 * 24
 
 
 def test_what_was_kept_is_found_by_its_key(tmp_path: Path) -> None:
-    place = Place(tmp_path, 1 << 20, 1 << 20)
+    place = CacheLocation(tmp_path, 1 << 20, 1 << 20)
     assert place.find("key") is None
     kept = place.make("key", 10, TYPES, {"a": [1]}, {})
     kept.store.put(torch.tensor([2]), [torch.ones(1, 4)])
@@ -30,7 +30,7 @@ def test_what_was_kept_is_found_by_its_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", [None, "key"])
 def test_without_a_key_or_a_folder_memory_is_used(tmp_path: Path, key: str | None) -> None:
-    kept = Place(tmp_path if key is None else None, 1 << 20, NBYTES).make(key, 10, TYPES, {"a": 1}, {})
+    kept = CacheLocation(tmp_path if key is None else None, 1 << 20, NBYTES).make(key, 10, TYPES, {"a": 1}, {})
     assert kept.files is None
     assert kept.extra == {"a": 1}
     kept.store.put(torch.tensor([2]), [torch.ones(1, 4)])
@@ -40,31 +40,31 @@ def test_without_a_key_or_a_folder_memory_is_used(tmp_path: Path, key: str | Non
 
 
 def test_without_a_key_and_memory_there_is_no_place(tmp_path: Path) -> None:
-    with pytest.raises(NoPlace, match=r"240 B are more than the 239 B allowed in memory.*cannot be used again"):
-        Place(tmp_path, 1 << 20, NBYTES - 1).make(None, 10, TYPES, {}, {})
+    with pytest.raises(NoRoom, match=r"240 B are more than the 239 B allowed in memory.*cannot be used again"):
+        CacheLocation(tmp_path, 1 << 20, NBYTES - 1).make(None, 10, TYPES, {}, {})
 
 
 def test_a_folder_at_its_limit_leaves_memory_or_says_so(tmp_path: Path) -> None:
-    assert Place(tmp_path, NBYTES - 1, NBYTES).make("key", 10, TYPES, {}, {}).files is None
-    with pytest.raises(NoPlace, match="1 B over its limit"):
-        Place(tmp_path, NBYTES - 1, 0).make("key", 10, TYPES, {}, {})
+    assert CacheLocation(tmp_path, NBYTES - 1, NBYTES).make("key", 10, TYPES, {}, {}).files is None
+    with pytest.raises(NoRoom, match="1 B over its limit"):
+        CacheLocation(tmp_path, NBYTES - 1, 0).make("key", 10, TYPES, {}, {})
 
 
 def test_a_full_disk_leaves_memory_or_says_so() -> None:
     large = [RowType((1 << 40,), torch.float32)]  # the files would be sparse: nothing is written
-    with pytest.raises(NoPlace, match="the disk of /dev/shm has"):
-        Place(Path("/dev/shm"), 1 << 60, 0).make("plt-nn-test", 1000, large, {}, {})
+    with pytest.raises(NoRoom, match="the disk of /dev/shm has"):
+        CacheLocation(Path("/dev/shm"), 1 << 60, 0).make("plt-nn-test", 1000, large, {}, {})
 
 
 def test_a_folder_that_cannot_be_used_leaves_memory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    place = Place(tmp_path / "file", 1 << 20, 1 << 20)
+    place = CacheLocation(tmp_path / "file", 1 << 20, 1 << 20)
     assert place.find("key") is None
     assert place.make("key", 10, TYPES, {}, {}).files is None
 
 
 def test_a_second_user_needs_no_room_of_its_own(tmp_path: Path) -> None:
-    place = Place(tmp_path, NBYTES, 0)
+    place = CacheLocation(tmp_path, NBYTES, 0)
     one = place.make("key", 10, TYPES, {}, {})
     other = place.make("key", 10, TYPES, {}, {})
     one.store.put(torch.tensor([2]), [torch.ones(1, 4)])
@@ -74,9 +74,9 @@ def test_a_second_user_needs_no_room_of_its_own(tmp_path: Path) -> None:
 
 
 def test_what_is_used_is_not_removed_for_others(tmp_path: Path) -> None:
-    place = Place(tmp_path, NBYTES, 0)
+    place = CacheLocation(tmp_path, NBYTES, 0)
     one = place.make("key", 10, TYPES, {}, {})
-    with pytest.raises(NoPlace):
+    with pytest.raises(NoRoom):
         place.make("other", 10, TYPES, {}, {})
     one.close()
     place.make("other", 10, TYPES, {}, {}).close()
@@ -85,7 +85,7 @@ def test_what_is_used_is_not_removed_for_others(tmp_path: Path) -> None:
 
 @pytest.mark.multiprocess
 def test_processes_that_need_the_same_room_at_once_share_it(tmp_path: Path) -> None:
-    place = Place(tmp_path, NBYTES, 0)
+    place = CacheLocation(tmp_path, NBYTES, 0)
     children = []
     for number in range(4):
         child = os.fork()

@@ -17,7 +17,7 @@ from torch.distributed.utils import _to_kwargs
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import default_collate
 
-from plt_nn.features.lazy_inputs import Deferred
+from plt_nn.features.lazy_inputs import LazyInputs
 
 
 class Made:
@@ -29,7 +29,7 @@ class Made:
         self.reads = 0
         self.owner = object()
         self.features = (torch.ones(3, 5),)
-        self.x = Deferred(
+        self.x = LazyInputs(
             self._read,
             (3, 2, 4),
             torch.float32,
@@ -155,7 +155,7 @@ MOVES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", MOVES)
 def test_moving_it_moves_the_features_and_reads_nothing(made: Made, name: str) -> None:
     moved = MOVES[name](made.x)
-    assert isinstance(moved, Deferred)
+    assert isinstance(moved, LazyInputs)
     assert (moved.shape, moved.dtype, moved.device.type) == (made.x.shape, made.x.dtype, "meta")
     assert moved.features is not None
     assert moved.features[0].device.type == "meta"
@@ -168,7 +168,7 @@ def test_moving_it_moves_the_features_and_reads_nothing(made: Made, name: str) -
 
 def test_staying_where_it_is_reads_nothing(made: Made) -> None:
     for same in (made.x.to("cpu"), made.x.cpu(), made.x.float(), made.x.detach(), made.x.contiguous()):
-        assert isinstance(same, Deferred)
+        assert isinstance(same, LazyInputs)
         assert same.features is not None
     assert made.reads == 0
 
@@ -178,7 +178,7 @@ def test_ddp_hands_it_on(made: Made) -> None:
     assert args[0] is made.x
     assert kwargs["y"] is made.x
     (args,), _ = _to_kwargs((made.x,), {}, torch.device("meta"), False)
-    assert isinstance(args[0], Deferred)
+    assert isinstance(args[0], LazyInputs)
     assert args[0].features is not None
     assert made.reads == 0
 
@@ -257,7 +257,7 @@ def test_what_picks_more_than_samples_reads_all(made: Made) -> None:
 
 
 def test_inputs_at_hand_are_not_looked_at(made: Made) -> None:
-    x = Deferred(made.inputs, (3, 2, 4), torch.float32, torch.device("cpu"), torch.arange(3))
+    x = LazyInputs(made.inputs, (3, 2, 4), torch.float32, torch.device("cpu"), torch.arange(3))
     assert x.inputs() is made.inputs
     assert x.features is None
     assert not x.looked_at
@@ -267,7 +267,7 @@ def test_inputs_at_hand_are_not_looked_at(made: Made) -> None:
 def test_moving_it_reads_nothing_in_any_mode(made: Made, is_inference: bool) -> None:
     with torch.inference_mode(is_inference):
         moved = [made.x.to("cpu"), made.x.cpu(), made.x.to("cpu", copy=True), made.x.to("cpu", non_blocking=True)]
-        assert all(isinstance(one, Deferred) and one.source is made.owner for one in moved)
+        assert all(isinstance(one, LazyInputs) and one.source is made.owner for one in moved)
         assert made.reads == 0
         assert torch.equal(made.x.to(torch.float64), made.expected.double())
     assert made.reads == 1

@@ -11,7 +11,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, T
 
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.tensors import TensorBatches
-from plt_nn.features.lazy_inputs import Deferred
+from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.features.loader import FeatureLoader, ResumableFeatureLoader, Serving, feature_loader
 from plt_nn.features.plain_loader.data_loader import DataLoaderSource
 from plt_nn.features.rows import RowStore, RowType
@@ -138,7 +138,7 @@ def test_batches_without_numbers_are_handed_out_as_they_are() -> None:
         served.serving = new_serving(torch.arange(SIZE))
         for _ in range(2):
             batches = list(served)
-            assert [isinstance(x, Deferred) for x, _ in batches] == [True, False, False, True]
+            assert [isinstance(x, LazyInputs) for x, _ in batches] == [True, False, False, True]
             assert [plain(batch) for batch in batches] == [plain(batch) for batch in wrapping(workers)]
 
 
@@ -161,7 +161,7 @@ def test_what_is_stored_is_served_and_not_read() -> None:
     served = feature_loader(loader, DataLoaderSource(loader))
     serving = served.serving = new_serving()
     for x, y in served:
-        assert isinstance(x, Deferred)
+        assert isinstance(x, LazyInputs)
         assert x.features is None
         assert x.source is serving
         assert torch.equal(x.rows, y)
@@ -186,7 +186,7 @@ def test_batches_with_texts_are_read_and_have_their_features_yet() -> None:
     served.serving = new_serving(torch.arange(SIZE))
     for _ in range(2):
         for batch in served:
-            assert isinstance(batch["image"], Deferred)
+            assert isinstance(batch["image"], LazyInputs)
             assert batch["image"].features is not None
             assert batch["name"] == [f"sample {number}" for number in batch["label"].tolist()]
 
@@ -203,7 +203,7 @@ def test_serving_may_change_in_the_middle_of_an_epoch(name: str) -> None:
     for _ in range(2):
         served.serving = new_serving()
         for number, batch in enumerate(served):
-            kinds.append(isinstance(batch[0], Deferred) and batch[0].features is not None)
+            kinds.append(isinstance(batch[0], LazyInputs) and batch[0].features is not None)
             found.append(plain(batch))
             if number == 1:
                 served.serving = new_serving(torch.arange(SIZE))
@@ -236,7 +236,7 @@ def test_inputs_of_another_shape_are_handed_out_as_they_are() -> None:
     loader = DataLoader(Ragged(), batch_size=4)
     served = feature_loader(loader, DataLoaderSource(loader))
     served.serving = Serving()
-    assert [type(x) for x, _ in served] == [Deferred, Tensor]
+    assert [type(x) for x, _ in served] == [LazyInputs, Tensor]
 
 
 def tensor_batches() -> TensorBatches:

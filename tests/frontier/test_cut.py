@@ -9,8 +9,9 @@ from torchvision.models import vit_b_32
 
 from plt_nn import create_backbone, stages
 from plt_nn.architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
+from plt_nn.errors import NotCuttable
 from plt_nn.freezing import condition_of, freeze, held_modules, trained_parameters
-from plt_nn.frontier.cut import NoFrontier, cut
+from plt_nn.frontier.cut import cut
 from tests.frontier import handmade_nets as nets
 from tests.frontier.cuts import assert_same, freeze_all_but, images
 
@@ -80,11 +81,11 @@ def test_a_net_of_our_own_is_the_same_at_every_depth(name: str) -> None:
         for mode in (True, False):
             try:
                 frontier = cut(net if mode else net.eval())
-            except NoFrontier:
+            except NotCuttable:
                 continue
             try:
                 frontier.before(x)
-            except NoFrontier:  # attention without a mask: None would cross
+            except NotCuttable:  # attention without a mask: None would cross
                 continue
             assert_same(net, frontier, x)
             cuts += 1
@@ -127,7 +128,7 @@ def test_hooks_run_in_every_pass() -> None:
     net = freeze_all_but(nets.Twice(), "c")
     heard: list[int] = []
     handle = net.get_submodule("a").register_forward_hook(lambda module, inputs, output: heard.append(len(output)))
-    with pytest.raises(NoFrontier):
+    with pytest.raises(NotCuttable):
         cut(net)
     handle.remove()
     frontier = cut(net)
@@ -187,24 +188,24 @@ def test_a_frozen_constant_that_is_thawed_ends_it() -> None:
 
 
 def test_there_is_no_frontier_where_nothing_is_frozen() -> None:
-    with pytest.raises(NoFrontier, match="nothing is frozen"):
+    with pytest.raises(NotCuttable, match="nothing is frozen"):
         cut(nets.Several())
 
 
 def test_there_is_no_frontier_where_nothing_frozen_comes_first() -> None:
-    with pytest.raises(NoFrontier, match="before all that is trained"):
+    with pytest.raises(NotCuttable, match="before all that is trained"):
         cut(freeze_all_but(nets.Several(), "a"))
 
 
 def test_a_net_that_cannot_be_traced_is_named() -> None:
-    with pytest.raises(NoFrontier, match="RootBranch cannot be traced"):
+    with pytest.raises(NotCuttable, match="RootBranch cannot be traced"):
         cut(freeze_all_but(nets.RootBranch(), "c"))
 
 
 @pytest.mark.parametrize("make", [nets.NoRows, nets.OnlySizes, nets.NumberOfABatch])
 def test_what_crosses_must_have_a_row_for_each_sample(make: type[nets.Parts]) -> None:
     frontier = cut(freeze_all_but(make(), "c"))
-    with pytest.raises(NoFrontier):
+    with pytest.raises(NotCuttable):
         frontier.before(torch.randn(5, 4))
 
 

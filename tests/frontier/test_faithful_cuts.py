@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from plt_nn.frontier.cut import NoFrontier, cut
+from plt_nn.errors import NotCuttable
+from plt_nn.frontier.cut import cut
 from tests.frontier.cuts import assert_same, freeze_all_but
 from tests.frontier.handmade_nets import Parts
 
@@ -93,7 +94,7 @@ class Temperature(Parts):
 def test_what_a_graph_would_leave_out(net: Callable[[], nn.Module], why: str) -> None:
     made = freeze_all_but(net(), "c")
     before = dict(vars(made))
-    with pytest.raises(NoFrontier, match=why):
+    with pytest.raises(NotCuttable, match=why):
         cut(made)
     assert vars(made) == before, "what the trace has left there is gone"
     assert not getattr(made, "seen", [])
@@ -110,7 +111,7 @@ def test_what_is_frozen_may_run_so(net: Callable[..., nn.Module]) -> None:
 def test_a_forward_pass_of_an_object_s_own() -> None:
     net = freeze_all_but(Temperature(), "c")
     net.forward = MethodType(lambda self, x: self.c(self.a(x)), net)
-    with pytest.raises(NoFrontier, match="this Temperature has a forward pass of its own"):
+    with pytest.raises(NotCuttable, match="this Temperature has a forward pass of its own"):
         cut(net)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plt_nn.frontier.cut import NoFrontier, cut
+from plt_nn.errors import NotCuttable
+from plt_nn.frontier.cut import cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint
 from tests.frontier.cuts import freeze_all_but
 
@@ -67,19 +68,19 @@ def test_the_head_goes_on_from_the_features() -> None:
 @pytest.mark.parametrize("trained", ["norm", "body"])
 def test_what_is_trained_must_not_belong_to_the_features(trained: str) -> None:
     frontier = cut(freeze_all_but(Untraceable(), "head", "drop", trained))
-    with pytest.raises(NoFrontier, match="that is trained"):
+    with pytest.raises(NotCuttable, match="that is trained"):
         frontier.before(X)
 
 
 def test_a_trained_token_leaves_no_frontier() -> None:
     net = freeze_all_but(Untraceable(), "head", "drop")
     net.get_parameter("token").requires_grad_()
-    with pytest.raises(NoFrontier, match="cannot be traced"):
+    with pytest.raises(NotCuttable, match="cannot be traced"):
         cut(net)
 
 
 def test_a_forward_that_does_more_is_no_pair_of_steps() -> None:
-    with pytest.raises(NoFrontier, match="cannot be traced"):
+    with pytest.raises(NotCuttable, match="cannot be traced"):
         cut(freeze_all_but(OneStepMore(), "head", "drop"))
 
 

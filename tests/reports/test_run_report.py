@@ -25,7 +25,7 @@ from plt_nn import (
     RunReport,
     ValidationFigures,
 )
-from plt_nn.callbacks.lightning.callback_order import Closing
+from plt_nn.callbacks.lightning.callback_order import RunsLast
 from plt_nn.reports import write
 from plt_nn.tracking.read.spool_runs import spool_run
 from tests.ports import free_port
@@ -134,4 +134,4 @@ def test_it_leaves_those_in_their_place_that_close_a_fit(tmp_path: Path) -> None
         callback.setup(trainer, LightningModule(), "fit")
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     assert callbacks.index(report) < callbacks.index(keeper) < len(callbacks) - 1
-    assert isinstance(callbacks[-1], Closing), "the best weights are put back when the checkpoint has been written"
+    assert isinstance(callbacks[-1], RunsLast), "the best weights are put back when the checkpoint has been written"

@@ -17,7 +17,7 @@ from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.uid import new_uid
-from plt_nn.tracking.upload.backlog import left_of
+from plt_nn.tracking.upload.backlog import backlog_of
 from plt_nn.tracking.upload.state import load_state
 from tests import warm
 from tests.tracking.servers import until
@@ -111,7 +111,7 @@ def until_delivered(folder: SpoolFolder) -> None:
 
     def is_done() -> bool:
         finished = load_state(folder.state).finished_at is not None
-        return finished and left_of(folder).is_nothing and not folder.uploader_is_alive()
+        return finished and backlog_of(folder).is_nothing and not folder.uploader_is_alive()
 
     until(is_done, PATIENCE, f"not delivered: {load_state(folder.state)}")
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from plt_nn.advice.probes.probe import Floats, Labels, Probe, is_worse, probe
+from plt_nn.advice.probes.probe import Floats, Labels, LinearProbe, is_worse, linear_probe
 from plt_nn.advice.probes.stage_features import LAST
 
 HEAD_ONLY = 0
@@ -27,7 +27,7 @@ class Depth:
 
     stages: int
     train: str
-    probe: Probe
+    probe: LinearProbe
 
 
 def depths_of(body: int) -> list[int]:
@@ -59,7 +59,7 @@ def probe_depths(features: Mapping[str, Floats], labels: Labels, folds: Labels, 
         Depth(
             count,
             selection(count, len(body)),
-            probe(
+            linear_probe(
                 [*(features[name] for name in body[len(body) - count :] if name in features), features[LAST]],
                 labels,
                 folds,

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from plt_nn.advice.probes.probe import Labels, Probe, is_worse
+from plt_nn.advice.probes.probe import Labels, LinearProbe, is_worse
 
 _LEAST, _OF_A_CLASS = 120, 6  # samples of the first rung: in all, and of a typical class
 _MOST_RUNGS = 4
@@ -46,7 +46,7 @@ def nested_order(labels: Labels, seed: int = 0) -> Labels:
     return np.argsort(places, kind="stable").astype(np.int64)
 
 
-def survivors(probes: Mapping[Key, Probe]) -> list[Key]:
+def survivors(probes: Mapping[Key, LinearProbe]) -> list[Key]:
     """Those that go on to the next round, the best first: the better half, and who is not worse than the best.
 
     Args:

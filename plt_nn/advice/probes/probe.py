@@ -26,7 +26,7 @@ _TEMPERATURES = (1e-2, 1e2)
 
 
 @dataclass(frozen=True)
-class Probe:
+class LinearProbe:
     """What the linear classifiers say of the samples that they have not seen.
 
     Args:
@@ -71,7 +71,7 @@ class Probe:
         return self.log_loss - half, self.log_loss + half
 
 
-def probe(features: Sequence[Floats], labels: Labels, folds: Labels) -> Probe:
+def linear_probe(features: Sequence[Floats], labels: Labels, folds: Labels) -> LinearProbe:
     """Probes features.
 
     Args:
@@ -92,7 +92,7 @@ def probe(features: Sequence[Floats], labels: Labels, folds: Labels) -> Probe:
         ridge = fit_ridge(x[seen], targets[seen], _STRENGTHS)
         temperature = _temperature(ridge.left_out, labels[seen])
         probabilities[unseen] = softmax(ridge.predict(x[unseen]) / temperature, axis=1)
-    return Probe(probabilities, labels)
+    return LinearProbe(probabilities, labels)
 
 
 def stratified_folds(labels: Labels, most: int = 5, seed: int = 0) -> Labels:
@@ -120,7 +120,7 @@ def stratified_folds(labels: Labels, most: int = 5, seed: int = 0) -> Labels:
     return folds
 
 
-def is_worse(one: Probe, other: Probe) -> bool:
+def is_worse(one: LinearProbe, other: LinearProbe) -> bool:
     """Whether a probe is worse than another of the same samples beyond chance, by its accuracy or its log-loss.
 
     Both are compared sample by sample, which tells more than two intervals do.

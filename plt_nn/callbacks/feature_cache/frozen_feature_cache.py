@@ -11,15 +11,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
-from plt_nn.callbacks.feature_cache.split_cache import FeatureRole
-from plt_nn.callbacks.freezing.remaining_epochs import passes_left
+from plt_nn.callbacks.feature_cache.split_cache import SplitCache
+from plt_nn.callbacks.freezing.remaining_epochs import remaining_epochs
 from plt_nn.callbacks.lightning.callback_order import before_checkpoints
 from plt_nn.callbacks.speed.compile_net import CompileNet
 from plt_nn.errors import ConfigError
-from plt_nn.features.cache_location import Place
-from plt_nn.features.cached_loader import FeatureSite, Setting
-from plt_nn.features.forward import Condition, Forward, condition, feature_net, is_compiled, take_over
-from plt_nn.features.lazy_inputs import Deferred, inputs_of
+from plt_nn.features.cache_location import CacheLocation
+from plt_nn.features.cached_loader import CachedLoader, CacheSetting
+from plt_nn.features.forward import Forward, FrozenState, feature_net, frozen_state, is_compiled, take_over
+from plt_nn.features.lazy_inputs import LazyInputs, inputs_of
 
 _ROLES = ("training", "validation", "test")
 _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -88,10 +88,10 @@ class FrozenFeatureCache(Callback):
         self.views, self.dtype, self.net = views, dtype, net
         self.folder, self.reuse, self.enabled = folder, reuse, enabled
         self._most_on_disk, self._most_in_memory = most_megabytes * 1_000_000, memory_megabytes * 1_000_000
-        self._roles = {name: FeatureRole(name, views or 0 if name == "training" else 0) for name in _ROLES}
+        self._roles = {name: SplitCache(name, views or 0 if name == "training" else 0) for name in _ROLES}
         self._net: nn.Module | None = None
         self._give_back: Callable[[], None] | None = None
-        self._given_up: dict[str, Condition] = {}
+        self._given_up: dict[str, FrozenState] = {}
         self._said: set[str] = set()
         self._is_first = True  # whether the first epoch of this fit is to come
 
@@ -174,7 +174,7 @@ class FrozenFeatureCache(Callback):
         if not self.enabled:
             return
         role, net, combined = self._roles[name], feature_net(pl_module, self.net), fetcher.combined_loader
-        found = condition(net) if net is not None else None
+        found = frozen_state(net) if net is not None else None
         if found is not None and found.is_like(self._given_up.get(name)):
             return
         is_like = found is not None and found.is_like(role.condition)
@@ -211,28 +211,28 @@ class FrozenFeatureCache(Callback):
         """The forward pass of the net."""
         given = [*args, *kwargs.values()]
         for x in given:
-            site = self._site_of(x) if isinstance(x, Deferred) else None
+            site = self._site_of(x) if isinstance(x, LazyInputs) else None
             if site is not None and len(given) == 1:
                 return site.run(x, forward if args else lambda inputs: forward(**dict.fromkeys(kwargs, inputs)))
             if site is not None:
                 site.close("the net is given more than the inputs")
         return forward(*map(inputs_of, args), **{name: inputs_of(value) for name, value in kwargs.items()})
 
-    def _site_of(self, x: Deferred) -> FeatureSite | None:
+    def _site_of(self, x: LazyInputs) -> CachedLoader | None:
         """The site whose features a batch has."""
         sites = (site for role in self._roles.values() for site in role.sites)
         return next((s for s in sites if s.loader.serving is not None and x.source is s.loader.serving), None)
 
-    def _setting(self, trainer: Trainer, net: nn.Module) -> Setting:
+    def _setting(self, trainer: Trainer, net: nn.Module) -> CacheSetting:
         device = trainer.strategy.root_device.type
         numerics = f"{trainer.precision} {device} torch {torch.__version__} {platform.machine()} {_products(device)}"
         dtype = _DTYPES[self.dtype] if self.dtype is not None else None
-        place = Place(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
-        passes = passes_left(trainer) if trainer.state.fn == "fit" else math.inf
+        place = CacheLocation(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
+        passes = remaining_epochs(trainer) if trainer.state.fn == "fit" else math.inf
         callbacks: list[Callback] = getattr(trainer, "callbacks", [])
         compilers = (callback for callback in callbacks if isinstance(callback, CompileNet))
         compiled = next((compiler.compiled for compiler in compilers if compiler.is_at_work_on(net)), None)
-        return Setting(place, dtype, numerics, passes, self._say, compiled)
+        return CacheSetting(place, dtype, numerics, passes, self._say, compiled)
 
     def _root(self, trainer: Trainer) -> Path:
         if self.folder is not None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from plt_nn.features.cached_loader import FeatureSite, Setting
-from plt_nn.features.forward import Condition
+from plt_nn.features.cached_loader import CachedLoader, CacheSetting
+from plt_nn.features.forward import FrozenState
 from plt_nn.features.loader import FeatureLoader, feature_loader
 from plt_nn.features.plain_loader.data_loader import DataLoaderSource, why_no_source
 from plt_nn.features.plain_loader.reader import reason_of
@@ -41,7 +41,7 @@ class _Wrapped:
             self.combined.flattened = flattened
 
 
-class FeatureRole:
+class SplitCache:
     """What is kept of the samples of one kind of loaders.
 
     Args:
@@ -51,12 +51,12 @@ class FeatureRole:
 
     def __init__(self, name: str, views: int) -> None:
         self.name, self._views = name, views
-        self.sites: list[FeatureSite] = []
-        self.condition: Condition | None = None
+        self.sites: list[CachedLoader] = []
+        self.condition: FrozenState | None = None
         self.combined: Any = None  # the loaders for which this was last opened
         self._wrapped: list[_Wrapped] = []
 
-    def open(self, net: nn.Module, fetcher: Any, setting: Setting, is_made: bool) -> None:
+    def open(self, net: nn.Module, fetcher: Any, setting: CacheSetting, is_made: bool) -> None:
         """Opens a site for each loader whose samples can be kept.
 
         Args:
@@ -105,7 +105,7 @@ class FeatureRole:
             wrapped.put_back()
         self._wrapped, self.combined = [], None
 
-    def _wrap(self, setting: Setting) -> list[_Wrapped]:
+    def _wrap(self, setting: CacheSetting) -> list[_Wrapped]:
         """Puts ours in the place of the loaders; those that are new."""
         flattened = self.combined.flattened  # the list that an iterator goes through: it comes to those that are next
         if len(flattened) > 1 and self.combined._mode != "sequential":
@@ -124,7 +124,7 @@ class FeatureRole:
         self.combined.flattened = flattened
         return new
 
-    def _source(self, loader: Any, setting: Setting) -> Source | None:
+    def _source(self, loader: Any, setting: CacheSetting) -> Source | None:
         try:
             if hasattr(loader, "feature_source"):
                 source: Source = loader.feature_source(self._views)
@@ -137,14 +137,14 @@ class FeatureRole:
         self._say_why_not(setting, why_not)
         return None
 
-    def _open_site(self, wrapped: _Wrapped, net: nn.Module, setting: Setting) -> None:
+    def _open_site(self, wrapped: _Wrapped, net: nn.Module, setting: CacheSetting) -> None:
         source = wrapped.loader.source
         try:
             if wrapped.why_not is None:
                 wrapped.why_not = self._why_not(wrapped.loader)
             why_not = _CHANGED if source.has_changed else wrapped.why_not
             if not why_not:
-                self.sites.append(FeatureSite(self.name, net, wrapped.loader, setting))
+                self.sites.append(CachedLoader(self.name, net, wrapped.loader, setting))
                 return
         except Exception as error:  # noqa: BLE001  # a stranger's data are no reason to end a fit
             wrapped.loader.serving = None
@@ -160,7 +160,7 @@ class FeatureRole:
         has_views = self.name == "training" and hasattr(loader.loader, "feature_source")
         return "they are read at random" + ("; views=K keeps K augmented views of each" if has_views else "")
 
-    def _say_why_not(self, setting: Setting, reason: str) -> None:
+    def _say_why_not(self, setting: CacheSetting, reason: str) -> None:
         setting.say(f"Features of the {self.name} samples are not kept: {reason}.")
 
 

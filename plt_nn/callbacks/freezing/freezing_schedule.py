@@ -11,16 +11,16 @@ from plt_nn.callbacks.freezing.hold_at_forward import hold_at_forward
 from plt_nn.callbacks.freezing.phase_adapters import PhaseAdapters
 from plt_nn.callbacks.freezing.phase_listener import phase_listeners
 from plt_nn.callbacks.freezing.plan_log import log_plan, log_transition
-from plt_nn.callbacks.freezing.plateau_best import PhaseBest
+from plt_nn.callbacks.freezing.plateau_best import PlateauBest
 from plt_nn.callbacks.freezing.plateau_watch import PlateauWatch
 from plt_nn.callbacks.freezing.rank_consistency import require_unchanged
-from plt_nn.callbacks.freezing.schedule_plan import NetPlan, net_plan
+from plt_nn.callbacks.freezing.schedule_plan import SchedulePlan, schedule_plan
 from plt_nn.callbacks.freezing.schedule_warnings import warn_of_phases_not_reached
 from plt_nn.callbacks.lightning.callback_order import with_closing, with_companions
 from plt_nn.callbacks.lightning.monitored import require_validation
 from plt_nn.callbacks.lightning.strategies import require_whole_parameters, wrap_anew
 from plt_nn.callbacks.lightning.weight_averaging import hold_averages, measured_weights
-from plt_nn.callbacks.resume.exact_resume import DueValidation
+from plt_nn.callbacks.resume.exact_resume import ExactResume
 from plt_nn.freezing import (
     Condition,
     Frozen,
@@ -77,11 +77,11 @@ class FreezingSchedule(Callback):
         self.phases = parse_phases(phases)
         self.net, self.monitor, self.mode = net, monitor, mode
         self.current: int | None = None
-        self.plan: NetPlan | None = None
+        self.plan: SchedulePlan | None = None
         self._plan_is_logged = False
         self._began = 0  # the optimizer step at which the current phase began
         self._plateaus: set[int] = set()
-        self._best: PhaseBest | None = None
+        self._best: PlateauBest | None = None
         self._adapters = PhaseAdapters(self.phases, net, self._give_back)
         self._found: Condition | None = None
         self._frozen = Frozen((), {}, {})
@@ -105,14 +105,14 @@ class FreezingSchedule(Callback):
         rest = [callback for callback in others if callback not in first and callback not in keepers]
         watch = [PlateauWatch(self.monitor, self._on_monitored)] if any(p.on_plateau for p in self.phases) else []
         # A new list, for Lightning is walking over the old one.
-        typed_loosely.callbacks = with_companions([*first, self, *rest, *watch, *keepers], DueValidation)
+        typed_loosely.callbacks = with_companions([*first, self, *rest, *watch, *keepers], ExactResume)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Splits the optimizers' groups by stage, while all parameters still require gradients; then freezes."""
         if any(phase.on_plateau for phase in self.phases):
             require_validation(trainer, self.monitor, "FreezingSchedule")
         warn_of_phases_not_reached(self.phases, self.monitor, trainer)
-        self.plan = net_plan(pl_module, self.net, self.phases, trainer.optimizers, self._adapters.inserted)
+        self.plan = schedule_plan(pl_module, self.net, self.phases, trainer.optimizers, self._adapters.inserted)
         self._found, self.current, self._plateaus = condition_of(pl_module), None, set()
         self._best, self._plan_is_logged = None, False
         self._unhook += hold_at_forward(pl_module, lambda: hold(self._frozen))
@@ -220,7 +220,7 @@ class FreezingSchedule(Callback):
         self.current, self._began = number, trainer.global_step
         self._set_learning_rates(trainer)
         follower = self.phases[number + 1] if number + 1 < len(self.phases) else None
-        self._best = PhaseBest(pl_module, self.mode, follower.checks) if follower and follower.on_plateau else None
+        self._best = PlateauBest(pl_module, self.mode, follower.checks) if follower and follower.on_plateau else None
         rank_zero_info(
             f"Epoch {trainer.current_epoch}, step {trainer.global_step}: phase {number} trains "
             f"{self.plan.describe(number)}"

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from plt_nn.callbacks.freezing.net_stages import net_stages
-from plt_nn.callbacks.lightning.callback_order import Closing
+from plt_nn.callbacks.lightning.callback_order import RunsLast
 from plt_nn.errors import ConfigError, WeightsError
 from plt_nn.freezing import Phase
 from plt_nn.freezing.adapters.stage_adapters import Adapters, insert_adapters
 
 
-class PhaseAdapters(Closing):
+class PhaseAdapters(RunsLast):
     """Inserts the adapters that phases ask for, and at the very end of the fit merges them into the weights.
 
     Args:
@@ -90,7 +90,7 @@ class PhaseAdapters(Closing):
             state.update(self.inserted.state_from_merged(module, given))
             state.update({name: tensor for name, tensor in given.items() if name in own})
 
-    def plain_state(self, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def exported_state(self, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A state under the names without adapters, these merged into the weights."""
         return state if self.inserted is None else self.inserted.merged_state(pl_module, state)
 

@@ -7,14 +7,14 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from plt_nn.callbacks.freezing.schedule_plan import NetPlan
+from plt_nn.callbacks.freezing.schedule_plan import SchedulePlan
 from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.freezing import Condition
 from plt_nn.freezing.costs.phase_costs import phase_costs
 from plt_nn.freezing.costs.tables import plan_markdown
 
 
-def log_plan(trainer: Trainer, pl_module: LightningModule, plan: NetPlan, found: Condition, batch: Any) -> None:
+def log_plan(trainer: Trainer, pl_module: LightningModule, plan: SchedulePlan, found: Condition, batch: Any) -> None:
     """Logs what each phase trains and costs, as `freezing_plan.md`, to the loggers that keep texts.
 
     Args:

@@ -10,7 +10,7 @@ from plt_nn.callbacks.stopping.best_weights import BestWeights, TensorMap
 from plt_nn.callbacks.stopping.patience import Mode, Moment, Progress, after_check, is_better, patience_left
 
 
-class PhaseBest:
+class PlateauBest:
     """Remembers the lowest loss of a phase and the weights it was reached with.
 
     Args:

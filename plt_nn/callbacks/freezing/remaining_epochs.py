@@ -9,7 +9,7 @@ from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
 from plt_nn.freezing import Phase, start_steps
 
 
-def passes_left(trainer: Trainer) -> float:
+def remaining_epochs(trainer: Trainer) -> float:
     """Epochs until the present phase or the fit ends, the present one included; infinite if nobody knows.
 
     Args:

@@ -26,7 +26,7 @@ from plt_nn.freezing.plan import Stage
 
 
 @dataclass(frozen=True)
-class NetPlan:
+class SchedulePlan:
     """The plan for one net.
 
     Args:
@@ -100,13 +100,13 @@ class NetPlan:
         return {f"phase {number}": f"{self.describe(number)} {start}" for number, start in enumerate(starts)}
 
 
-def net_plan(
+def schedule_plan(
     pl_module: LightningModule,
     net: str | None,
     phases: Sequence[Phase],
     optimizers: Sequence[Optimizer],
     adapters: Adapters | None = None,
-) -> NetPlan:
+) -> SchedulePlan:
     """The plan for the net in a LightningModule.
 
     Args:
@@ -131,7 +131,9 @@ def net_plan(
     outside = sizes.keys() - stage_of.keys()
     norms = normalisations(pl_module) & {name for stage in stages for name in stage.modules}
     labels = {id(parameter): stage_of.get(name, "") for name, parameter in pl_module.named_parameters()}
-    return NetPlan(phases, stages, sizes, tuple(trained | outside for trained in selected), norms, labels, adapters)
+    return SchedulePlan(
+        phases, stages, sizes, tuple(trained | outside for trained in selected), norms, labels, adapters
+    )
 
 
 def _require_something_trained(

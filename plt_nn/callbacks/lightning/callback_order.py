@@ -6,7 +6,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
 
-class Closing(Callback):
+class RunsLast(Callback):
     """A callback that is called after all others, checkpoint callbacks included; those of lower `order` come first."""
 
     order = 1
@@ -24,7 +24,7 @@ def with_companions(callbacks: Iterable[Callback], *kinds: type[Callback]) -> li
     return in_order(found + missing)
 
 
-def with_closing(callbacks: Iterable[Callback], closing: Closing) -> list[Callback]:
+def with_closing(callbacks: Iterable[Callback], closing: RunsLast) -> list[Callback]:
     """The callbacks with one that is called after them, in place of an earlier one of its class."""
     return in_order([*(callback for callback in callbacks if type(callback) is not type(closing)), closing])
 
@@ -38,4 +38,4 @@ def before_checkpoints(callbacks: Iterable[Callback], callback: Callback) -> lis
 
 def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
     """The callbacks in their order, but those that close at the end."""
-    return sorted(callbacks, key=lambda callback: callback.order if isinstance(callback, Closing) else 0)
+    return sorted(callbacks, key=lambda callback: callback.order if isinstance(callback, RunsLast) else 0)

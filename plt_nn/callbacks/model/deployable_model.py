@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from plt_nn.backbones import backbone_info
 from plt_nn.callbacks.lightning.run_logger import run_loggers
-from plt_nn.callbacks.model.exported_state import plain_state
+from plt_nn.callbacks.model.exported_state import exported_state
 from plt_nn.callbacks.model.versions_used import versions_used
 from plt_nn.errors import ConfigError, PltNNError
 from plt_nn.inference.card import CARD, ModelCard
@@ -131,7 +131,7 @@ def model_card(
         raise ConfigError("what the net takes is not one tensor, and the data module has no `model_inputs`.")
     made = _plain(without_downloads(recipe or _recipe_of(net), getattr(module, "num_classes", None)))
     sources = own_sources(made, TRUSTED)
-    state = plain_state(trainer, module, module.state_dict())
+    state = exported_state(trainer, module, module.state_dict())
     own = {name.removeprefix("net."): each.shape for name, each in state.items() if name.startswith("net.")}
     _require_same_net(made, own, tuple(sources), trainer)
     names = getattr(getattr(trainer, "datamodule", None), "class_names", None)

@@ -11,18 +11,18 @@ from torch import Tensor
 class StateTranslator(Protocol):
     """A callback that changes the names of a module's state while it is fitted, as one that inserts adapters does."""
 
-    def plain_state(self, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def exported_state(self, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A state of the module as it is now, under the names of the module as it was."""
 
 
-def plain_state(trainer: Trainer, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def exported_state(trainer: Trainer, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """A state of the module, under the names that the module has outside the fit, and if it is not compiled."""
     callbacks: list[object] = getattr(trainer, "callbacks", [])
     for translator in (callback for callback in callbacks if isinstance(callback, StateTranslator)):
-        state = translator.plain_state(pl_module, state)
-    return {plain_name(name): tensor for name, tensor in state.items()}
+        state = translator.exported_state(pl_module, state)
+    return {exported_name(name): tensor for name, tensor in state.items()}
 
 
-def plain_name(name: str) -> str:
+def exported_name(name: str) -> str:
     """A name without the wrapper that `torch.compile(net)` puts around a net; `net.compile()` puts none."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")

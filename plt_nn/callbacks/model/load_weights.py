@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from plt_nn.callbacks.model.exported_state import plain_name
+from plt_nn.callbacks.model.exported_state import exported_name
 from plt_nn.errors import WeightsError
 
 
@@ -28,23 +28,23 @@ class LoadWeights(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Loads the weights to train on from; a run that is resumed goes on with those of its checkpoint."""
         if trainer.ckpt_path is None:
-            load_weights(pl_module, self.path)
+            load_safetensors(pl_module, self.path)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Loads the weights to validate."""
         if trainer.state.fn != "fit":
-            load_weights(pl_module, self.path)
+            load_safetensors(pl_module, self.path)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Loads the weights to test."""
-        load_weights(pl_module, self.path)
+        load_safetensors(pl_module, self.path)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Loads the weights to predict with."""
-        load_weights(pl_module, self.path)
+        load_safetensors(pl_module, self.path)
 
 
-def load_weights(module: LightningModule, path: Path) -> None:
+def load_safetensors(module: LightningModule, path: Path) -> None:
     """Loads all of a module's weights from a safetensors file.
 
     Raises:
@@ -56,9 +56,9 @@ def load_weights(module: LightningModule, path: Path) -> None:
         raise WeightsError(f"There is no file {path}.") from error
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}.") from error
-    names = {plain_name(name): name for name in module.state_dict()}  # whether compiled or not, as the file's
+    names = {exported_name(name): name for name in module.state_dict()}  # whether compiled or not, as the file's
     try:
-        module.load_state_dict({names.get(plain_name(name), name): tensor for name, tensor in state.items()})
+        module.load_state_dict({names.get(exported_name(name), name): tensor for name, tensor in state.items()})
     except RuntimeError as error:
         lines = str(error).splitlines()
         raise WeightsError(f"{path} does not fit this {type(module).__name__}:\n" + "\n".join(lines[1:11])) from error

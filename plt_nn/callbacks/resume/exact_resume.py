@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.evaluation_loop import RestartStage
 
 
-class DueValidation(Callback):
+class ExactResume(Callback):
     """Lets a resumed run do what was due when its checkpoint was made: no more and no less.
 
     `ModelCheckpoint(every_n_train_steps=...)` makes its checkpoint at the end of a batch. Where a validation, or the

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
 from plt_nn.callbacks.lightning.callback_order import with_companions
-from plt_nn.callbacks.resume.exact_resume import DueValidation
+from plt_nn.callbacks.resume.exact_resume import ExactResume
 
 Purpose = Literal["fit", "epoch", "fetch", "step", "validation"]
 
@@ -57,7 +57,7 @@ class StepSeeds(Callback):
         """Sees to it that a resumed run does what was due when its checkpoint was made."""
         if stage == "fit":
             typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-            typed_loosely.callbacks = with_companions(typed_loosely.callbacks, DueValidation)
+            typed_loosely.callbacks = with_companions(typed_loosely.callbacks, ExactResume)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Settles the run's seed; Lightning makes the first iterator of the training loader soon after this."""

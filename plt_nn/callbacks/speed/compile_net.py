@@ -10,14 +10,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from plt_nn.callbacks.lightning.callback_order import Closing
+from plt_nn.callbacks.lightning.callback_order import RunsLast
 from plt_nn.errors import ConfigError, TrainingError, in_a_line
 from plt_nn.features.forward import Forward, is_compiled, take_over
 
 _VERSIONS = 64  # of one forward pass: a phase has one for training, one for evaluation, and others for other shapes
 
 
-class CompileNet(Closing):  # the features' place is taken on top of this one's, and must be given back before it
+class CompileNet(RunsLast):  # the features' place is taken on top of this one's, and must be given back before it
     """Compiles the forward pass of the nets in a module with `torch.compile`, for as long as a fit takes.
 
     Works with freezing schedules and with features that are kept: where a frozen part is computed once, that part runs

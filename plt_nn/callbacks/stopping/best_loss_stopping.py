@@ -12,15 +12,15 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
-from plt_nn.callbacks.lightning.callback_order import Closing, with_closing, with_companions
+from plt_nn.callbacks.lightning.callback_order import RunsLast, with_closing, with_companions
 from plt_nn.callbacks.lightning.monitored import logged_by_this_loop, missing_metric, require_validation
 from plt_nn.callbacks.lightning.run_folder import run_folder
 from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.callbacks.lightning.strategies import require_whole_parameters
 from plt_nn.callbacks.lightning.weight_averaging import measured_weights
 from plt_nn.callbacks.model.deployable_model import DeployableModel
-from plt_nn.callbacks.model.exported_state import plain_state
-from plt_nn.callbacks.resume.exact_resume import DueValidation
+from plt_nn.callbacks.model.exported_state import exported_state
+from plt_nn.callbacks.resume.exact_resume import ExactResume
 from plt_nn.callbacks.resume.signals_between_steps import SignalsBetweenSteps
 from plt_nn.callbacks.stopping.best_weights import BestWeights, write_atomically
 from plt_nn.callbacks.stopping.patience import (
@@ -126,7 +126,7 @@ class BestLossStopping(EarlyStopping):
             return
         require_whole_parameters(trainer.strategy, "BestLossStopping")
         typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        others = with_companions(typed_loosely.callbacks, SignalsBetweenSteps, DueValidation, DeployableModel)
+        others = with_companions(typed_loosely.callbacks, SignalsBetweenSteps, ExactResume, DeployableModel)
         typed_loosely.callbacks = with_closing(others, _PutBackLast(self))  # a new list: Lightning walks over the old
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -234,7 +234,7 @@ class BestLossStopping(EarlyStopping):
         self._unwritten = False
         on_disk = trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
         if on_disk and self._weights is not None and self.best_path is not None:
-            state = plain_state(trainer, trainer.lightning_module, self._weights.state())
+            state = exported_state(trainer, trainer.lightning_module, self._weights.state())
             write_atomically(state, self.best_path, self._metadata())
             for logger in run_loggers(trainer):
                 logger.log_model(self.best_path, self.best_metrics, int(self._metadata()["step"]))
@@ -317,7 +317,7 @@ class BestLossStopping(EarlyStopping):
         self._restored_state = state_dict
 
 
-class _PutBackLast(Closing):
+class _PutBackLast(RunsLast):
     """Puts the best weights back after all other callbacks, checkpoint callbacks included, have seen the last ones."""
 
     def __init__(self, stopping: BestLossStopping) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 
-class Interval(NamedTuple):
+class StepInterval(NamedTuple):
     """What one process did in an interval.
 
     Attributes:
@@ -27,7 +27,7 @@ class Interval(NamedTuple):
     memory: float
 
 
-class StepTally:
+class StepTimer:
     """A stopwatch for the steps of one process; each of its methods costs a fraction of a microsecond.
 
     It runs from the first fetch of a batch until `pause`, and goes on at the next fetch.
@@ -78,9 +78,9 @@ class StepTally:
             self.elapsed += self._clock() - self._running_since
             self._running_since = None
 
-    def interval(self, memory: float) -> Interval:
+    def interval(self, memory: float) -> StepInterval:
         """What was counted until the last pause."""
-        return Interval(self.elapsed, self.waited, self.own, self.batches, self.samples, memory)
+        return StepInterval(self.elapsed, self.waited, self.own, self.batches, self.samples, memory)
 
 
 def samples_in(batch: Any) -> int:
@@ -94,7 +94,7 @@ def samples_in(batch: Any) -> int:
     return next((samples for samples in map(samples_in, parts) if samples), 0)
 
 
-def step_metrics(intervals: Sequence[Interval]) -> dict[str, float]:
+def step_metrics(intervals: Sequence[StepInterval]) -> dict[str, float]:
     """The metrics of an interval.
 
     Args:
@@ -120,13 +120,13 @@ def step_metrics(intervals: Sequence[Interval]) -> dict[str, float]:
     return metrics
 
 
-def together(before: Sequence[Interval], more: Sequence[Interval]) -> list[Interval]:
+def together(before: Sequence[StepInterval], more: Sequence[StepInterval]) -> list[StepInterval]:
     """Two intervals as one, process by process."""
     sums = ([x + y for x, y in zip(one, other, strict=True)] for one, other in zip(before, more, strict=True))
-    return [Interval(*values) for values in sums] if before else list(more)
+    return [StepInterval(*values) for values in sums] if before else list(more)
 
 
-def data_warning(intervals: Sequence[Interval], least: float = 5.0) -> str | None:
+def data_warning(intervals: Sequence[StepInterval], least: float = 5.0) -> str | None:
     """What to tell a person whose loader is slower than the net; None if it is not.
 
     Args:

@@ -8,7 +8,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from plt_nn.callbacks.telemetry.step_timer import Interval, StepTally, data_warning, samples_in, step_metrics, together
+from plt_nn.callbacks.telemetry.step_timer import (
+    StepInterval,
+    StepTimer,
+    data_warning,
+    samples_in,
+    step_metrics,
+    together,
+)
 from plt_nn.errors import ConfigError
 
 
@@ -53,8 +60,8 @@ class StepTimes(Callback):
             raise ConfigError(f"StepTimes(every_n_steps={every_n_steps!r}): a number of steps of at least 1, or null.")
         self.every_n_steps = every_n_steps
         self._most = 0.0
-        self._tally = StepTally()
-        self._epoch: list[Interval] = []
+        self._tally = StepTimer()
+        self._epoch: list[StepInterval] = []
         self._has_warned = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -131,7 +138,7 @@ class StepTimes(Callback):
         self._tally.exchange_ends()
 
     def _begin(self, device: torch.device) -> None:
-        self._tally = StepTally()
+        self._tally = StepTimer()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -153,12 +160,12 @@ class StepTimes(Callback):
                 logger.log_metrics(step_metrics(intervals), step=trainer.global_step)
 
 
-def _gathered(trainer: Trainer, mine: Interval) -> list[Interval]:
+def _gathered(trainer: Trainer, mine: StepInterval) -> list[StepInterval]:
     """What all processes did, in the order of their ranks."""
     if trainer.world_size == 1:
         return [mine]
     numbers = torch.tensor(mine, dtype=torch.float64, device=trainer.strategy.root_device)
-    return [Interval(*row) for row in trainer.strategy.all_gather(numbers).tolist()]
+    return [StepInterval(*row) for row in trainer.strategy.all_gather(numbers).tolist()]
 
 
 def _listen(trainer: Trainer, callback: StepTimes) -> None:

@@ -10,7 +10,7 @@ from plt_nn.callbacks.validation.validation_sums import ClassSums
 
 
 @dataclass(frozen=True)
-class Measured:
+class ValidationResult:
     """A validation of the fit.
 
     Attributes:
@@ -38,17 +38,17 @@ class BestOrLast:
         last: The last validation so far.
     """
 
-    def __init__(self, stopping: BestLossStopping | None = None, last: Measured | None = None) -> None:
+    def __init__(self, stopping: BestLossStopping | None = None, last: ValidationResult | None = None) -> None:
         self.stopping = stopping
         self._last = last
-        self._best: Measured | None = None
+        self._best: ValidationResult | None = None
 
-    def take(self, measured: Measured) -> None:
+    def take(self, measured: ValidationResult) -> None:
         """Takes a new validation."""
         self._settle()
         self._last = measured
 
-    def shown(self) -> Measured | None:
+    def shown(self) -> ValidationResult | None:
         """The best if it was validated, else the last."""
         self._settle()
         return self._best if self._best is not None and self._is_best(self._best) else self._last
@@ -75,12 +75,12 @@ class BestOrLast:
         if self._last is not None and self._is_best(self._last):
             self._best = self._last
 
-    def _is_best(self, measured: Measured) -> bool:
+    def _is_best(self, measured: ValidationResult) -> bool:
         at = self.stopping.progress.best_at if self.stopping is not None else None
         return at is not None and at.steps == measured.step
 
 
-def measured_now(trainer: Trainer, sums: ClassSums | None) -> Measured:
+def measured_now(trainer: Trainer, sums: ClassSums | None) -> ValidationResult:
     """The validation that ends now.
 
     Args:
@@ -89,7 +89,7 @@ def measured_now(trainer: Trainer, sums: ClassSums | None) -> Measured:
     """
     batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
     position = trainer.current_epoch + share_of_epoch(batches, trainer)
-    return Measured(trainer.current_epoch, trainer.global_step, position, sums)
+    return ValidationResult(trainer.current_epoch, trainer.global_step, position, sums)
 
 
 def share_of_epoch(batches: int, trainer: Trainer) -> float:
@@ -98,7 +98,7 @@ def share_of_epoch(batches: int, trainer: Trainer) -> float:
     return min(batches / total, 1.0) if 0 < total < float("inf") else 0.5
 
 
-def to_state(measured: Measured | None) -> dict[str, Any] | None:
+def to_state(measured: ValidationResult | None) -> dict[str, Any] | None:
     """A validation as plain values and tensors, for a checkpoint."""
     if measured is None:
         return None
@@ -106,9 +106,9 @@ def to_state(measured: Measured | None) -> dict[str, Any] | None:
     return {"epoch": measured.epoch, "step": measured.step, "position": measured.position, "sums": sums}
 
 
-def from_state(state: dict[str, Any] | None) -> Measured | None:
+def from_state(state: dict[str, Any] | None) -> ValidationResult | None:
     """The inverse of `to_state`."""
     if state is None:
         return None
     sums = None if state["sums"] is None else ClassSums(**state["sums"])
-    return Measured(state["epoch"], state["step"], state["position"], sums)
+    return ValidationResult(state["epoch"], state["step"], state["position"], sums)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plt_nn.features.lazy_inputs import Deferred
+from plt_nn.features.lazy_inputs import LazyInputs
 
 _MOST_CLASSES = 1_000  # of a confusion matrix: it grows with their square
 _THUMBNAIL = 160  # longest side of a sample that is kept, in pixels
@@ -147,7 +147,7 @@ class RunningSums:
 
     def _take_worst(self, columns: Tensor, images: Tensor | None) -> None:
         first = columns[:, _RIGHT].topk(min(self.most, len(columns)), largest=False).indices
-        if columns.device.type == "cpu" or isinstance(images, Deferred):
+        if columns.device.type == "cpu" or isinstance(images, LazyInputs):
             # To look costs nothing on a CPU, and spares the copying of images; a GPU has to be waited for, which pays
             # where images would have to be read.
             limit = self.worst[-1, _RIGHT] if len(self.worst) == self.most else torch.inf

@@ -3,7 +3,7 @@
 import math
 import time
 
-from plt_nn.callbacks.view.snapshot import EpochRow, Snapshot, Standing, about, duration, number, speed
+from plt_nn.callbacks.view.snapshot import BestSoFar, EpochRow, Snapshot, about, duration, number, speed
 
 
 class Lines:
@@ -61,7 +61,7 @@ def _best(row: EpochRow) -> list[str]:
     return [f"best {best.monitor} {number(best.best)}" + (f" at epoch {best.epoch}" if best.epoch is not None else "")]
 
 
-def _patience(standing: Standing | None) -> list[str]:
+def _patience(standing: BestSoFar | None) -> list[str]:
     if standing is None or standing.left is None:
         return []
     return [f"patience {standing.left} of {standing.patience} {standing.unit}"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Standing:
+class BestSoFar:
     """The best so far, and how long training goes on without a better one.
 
     Args:
@@ -51,7 +51,7 @@ class Snapshot:
     phase: str | None = None
     loss: float | None = None
     speed: float | None = None
-    standing: Standing | None = None
+    standing: BestSoFar | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class EpochRow:
     seconds: float
     phase: str | None = None
     speed: float | None = None
-    standing: Standing | None = None
+    standing: BestSoFar | None = None
     left: float | None = None
 
     def is_best(self, name: str) -> bool:

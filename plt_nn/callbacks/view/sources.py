@@ -10,7 +10,7 @@ from torch import Tensor
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
 from plt_nn.callbacks.stopping.patience import Mode
-from plt_nn.callbacks.view.snapshot import Standing
+from plt_nn.callbacks.view.snapshot import BestSoFar
 from plt_nn.callbacks.view.time_left import batches_left
 
 _MOST = 6  # metrics in a row
@@ -59,7 +59,7 @@ def best_before(trainer: Trainer) -> float | None:
     return known[0] if known and math.isfinite(known[0]) else None
 
 
-def standing_of(trainer: Trainer, monitor: str, best: float | None, epoch: int | None) -> Standing:
+def standing_of(trainer: Trainer, monitor: str, best: float | None, epoch: int | None) -> BestSoFar:
     """The best so far and the patience that is left.
 
     Args:
@@ -73,10 +73,10 @@ def standing_of(trainer: Trainer, monitor: str, best: float | None, epoch: int |
             at, known = callback.progress.best_at, callback.progress.best
             left = min(callback.patience, callback.patience_left)
             epoch = at.epochs if at is not None else None
-            return Standing(callback.monitor, known, epoch, left, callback.patience, callback.unit)
+            return BestSoFar(callback.monitor, known, epoch, left, callback.patience, callback.unit)
         left = max(0, callback.patience - callback.wait_count)
-        return Standing(monitor, best, epoch, left, callback.patience, "checks")
-    return Standing(monitor, best, epoch)
+        return BestSoFar(monitor, best, epoch, left, callback.patience, "checks")
+    return BestSoFar(monitor, best, epoch)
 
 
 def seconds_of_timer(trainer: Trainer) -> tuple[float, float] | None:

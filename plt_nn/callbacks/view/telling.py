@@ -10,13 +10,13 @@ from plt_nn.callbacks.stopping.patience import Mode, is_better
 from plt_nn.callbacks.view import sources
 from plt_nn.callbacks.view.epoch_clock import EpochClock
 from plt_nn.callbacks.view.epoch_loss import EpochLoss
-from plt_nn.callbacks.view.snapshot import EpochRow, Snapshot, Standing
+from plt_nn.callbacks.view.snapshot import BestSoFar, EpochRow, Snapshot
 from plt_nn.callbacks.view.time_left import Cost, seconds_left
 
 _VERBS = {"validate": "Validation", "test": "Test", "predict": "Prediction"}
 
 
-class Teller:
+class ProgressState:
     """What is told of a fit, or of a validation, test or prediction.
 
     Args:
@@ -39,7 +39,7 @@ class Teller:
         self._began = time.monotonic()
 
     @classmethod
-    def of_fit(cls, trainer: Trainer) -> "Teller":
+    def of_fit(cls, trainer: Trainer) -> "ProgressState":
         """At the start of a fit, which may be one that is resumed."""
         is_new = trainer.global_step == 0
         monitor, mode = sources.watched(trainer) or ("val_loss" if is_new else None, "min")
@@ -124,7 +124,7 @@ class Teller:
         if value is not None and math.isfinite(value) and is_better(value, self._best, self._mode):
             self._best, self._best_epoch = value, self.clock.epoch
 
-    def _standing(self, trainer: Trainer) -> Standing | None:
+    def _standing(self, trainer: Trainer) -> BestSoFar | None:
         if self._monitor is None:
             return None
         return sources.standing_of(trainer, self._monitor, self._best, self._best_epoch)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plt_nn.callbacks.view.epoch_table import EpochTable
-from plt_nn.callbacks.view.snapshot import EpochRow, Snapshot, Standing, about, duration, number, speed
+from plt_nn.callbacks.view.snapshot import BestSoFar, EpochRow, Snapshot, about, duration, number, speed
 from plt_nn.callbacks.view.streams import Direct, PrintedAbove
 
 _MOST_OFTEN, _LEAST_OFTEN = 0.1, 1.0  # seconds between two drawings
@@ -135,7 +135,7 @@ def _figures(snapshot: Snapshot, ascii_only: bool) -> list[Text]:
     return fields
 
 
-def _patience(standing: Standing, ascii_only: bool) -> Text:
+def _patience(standing: BestSoFar, ascii_only: bool) -> Text:
     left, patience = standing.left or 0, standing.patience
     style = "red" if left <= 1 < patience else "yellow" if left <= patience / 2 else "green"
     full, empty = "#." if ascii_only else "●○"

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from plt_nn.callbacks.lightning.monitored import logged_by_this_loop
 from plt_nn.callbacks.telemetry.step_timer import samples_in
 from plt_nn.callbacks.view.lines import Lines
-from plt_nn.callbacks.view.telling import Teller
+from plt_nn.callbacks.view.telling import ProgressState
 from plt_nn.callbacks.view.terminal import Terminal, can_draw
 from plt_nn.errors import ConfigError
 
@@ -48,7 +48,7 @@ class TrainingView(ProgressBar):
         self._may_show = True
         self._screen: Terminal | Lines | None = None
         self._next = 0.0  # when the next moment is to be shown
-        self._teller = Teller()
+        self._teller = ProgressState()
 
     # -- Lightning's switches -----------------------------------------------------------------------------------------
 
@@ -79,12 +79,12 @@ class TrainingView(ProgressBar):
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens."""
-        self._teller = Teller()
+        self._teller = ProgressState()
         self._open()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens; a fit that is resumed within an epoch has no start of it."""
-        self._teller = Teller.of_fit(trainer)
+        self._teller = ProgressState.of_fit(trainer)
         self._open()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -166,7 +166,7 @@ class TrainingView(ProgressBar):
 
     def _begin_evaluation(self, trainer: Trainer) -> None:
         if trainer.state.fn != "fit":
-            self._teller = Teller()
+            self._teller = ProgressState()
             self._open()
         self._teller.begin_evaluation(trainer)
         self._show(trainer)

@@ -77,12 +77,12 @@ def _ranked(
     others: "Processes",
 ) -> "Ranking":
     from plt_nn.advice.ranking import rank
-    from plt_nn.features.cache_location import Place
+    from plt_nn.features.cache_location import CacheLocation
 
     candidates, left_out = _candidates(arguments)
     if not candidates:
         raise ConfigError(f"nothing is left to try: {' '.join(left_out)}")
-    place = Place(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
+    place = CacheLocation(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
     with _Progress(others.is_first) as say:
         ranking = rank(candidates, labelled, place, device, arguments.samples, budget, others, say)
     ranking = replace(ranking, left_out=[*left_out, *ranking.left_out])

@@ -9,7 +9,7 @@ from plt_nn.cli.ui.hosts import LOOPBACK, allowed, free_port, origin, shown_host
 from plt_nn.cli.ui.server import Server, serve
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import Store, masked, store_at
-from plt_nn.tracking.read.find_run import Found, find_run, find_run_on_server, names_of_runs
+from plt_nn.tracking.read.find_run import FoundRun, find_run, find_run_on_server, names_of_runs
 from plt_nn.tracking.relocate.relocate import stale_roots
 
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
@@ -61,11 +61,11 @@ def address(store: Store, host: str, port: int, run: str | None) -> str:
     return base if run is None else _page(base, _known(find_run(store, run), run, store))
 
 
-def _page(base: str, found: Found) -> str:
+def _page(base: str, found: FoundRun) -> str:
     return f"{base}/#/experiments/{found.experiment}/runs/{found.run}"
 
 
-def _known(found: Found | None, run: str, store: Store) -> Found:
+def _known(found: FoundRun | None, run: str, store: Store) -> FoundRun:
     if found is not None:
         return found
     names = names_of_runs(store)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from plt_nn.features.plain_loader.dataset_watch import Watch
+from plt_nn.features.plain_loader.dataset_watch import DatasetWatch
 from plt_nn.features.plain_loader.inputs import inputs_of, with_inputs
 from plt_nn.features.plain_loader.order import Order
 from plt_nn.features.plain_loader.probe import Probe, probe
 from plt_nn.features.plain_loader.randomness import is_equal
 from plt_nn.features.plain_loader.reader import read_apart, reader
-from plt_nn.features.plain_loader.sample_checksums import Spots
-from plt_nn.features.plain_loader.target_cache import Rest
-from plt_nn.features.plain_loader.throttle import Pace
+from plt_nn.features.plain_loader.sample_checksums import SampleChecksums
+from plt_nn.features.plain_loader.target_cache import TargetCache
+from plt_nn.features.plain_loader.throttle import Throttle
 from plt_nn.features.source import Unnumbered
 from plt_nn.fingerprint.identity import dataset_identity, object_identity
 
@@ -65,8 +65,12 @@ class DataLoaderSource:
         self._loader = loader
         dataset: Any = loader.dataset
         self._size = len(dataset)
-        self._order, self._rest, self._spots = Order(loader, self._size), Rest(self._size), Spots(self._size)
-        self._watch, self._pace = Watch(dataset), Pace()
+        self._order, self._rest, self._spots = (
+            Order(loader, self._size),
+            TargetCache(self._size),
+            SampleChecksums(self._size),
+        )
+        self._watch, self._pace = DatasetWatch(dataset), Throttle()
         self._is_told = type(dataset) is TensorDataset  # whether the attributes tell all of the samples
         self._has_changed, self._why_random = False, ""
 

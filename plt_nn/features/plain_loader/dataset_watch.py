@@ -36,7 +36,7 @@ class Changed(NamedTuple):
         return self.opened | self.others
 
 
-class Watch:
+class DatasetWatch:
     """Tells whether the attributes of an object have changed.
 
     Tensors are told by what torch counts of their changes, arrays and short lists by their content, transforms by their

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, SubsetRandomSampler, get_worker_info
 
-from plt_nn.features.plain_loader.dataset_watch import Watch
+from plt_nn.features.plain_loader.dataset_watch import DatasetWatch
 from plt_nn.features.plain_loader.inputs import inputs_of, place_of_inputs
 from plt_nn.features.plain_loader.order import number_of
 from plt_nn.features.plain_loader.randomness import is_equal, some_of
@@ -25,7 +25,7 @@ class Probe(NamedTuple):
         is_mixed: Whether the inputs depend on what else is in the batch, as where they are padded to the longest one.
         is_rest_mixed: Whether anything else in the batch does.
         has_inputs: Whether the inputs are a tensor.
-        changed: The data set's attributes that reading changes, as `Watch` calls them.
+        changed: The data set's attributes that reading changes, as `DatasetWatch` calls them.
     """
 
     is_random: bool
@@ -76,7 +76,7 @@ class _Watched:
 
     def __init__(self, loader: DataLoader[Any], batches: int) -> None:
         self._collate, self._begin = loader.collate_fn, loader.worker_init_fn if loader.num_workers else None
-        self._watch, self._left = Watch(loader.dataset), batches
+        self._watch, self._left = DatasetWatch(loader.dataset), batches
         self._states: tuple[object, ...] | None = None
 
     def begin(self, worker: int) -> None:
@@ -85,7 +85,7 @@ class _Watched:
             self._begin(worker)
         info = get_worker_info()
         if info is not None:
-            self._watch = Watch(info.dataset)  # its worker_init_fn may have put another one there
+            self._watch = DatasetWatch(info.dataset)  # its worker_init_fn may have put another one there
         self._watch.begin()
         self._states = generator_states()
 

@@ -10,7 +10,7 @@ _CHOSEN = 64
 _AT_ONCE = 4
 
 
-class Spots:
+class SampleChecksums:
     """Checksums of the inputs of some samples, as they were when they were first read.
 
     Args:

@@ -11,7 +11,7 @@ from plt_nn.features.plain_loader.inputs import place_of_inputs
 MOST = 512_000_000  # bytes; of more than that, such as masks of large images, all is read again
 
 
-class Rest:
+class TargetCache:
     """All but the inputs of samples that have been read; of what is no tensor with a row a sample, nothing.
 
     Args:

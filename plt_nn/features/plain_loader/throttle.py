@@ -8,7 +8,7 @@ SHARE = 0.02  # of the time since it was last done
 AT_FIRST = 0.05  # seconds that it may take besides, in all: most fits need no more
 
 
-class Pace:
+class Throttle:
     """Tells when something that costs time may be done again."""
 
     def __init__(self) -> None:

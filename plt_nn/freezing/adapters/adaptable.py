@@ -15,7 +15,7 @@ _LINEAR_IN_WEIGHT = ("timm.layers.linear.Linear", "timm.layers.conv2d_same.Conv2
 
 
 @dataclass(frozen=True)
-class Found:
+class AdaptableLayers:
     """The layers that a phase's adapters go to.
 
     Args:
@@ -29,7 +29,7 @@ class Found:
     faults: tuple[str, ...] = ()
 
 
-def adaptable_layers(module: nn.Module, selected: Set[str], target: Sequence[str] | None) -> Found:
+def adaptable_layers(module: nn.Module, selected: Set[str], target: Sequence[str] | None) -> AdaptableLayers:
     """The layers that get adapters: all that can among those selected, or those that `target` names.
 
     A glob takes what can be adapted of what it matches; a name asks for it, so it is a fault if it cannot be.
@@ -45,7 +45,7 @@ def adaptable_layers(module: nn.Module, selected: Set[str], target: Sequence[str
     if target is None:
         passed_over = {name: obstacles[name] for name in obstacles if name in weighty and obstacles[name]}
         nothing = [] if good else [f"there is nothing to adapt but the head{_reasons(passed_over)}"]
-        return Found(tuple(good), passed_over, tuple(nothing))
+        return AdaptableLayers(tuple(good), passed_over, tuple(nothing))
     taken, passed_over, faults = set[str](), dict[str, str](), list[str]()
     for pattern in target:
         matched = [name for name in obstacles if _matches(name, pattern)]
@@ -61,7 +61,7 @@ def adaptable_layers(module: nn.Module, selected: Set[str], target: Sequence[str
         elif blocked and (len(blocked) == len(matched) or not set(pattern) & set("*?[")):
             faults.append(f"target {pattern!r} cannot be adapted{_reasons(blocked)}")
         passed_over |= {name: reason for name, reason in blocked.items() if name in weighty}
-    return Found(tuple(name for name in good if name in taken), passed_over, tuple(faults))
+    return AdaptableLayers(tuple(name for name in good if name in taken), passed_over, tuple(faults))
 
 
 def _obstacles(module: nn.Module, selected: Set[str]) -> dict[str, str]:

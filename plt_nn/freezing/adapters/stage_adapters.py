@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plt_nn.errors import ConfigError
 from plt_nn.freezing.adapters.adapt import Adapt
-from plt_nn.freezing.adapters.adaptable import Found, adaptable_layers
+from plt_nn.freezing.adapters.adaptable import AdaptableLayers, adaptable_layers
 from plt_nn.freezing.phases import Phase
 from plt_nn.freezing.plan import Stage, trained_parameters
 
@@ -159,10 +159,10 @@ def _require_peft_for(module: nn.Module) -> None:
         raise ConfigError("The net has adapters of peft already; merge them first (peft's merge_and_unload).")
 
 
-def _find(module: nn.Module, phases: Sequence[Phase], selected: Sequence[Set[str]]) -> list[Found]:
+def _find(module: nn.Module, phases: Sequence[Phase], selected: Sequence[Set[str]]) -> list[AdaptableLayers]:
     """The layers that each phase adapts; none in a phase without `adapt`."""
     found = [
-        Found() if phase.adapt is None else adaptable_layers(module, chosen, phase.adapt.target)
+        AdaptableLayers() if phase.adapt is None else adaptable_layers(module, chosen, phase.adapt.target)
         for phase, chosen in zip(phases, selected, strict=True)
     ]
     if faults := [f"phases[{number}]: {fault}" for number, each in enumerate(found) for fault in each.faults]:

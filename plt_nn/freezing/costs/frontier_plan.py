@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from plt_nn.errors import NotCuttable
 from plt_nn.freezing.apply import condition_of, freeze
 from plt_nn.freezing.costs.flops import uncompiled, without_memory
-from plt_nn.frontier.cut import NoFrontier, cut
+from plt_nn.frontier.cut import cut
 
 
 def frontier_in_words(
@@ -39,7 +40,7 @@ def frontier_in_words(
                 frontier = cut(net)
                 size = "" if inputs is None else f", {_size(frontier, inputs)} values a sample"
                 return f"all up to {', '.join(frontier.crosses)}{size}"
-            except NoFrontier as none:
+            except NotCuttable as none:
                 reason = str(none)
         return f"nothing: {reason}"
 
@@ -49,7 +50,7 @@ def _size(frontier: Any, inputs: Sequence[Any]) -> str:
         batch = tree_map_only(Tensor, lambda tensor: torch.empty_like(tensor, device="meta"), tuple(inputs))
         try:
             rows = frontier.before(*batch).rows
-        except NoFrontier:
+        except NotCuttable:
             raise
         except Exception:  # noqa: BLE001 -- a part that reads values cannot run without any; it is not asked to here
             return "some"

@@ -23,7 +23,7 @@ WHERE r.lifecycle_stage = 'active' ORDER BY r.start_time DESC, r.rowid DESC LIMI
 """
 
 
-class Found(NamedTuple):
+class FoundRun(NamedTuple):
     """Where a run is.
 
     Args:
@@ -35,7 +35,7 @@ class Found(NamedTuple):
     run: str
 
 
-def find_run(store: Store, name: str) -> Found | None:
+def find_run(store: Store, name: str) -> FoundRun | None:
     """The run of a store with this name. Reads the tables: MLflow's client takes seconds and 200 MB to do it.
 
     Args:
@@ -43,7 +43,7 @@ def find_run(store: Store, name: str) -> Found | None:
         name: An MLflow run id, a `plt_nn.uid`, or `last` for the one that was started last.
     """
     rows = _rows(store, _BY_NAME, {"key": UID, "name": name, "last": LAST})
-    return Found(str(rows[0][0]), rows[0][1]) if rows else None
+    return FoundRun(str(rows[0][0]), rows[0][1]) if rows else None
 
 
 def names_of_runs(store: Store) -> list[str]:
@@ -51,7 +51,7 @@ def names_of_runs(store: Store) -> list[str]:
     return [name for (name,) in _rows(store, _NEWEST, {"key": UID, "most": _LISTED})]
 
 
-def find_run_on_server(uri: str, name: str) -> Found | None:
+def find_run_on_server(uri: str, name: str) -> FoundRun | None:
     """The run of an MLflow server with this name.
 
     Args:
@@ -72,7 +72,7 @@ def find_run_on_server(uri: str, name: str) -> Found | None:
         if name != LAST and name.isalnum():
             try:
                 info = client.get_run(name).info
-                return Found(info.experiment_id, info.run_id)
+                return FoundRun(info.experiment_id, info.run_id)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
@@ -82,7 +82,7 @@ def find_run_on_server(uri: str, name: str) -> Found | None:
         runs = client.search_runs(experiments, where, order_by=["attributes.start_time DESC"], max_results=1)
     except MlflowException as error:
         raise TrackingError(f"the MLflow server did not answer: {error.message}") from error
-    return Found(runs[0].info.experiment_id, runs[0].info.run_id) if runs else None
+    return FoundRun(runs[0].info.experiment_id, runs[0].info.run_id) if runs else None
 
 
 def _rows(store: Store, query: str, values: dict[str, object]) -> list[tuple[str, ...]]:

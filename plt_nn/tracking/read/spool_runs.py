@@ -10,7 +10,7 @@ from typing import Any
 from plt_nn.tracking.read.runs import FAILURE, HOST, VANISHED, Histories, Point, RunRecord, history_of
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_events
-from plt_nn.tracking.upload.backlog import Left, left_of
+from plt_nn.tracking.upload.backlog import Backlog, backlog_of
 from plt_nn.tracking.upload.state import load_state
 
 
@@ -33,9 +33,9 @@ class SpoolRun:
     rows: Mapping[str, "array[float]"] = field(repr=False)
 
     @property
-    def left(self) -> Left:
+    def left(self) -> Backlog:
         """What of it MLflow does not have yet."""
-        return left_of(self.folder)
+        return backlog_of(self.folder)
 
     def histories(self, names: Sequence[str] | None = None) -> Histories:
         """All rows of metrics, as `RunReader` gives them."""

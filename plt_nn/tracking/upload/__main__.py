@@ -9,7 +9,7 @@ from pathlib import Path
 
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.loop import upload
-from plt_nn.tracking.upload.prune import tidy
+from plt_nn.tracking.upload.prune import prune
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     with contextlib.suppress(OSError):  # Linux gives every session the same share, whatever its processes' niceness
         Path("/proc/self/autogroup").write_text("10")
     if upload(folder, stop):
-        tidy(folder.store)
+        prune(folder.store)
 
 
 if __name__ == "__main__":

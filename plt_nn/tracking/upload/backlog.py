@@ -17,7 +17,7 @@ _QUIET = 1.5  # seconds before the wait is shown
 
 
 @dataclass(frozen=True)
-class Left:
+class Backlog:
     """What is not delivered yet.
 
     Args:
@@ -40,16 +40,16 @@ class Left:
         return self.size <= 0 and self.files == 0
 
 
-def left_of(folder: SpoolFolder) -> Left:
+def backlog_of(folder: SpoolFolder) -> Backlog:
     """What of a spool is not delivered yet."""
     state = load_state(folder.state)
     files = len(state.files) + (state.model is not None)
     waits = next(read_events(folder.events, state.offset), None) is not None  # rather than a line that was torn
     size = folder.size() - state.offset if waits else 0
-    return Left(size, files, state.error, state.refused, tuple(state.missing))
+    return Backlog(size, files, state.error, state.refused, tuple(state.missing))
 
 
-def wait_for_delivery(folder: SpoolFolder, seconds: float, tend: Callable[[], None] = lambda: None) -> Left:
+def wait_for_delivery(folder: SpoolFolder, seconds: float, tend: Callable[[], None] = lambda: None) -> Backlog:
     """Waits until a spool is delivered, showing how far that is.
 
     Args:
@@ -60,9 +60,9 @@ def wait_for_delivery(folder: SpoolFolder, seconds: float, tend: Callable[[], No
     began = time.monotonic()
     columns = (TextColumn("Delivering to MLflow"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("", total=max(1, left_of(folder).size), visible=False)
+        task = bar.add_task("", total=max(1, backlog_of(folder).size), visible=False)
         while True:
-            left, passed = left_of(folder), time.monotonic() - began
+            left, passed = backlog_of(folder), time.monotonic() - began
             bar.update(task, completed=max(0, (bar.tasks[0].total or 0) - left.size), visible=passed > _QUIET)
             if left.is_nothing or passed >= seconds:
                 return left

@@ -11,7 +11,7 @@ from plt_nn.tracking.upload.state import UploadState
 T = TypeVar("T")
 
 
-class Refusals:
+class DeadLetters:
     """Sends, and keeps what is refused.
 
     Args:

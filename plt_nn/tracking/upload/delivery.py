@@ -11,9 +11,9 @@ from plt_nn.tracking.spool.events import VERSION, Event
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.reader import Read, read_events
 from plt_nn.tracking.store import Store
-from plt_nn.tracking.upload.dead_letters import Refusals
+from plt_nn.tracking.upload.dead_letters import DeadLetters
 from plt_nn.tracking.upload.files import FileDelivery
-from plt_nn.tracking.upload.mlflow_names import legal_value
+from plt_nn.tracking.upload.mlflow_names import mlflow_value
 from plt_nn.tracking.upload.remote import PARENT, NotReady, Remote, Row
 from plt_nn.tracking.upload.retries import is_about_one_file, is_refused
 from plt_nn.tracking.upload.state import UploadState
@@ -35,7 +35,7 @@ class Delivery:
         begin = _beginning(folder)
         self.node = int(begin["node"])
         self._begin = begin | ({"uri": state.uri} if state.run_id else {})
-        self._refusals = Refusals(folder.quarantine, state, self._is_refused)
+        self._refusals = DeadLetters(folder.quarantine, state, self._is_refused)
         self._rows: list[tuple[Row, Event]] = []
         self._known_steps: dict[str, set[int]] | None = None  # of a run that was resumed; None: no row can be repeated
         self._resumed_before: dict[int, int] = {}  # how often, when a machine first heard of the run; a try may repeat
@@ -205,7 +205,7 @@ class Delivery:
                 self._texts.send_tags(
                     {f"not_finite/{key}": f"{value} first at step {event['step']}; shown as NaN"}, event
                 )
-            self._rows.append((Row(key, legal_value(value), event["time"], event["step"]), event))
+            self._rows.append((Row(key, mlflow_value(value), event["time"], event["step"]), event))
             if len(self._rows) >= ROWS_AT_ONCE:
                 self._flush()
 

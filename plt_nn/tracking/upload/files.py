@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.mlflow_names import legal_path, legal_value
+from plt_nn.tracking.upload.mlflow_names import mlflow_path, mlflow_value
 from plt_nn.tracking.upload.model import CARD, BestModel, put_model
 from plt_nn.tracking.upload.remote import Remote, Row
 from plt_nn.tracking.upload.state import UploadState
@@ -39,7 +39,7 @@ class FileDelivery:
     def deliver(self, event: Event) -> None:
         """Puts an artifact into the run, or removes one."""
         if event["kind"] == "remove":
-            self._remove(legal_path(event["path"]))
+            self._remove(mlflow_path(event["path"]))
         else:
             self._put(*self._legal(self._folder.root / event["file"], event["path"]))
 
@@ -57,7 +57,7 @@ class FileDelivery:
         digest = file_digest(file)
         if digest != self._state.model_digest:
             metrics, step = _reached(file, event)
-            values = {self._name(f"best/{name}"): legal_value(value) for name, value in metrics.items()}
+            values = {self._name(f"best/{name}"): mlflow_value(value) for name, value in metrics.items()}
             rows = [Row(key, value, event["time"], step) for key, value in values.items()]
             card = _card(source.with_name(CARD))
             try:
@@ -112,7 +112,7 @@ class FileDelivery:
 
     def _legal(self, file: Path, path: str) -> tuple[Path, str]:
         """A file with the path and the name that MLflow takes."""
-        legal = legal_path(path)
+        legal = mlflow_path(path)
         named = file.with_name(legal.rpartition("/")[2])
         if named != file and file.is_file():
             file.replace(named)

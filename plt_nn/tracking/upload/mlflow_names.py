@@ -9,7 +9,7 @@ LONGEST_PARAM = 6000
 LONGEST_TAG = 5000  # MLflow 3.17 takes 8,000, older servers less
 
 
-def legal_name(name: str, known: MutableMapping[str, str], most: int = LONGEST_KEY) -> str:
+def mlflow_name(name: str, known: MutableMapping[str, str], most: int = LONGEST_KEY) -> str:
     """The name under which MLflow takes a metric, parameter, tag: letters, digits, `_-. :/`, no part such as `..`.
 
     Args:
@@ -34,7 +34,7 @@ def legal_name(name: str, known: MutableMapping[str, str], most: int = LONGEST_K
     return candidate
 
 
-def legal_path(path: str) -> str:
+def mlflow_path(path: str) -> str:
     """The path under which MLflow takes an artifact: relative, and without what means something in an address."""
     parts = re.sub(r"[#?%\\\x00-\x1f\x7f]", "_", path).split("/")
     return "/".join(part for part in parts if part not in ("", ".", "..")) or "_"
@@ -46,6 +46,6 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def legal_value(value: float) -> float:
+def mlflow_value(value: float) -> float:
     """A metric's value: MLflow stores infinities as 1.8e308, which ruins charts, so they become NaN."""
     return value if math.isfinite(value) else math.nan

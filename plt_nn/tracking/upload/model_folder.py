@@ -16,7 +16,7 @@ from mlflow.pyfunc import add_to_model
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.utils.environment import _PythonEnv
 
-from plt_nn.inference.vendored_code import LOADER, carried_files
+from plt_nn.inference.vendored_code import LOADER, vendored_files
 
 _EXAMPLE, _SERVED_EXAMPLE = "input_example.json", "serving_input_example.json"
 
@@ -60,7 +60,7 @@ def _second_name(file: Path, name: Path) -> None:
 
 
 def _write_code(folder: Path, sources: Mapping[str, str]) -> None:
-    for name, file in carried_files():
+    for name, file in vendored_files():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)

@@ -11,7 +11,7 @@ from plt_nn.tracking.upload.state import load_state
 KEPT = 7 * 24 * 3600.0  # seconds after which a spool that is delivered is dropped
 
 
-def tidy(store: Path, kept: float = KEPT) -> list[str]:
+def prune(store: Path, kept: float = KEPT) -> list[str]:
     """Drops the spools that have been delivered for a while, but for those with something to tell.
 
     Args:

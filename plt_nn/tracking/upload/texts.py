@@ -7,8 +7,8 @@ from mlflow.entities import Run
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.dead_letters import Refusals
-from plt_nn.tracking.upload.mlflow_names import LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, legal_name, shortened
+from plt_nn.tracking.upload.dead_letters import DeadLetters
+from plt_nn.tracking.upload.mlflow_names import LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, mlflow_name, shortened
 from plt_nn.tracking.upload.remote import Remote
 from plt_nn.tracking.upload.state import UploadState
 
@@ -26,7 +26,9 @@ class TextDelivery:
         refusals: Keeps what MLflow refuses.
     """
 
-    def __init__(self, folder: SpoolFolder, state: UploadState, remote: Remote, run: Run, refusals: Refusals) -> None:
+    def __init__(
+        self, folder: SpoolFolder, state: UploadState, remote: Remote, run: Run, refusals: DeadLetters
+    ) -> None:
         self._folder, self._state, self._remote, self._refusals = folder, state, remote, refusals
         self._run_id = run.info.run_id
         self._params = dict(run.data.params)
@@ -35,7 +37,7 @@ class TextDelivery:
         """The name under which MLflow takes something; a tag tells what it was, if it was another."""
         known = self._state.names.get(name)
         if known is None:
-            known = legal_name(name, self._state.names)
+            known = mlflow_name(name, self._state.names)
             if known != name:
                 tag = f"renamed/{known}" if len(known) < LONGEST_KEY - 8 else f"renamed/{_file_name(known)}"
                 told = {tag: shortened(name, LONGEST_TAG)}

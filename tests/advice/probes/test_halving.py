@@ -3,7 +3,7 @@
 import numpy as np
 
 from plt_nn.advice.probes.halving import nested_order, rungs, survivors
-from plt_nn.advice.probes.probe import Probe
+from plt_nn.advice.probes.probe import LinearProbe
 
 
 def test_each_round_has_twice_as_many_and_the_last_has_all() -> None:
@@ -21,11 +21,11 @@ def test_each_beginning_of_the_order_holds_all_classes_in_their_shares() -> None
     np.testing.assert_array_equal(order, nested_order(labels))
 
 
-def told(right: int) -> Probe:
+def told(right: int) -> LinearProbe:
     """A probe that is right on the first of a hundred samples."""
     sure = np.tile([0.9, 0.1], (100, 1))
     sure[right:] = [0.1, 0.9]
-    return Probe(sure, np.zeros(100, dtype=np.int64))
+    return LinearProbe(sure, np.zeros(100, dtype=np.int64))
 
 
 def test_the_better_half_goes_on_and_who_cannot_be_told_from_the_best() -> None:

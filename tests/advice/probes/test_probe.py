@@ -5,13 +5,13 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from plt_nn.advice.probes.probe import Probe, is_worse, probe, stratified_folds
+from plt_nn.advice.probes.probe import LinearProbe, is_worse, linear_probe, stratified_folds
 
 
 def test_digits_are_told_about_as_well_as_by_logistic_regression() -> None:
     x, y = load_digits(return_X_y=True)
     folds = stratified_folds(y)
-    ours = probe([x], y, folds)
+    ours = linear_probe([x], y, folds)
     theirs = np.empty(len(y), dtype=np.int64)
     for fold in np.unique(folds):
         theirs[folds == fold] = (
@@ -28,7 +28,7 @@ def test_digits_are_told_about_as_well_as_by_logistic_regression() -> None:
 def test_labels_without_any_sense_are_told_by_chance_alone() -> None:
     generator = np.random.default_rng(0)
     x, y = generator.standard_normal((400, 600)), generator.integers(0, 4, 400)
-    found = probe([x], y, stratified_folds(y))
+    found = linear_probe([x], y, stratified_folds(y))
     assert found.accuracy < 0.35
     assert found.log_loss < np.log(4) + 0.1, "it knows that it knows nothing"
 
@@ -38,18 +38,18 @@ def test_blocks_of_features_weigh_the_same() -> None:
     y = generator.integers(0, 2, 200)
     telling = y[:, None] + 0.3 * generator.standard_normal((200, 1))
     noise = 1e3 * generator.standard_normal((200, 50))
-    assert probe([telling, noise], y, stratified_folds(y)).accuracy > 0.9
+    assert linear_probe([telling, noise], y, stratified_folds(y)).accuracy > 0.9
 
 
 def test_features_that_never_vary_tell_nothing_and_do_no_harm() -> None:
     y = np.arange(40) % 2
-    assert probe([np.ones((40, 3))], y, stratified_folds(y)).accuracy <= 0.5
+    assert linear_probe([np.ones((40, 3))], y, stratified_folds(y)).accuracy <= 0.5
 
 
 def test_what_is_not_finite_is_refused() -> None:
     y = np.arange(40) % 2
     with pytest.raises(ValueError, match="not finite"):
-        probe([np.full((40, 3), np.nan)], y, stratified_folds(y))
+        linear_probe([np.full((40, 3), np.nan)], y, stratified_folds(y))
 
 
 def test_each_class_is_in_each_fold() -> None:
@@ -63,7 +63,7 @@ def test_few_samples_of_a_class(y: np.ndarray) -> None:
     folds = stratified_folds(y)
     assert len(np.unique(folds)) >= 2
     x = np.random.default_rng(0).standard_normal((len(y), 8))
-    assert probe([x], y, folds).probabilities.shape == (len(y), int(y.max()) + 1)
+    assert linear_probe([x], y, folds).probabilities.shape == (len(y), int(y.max()) + 1)
 
 
 def test_worse_means_worse_beyond_chance() -> None:
@@ -71,10 +71,13 @@ def test_worse_means_worse_beyond_chance() -> None:
     y = generator.integers(0, 2, 300)
     good = y[:, None] + 0.5 * generator.standard_normal((300, 1))
     folds = stratified_folds(y)
-    one, other = probe([good], y, folds), probe([good + 1.0 * generator.standard_normal((300, 1))], y, folds)
+    one, other = (
+        linear_probe([good], y, folds),
+        linear_probe([good + 1.0 * generator.standard_normal((300, 1))], y, folds),
+    )
     assert is_worse(other, one)
     assert not is_worse(one, other)
     assert not is_worse(one, one)
-    nearly = Probe(one.probabilities.copy(), y)
+    nearly = LinearProbe(one.probabilities.copy(), y)
     nearly.probabilities[0] = [1, 0] if y[0] else [0, 1]
     assert not is_worse(nearly, one), "one sample of 300 is chance"

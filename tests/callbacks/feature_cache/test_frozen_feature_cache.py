@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from plt_nn import Classifier, DigitsData, FreezingSchedule, ImageFolderData, Phase, StepSeeds
-from plt_nn.features.lazy_inputs import Deferred
+from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.features.loader import FeatureLoader
 from plt_nn.features.rows import RowStore
 from tests import warm
@@ -248,7 +248,7 @@ def test_a_logger_of_the_plan_reads_no_inputs(tmp_path: Path) -> None:
         def on_train_batch_end(
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
-            self.looked += isinstance(batch[0], Deferred) and batch[0].looked_at
+            self.looked += isinstance(batch[0], LazyInputs) and batch[0].looked_at
 
     fit(cache(tmp_path), phases=HEAD)
     looks = Looks()

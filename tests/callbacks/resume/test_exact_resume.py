@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn.callbacks.resume.exact_resume import DueValidation
+from plt_nn.callbacks.resume.exact_resume import ExactResume
 
 
 class Module(LightningModule):
@@ -64,7 +64,7 @@ def test_from_every_checkpoint(
         torch.manual_seed(0)
         events = Events()
         callbacks = [
-            DueValidation(),
+            ExactResume(),
             events,
             ModelCheckpoint(filename="step{step}", every_n_train_steps=1, **keep),
             ModelCheckpoint(filename="val{step}", every_n_epochs=1, save_on_train_epoch_end=False, **keep),

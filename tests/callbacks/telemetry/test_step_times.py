@@ -17,7 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from plt_nn.callbacks.telemetry import step_times
-from plt_nn.callbacks.telemetry.step_timer import Interval, StepTally, data_warning, samples_in, step_metrics, together
+from plt_nn.callbacks.telemetry.step_timer import (
+    StepInterval,
+    StepTimer,
+    data_warning,
+    samples_in,
+    step_metrics,
+    together,
+)
 from plt_nn.callbacks.telemetry.step_times import StepTimes
 from plt_nn.errors import ConfigError
 from tests import warm
@@ -56,7 +63,7 @@ class Recording(Logger):
 
 def test_a_tally_by_a_clock_set_by_hand() -> None:
     now = 100.0
-    tally = StepTally(clock=lambda: now)
+    tally = StepTimer(clock=lambda: now)
     for _ in range(2):
         tally.fetch_begins()
         now += 3
@@ -70,7 +77,7 @@ def test_a_tally_by_a_clock_set_by_hand() -> None:
         now += 1000  # checkpoint
     tally.pause()
     now += 10000  # validation
-    assert tally.interval(7.0) == Interval(elapsed=2266, waited=6, own=66, batches=2, samples=8, memory=7.0)
+    assert tally.interval(7.0) == StepInterval(elapsed=2266, waited=6, own=66, batches=2, samples=8, memory=7.0)
     tally.pause()
     assert tally.elapsed == 2266
     tally.fetch_begins()
@@ -102,7 +109,7 @@ def test_samples_in_a_batch(batch: Any, samples: int) -> None:
 
 
 def test_the_metrics_of_one_process() -> None:
-    assert step_metrics([Interval(4.0, 1.0, 3.0, 100, 800, 0.0)]) == {
+    assert step_metrics([StepInterval(4.0, 1.0, 3.0, 100, 800, 0.0)]) == {
         "perf/samples_per_second": 200.0,
         "perf/step_ms_mean": 40.0,
         "perf/step_ms_max": 40.0,
@@ -112,8 +119,8 @@ def test_the_metrics_of_one_process() -> None:
 
 
 def test_the_metrics_of_three_processes() -> None:
-    rows = [Interval(4.0, 1.0, 2.0, 100, 400, 1e9), Interval(4.0, 0.4, 3.5, 100, 400, 3e9)]
-    assert step_metrics([*rows, Interval(5.0, 0.1, 0.5, 100, 0, 2e9)]) == pytest.approx(
+    rows = [StepInterval(4.0, 1.0, 2.0, 100, 400, 1e9), StepInterval(4.0, 0.4, 3.5, 100, 400, 3e9)]
+    assert step_metrics([*rows, StepInterval(5.0, 0.1, 0.5, 100, 0, 2e9)]) == pytest.approx(
         {
             "perf/samples_per_second": 160.0,
             "perf/step_ms_mean": 43.3333,
@@ -130,22 +137,22 @@ def test_the_metrics_of_three_processes() -> None:
 
 
 def test_samples_that_cannot_be_told_are_not_logged() -> None:
-    assert "perf/samples_per_second" not in step_metrics([Interval(4.0, 1.0, 3.0, 100, 0, 0.0)])
+    assert "perf/samples_per_second" not in step_metrics([StepInterval(4.0, 1.0, 3.0, 100, 0, 0.0)])
 
 
 def test_the_warning() -> None:
-    fast, slow = Interval(20.0, 1.0, 3.0, 100, 800, 0.0), Interval(20.0, 12.0, 15.0, 100, 800, 0.0)
+    fast, slow = StepInterval(20.0, 1.0, 3.0, 100, 800, 0.0), StepInterval(20.0, 12.0, 15.0, 100, 800, 0.0)
     assert data_warning([]) is None
     assert data_warning([fast]) is None
-    assert data_warning([Interval(8.0, 4.9, 5.0, 100, 800, 0.0)]) is None, "too short to matter"
+    assert data_warning([StepInterval(8.0, 4.9, 5.0, 100, 800, 0.0)]) is None, "too short to matter"
     alone, both = data_warning([slow]), data_warning([fast, slow])
     assert alone is not None
     assert "Of the 20 s in which this epoch trained, 12 s went by waiting for data (120 ms per step)" in alone
     assert "num_workers" in alone
     assert both is not None
     assert "12 s on process 1 went by" in both
-    assert data_warning(together([fast], [Interval(30.0, 29.0, 29.5, 100, 800, 0.0)])) is not None
-    assert together([fast], [slow]) == [Interval(40.0, 13.0, 18.0, 200, 1600, 0.0)]
+    assert data_warning(together([fast], [StepInterval(30.0, 29.0, 29.5, 100, 800, 0.0)])) is not None
+    assert together([fast], [slow]) == [StepInterval(40.0, 13.0, 18.0, 200, 1600, 0.0)]
 
 
 def test_each_epoch_and_no_more_often_than_asked(fit: Fit, stranger: Make) -> None:
@@ -241,7 +248,7 @@ def test_what_else_takes_time_is_no_data_wait(stranger: Make, where: str, is_tra
 
 
 def test_it_warns_once_of_a_slow_loader(stranger: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sooner(intervals: list[Interval]) -> str | None:
+    def sooner(intervals: list[StepInterval]) -> str | None:
         return data_warning(intervals, least=0.01)
 
     monkeypatch.setattr(step_times, "data_warning", sooner)

@@ -39,7 +39,7 @@ from plt_nn.callbacks.validation.validation_sums import (
     worst_of_all,
 )
 from plt_nn.errors import ConfigError
-from plt_nn.features.lazy_inputs import Deferred
+from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.plots.figures import calibration_error
 from tests import warm
 
@@ -433,7 +433,7 @@ def test_only_the_images_of_wrong_samples_are_read() -> None:
         read.extend(rows.tolist())
         return rows.float().view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
 
-    x = Deferred(images, (3, 3, 4, 4), torch.float32, torch.device("cpu"), torch.tensor([5, 6, 7]))
+    x = LazyInputs(images, (3, 3, 4, 4), torch.float32, torch.device("cpu"), torch.tensor([5, 6, 7]))
     sums = added(([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], [0, 0, 1], x))
     assert sorted(read) == [6, 7]
     assert [int(image.max()) for image in sums.pixels] == [6, 7], "the most wrong first"

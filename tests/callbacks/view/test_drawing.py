@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from plt_nn.callbacks.view.epoch_table import EpochTable
-from plt_nn.callbacks.view.snapshot import EpochRow, Snapshot, Standing, about, duration, number, speed
+from plt_nn.callbacks.view.snapshot import BestSoFar, EpochRow, Snapshot, about, duration, number, speed
 from plt_nn.callbacks.view.terminal import drawing, flow
 
-STANDING = Standing("val_loss", 0.0567, 2, 2, 3, "epochs")
+STANDING = BestSoFar("val_loss", 0.0567, 2, 2, 3, "epochs")
 WHOLE = Snapshot(
     doing="Epoch 3/13",
     done=23,
@@ -92,7 +92,7 @@ def test_numbers_stand_below_the_ends_of_their_headings() -> None:
 
 def test_the_best_is_marked_and_what_was_not_measured_is_a_dash() -> None:
     table = EpochTable()
-    best = Standing("val_loss", 0.44, 0)
+    best = BestSoFar("val_loss", 0.44, 0)
     assert "0.4400 ★" in table.lines(EpochRow(0, 1, ROW.metrics, 1.0, standing=best), 100)[1].plain
     assert "0.4400 *" in table.lines(EpochRow(0, 1, ROW.metrics, 1.0, standing=best), 100, ascii_only=True)[0].plain
     line = table.lines(EpochRow(1, 1, {"train_loss": 0.5}, 1.0, standing=best), 100)[0].plain

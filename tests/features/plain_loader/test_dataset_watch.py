@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
-from plt_nn.features.plain_loader.dataset_watch import Changed, Watch
-from plt_nn.features.plain_loader.sample_checksums import Spots
+from plt_nn.features.plain_loader.dataset_watch import Changed, DatasetWatch
+from plt_nn.features.plain_loader.sample_checksums import SampleChecksums
 
 
 class Transform:
@@ -65,7 +65,7 @@ CHANGES: dict[str, Callable[[Data], Any]] = {
 @pytest.mark.parametrize("is_subset", [False, True])
 def test_changes_are_seen(name: str, is_subset: bool) -> None:
     data = Data()
-    watch = Watch(Subset(data, [0, 1]) if is_subset else data)
+    watch = DatasetWatch(Subset(data, [0, 1]) if is_subset else data)
     assert not watch.changed().all
     watch.begin()
     assert watch.has_begun
@@ -78,7 +78,7 @@ def test_changes_are_seen(name: str, is_subset: bool) -> None:
 
 def test_a_lists_subset_of_others() -> None:
     subset = Subset(Data(), [0, 1])
-    watch = Watch(subset)
+    watch = DatasetWatch(subset)
     watch.begin()
     indices: Any = subset.indices
     indices[0] = 5
@@ -87,7 +87,7 @@ def test_a_lists_subset_of_others() -> None:
 
 def test_what_reading_changes_tells_nothing() -> None:
     data = Data()
-    watch = Watch(data)
+    watch = DatasetWatch(data)
     watch.begin()
     data[0]
     assert watch.changed().others == {"reads"}
@@ -102,7 +102,7 @@ def test_what_reading_changes_tells_nothing() -> None:
 @pytest.mark.parametrize(("value", "is_opened"), [(object(), True), (Transform(), False), (len, False), (1, False)])
 def test_what_is_opened_late_is_told_from_what_was_changed(name: str, value: Any, is_opened: bool) -> None:
     data = Data()
-    watch = Watch(data)
+    watch = DatasetWatch(data)
     watch.begin()
     setattr(data, name, value)
     names, none = frozenset({name}), frozenset[str]()
@@ -113,7 +113,7 @@ def test_many_arrays_cost_no_more_than_one() -> None:
     data = Data()
     lists: Any = data
     lists.arrays = [np.zeros(1_000_000) for _ in range(50)]  # 400 MB, of pages that are not there
-    watch = Watch(data)
+    watch = DatasetWatch(data)
     watch.begin()
     lists.arrays[0][5] = 1
     assert watch.changed().others
@@ -121,7 +121,7 @@ def test_many_arrays_cost_no_more_than_one() -> None:
 
 def test_spots_are_as_they_were_first_read() -> None:
     x = torch.rand(500, 3)
-    spots = Spots(500)
+    spots = SampleChecksums(500)
     assert spots.some() == []
     for rows in torch.arange(500).view(10, 50):
         assert spots.see(rows, x[rows])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plt_nn.features.plain_loader import target_cache
-from plt_nn.features.plain_loader.target_cache import Rest
+from plt_nn.features.plain_loader.target_cache import TargetCache
 
 ROWS = torch.tensor([3, 1])
 X, Y = torch.rand(2, 3), torch.tensor([30, 10])
@@ -29,7 +29,7 @@ BATCHES: dict[str, tuple[Any, bool]] = {
 @pytest.mark.parametrize("name", BATCHES)
 def test_what_is_remembered(name: str) -> None:
     batch, is_kept = BATCHES[name]
-    kept = Rest(5)
+    kept = TargetCache(5)
     kept.put(ROWS, batch)
     assert kept.knows(ROWS) is is_kept
     assert not kept.knows(torch.tensor([3, 2]))
@@ -45,7 +45,7 @@ def test_what_is_remembered(name: str) -> None:
 
 @pytest.mark.parametrize("other", [(X, Y.float()), [X, Y[:, None]], {"x": X, "y": Y}, (X, Y, Y)])
 def test_a_batch_that_is_made_in_another_way_is_not_mixed_with_the_others(other: Any) -> None:
-    kept = Rest(5)
+    kept = TargetCache(5)
     kept.put(torch.tensor([0, 2]), (X, Y))
     kept.put(ROWS, other)
     assert not kept.knows(ROWS)
@@ -55,13 +55,13 @@ def test_a_batch_that_is_made_in_another_way_is_not_mixed_with_the_others(other:
 def test_too_much_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_cache, "MOST", 40)
     for size, is_kept in ((5, True), (6, False)):
-        kept = Rest(size)
+        kept = TargetCache(size)
         kept.put(ROWS, (X, Y))
         assert kept.knows(ROWS) is is_kept
 
 
 def test_what_depends_on_the_batch_is_never_remembered() -> None:
-    kept = Rest(5)
+    kept = TargetCache(5)
     kept.never_keep()
     kept.put(ROWS, (X, Y))
     assert not kept.knows(ROWS)
@@ -69,6 +69,6 @@ def test_what_depends_on_the_batch_is_never_remembered() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
 def test_tensors_on_any_device(device: str) -> None:
-    kept = Rest(5)
+    kept = TargetCache(5)
     kept.put(ROWS, (X.to(device), Y.to(device)))
     assert torch.equal(kept.batch(ROWS, INPUTS)[1].cpu(), Y)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from plt_nn.features.plain_loader import throttle
-from plt_nn.features.plain_loader.throttle import Pace
+from plt_nn.features.plain_loader.throttle import Throttle
 
 
 class Clock:
@@ -24,13 +24,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def do(paced: Pace, clock: Clock, seconds: float) -> None:
+def do(paced: Throttle, clock: Clock, seconds: float) -> None:
     with paced.doing():
         clock.now += seconds
 
 
 def test_what_is_cheap_is_done_each_time_at_first(clock: Clock) -> None:
-    paced, done = Pace(), 0
+    paced, done = Throttle(), 0
     while paced.is_due():
         do(paced, clock, 0.01)
         done += 1
@@ -38,7 +38,7 @@ def test_what_is_cheap_is_done_each_time_at_first(clock: Clock) -> None:
 
 
 def test_what_is_expensive_waits_until_it_takes_a_small_share_of_the_time(clock: Clock) -> None:
-    paced = Pace()
+    paced = Throttle()
     paced.expect(0.2)
     for _ in range(3):
         clock.now += 9
@@ -49,7 +49,7 @@ def test_what_is_expensive_waits_until_it_takes_a_small_share_of_the_time(clock:
 
 
 def test_how_long_it_took_counts_not_what_was_expected(clock: Clock) -> None:
-    paced = Pace()
+    paced = Throttle()
     paced.expect(0.2)
     clock.now += 11
     do(paced, clock, 2.0)

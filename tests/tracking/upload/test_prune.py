@@ -7,7 +7,7 @@ import pytest
 
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.writer import SpoolWriter
-from plt_nn.tracking.upload.prune import tidy
+from plt_nn.tracking.upload.prune import prune
 from plt_nn.tracking.upload.state import UploadState
 
 
@@ -30,7 +30,7 @@ def test_what_is_dropped(change: dict[str, object], is_dropped: bool, tmp_path: 
     for name, value in change.items():
         setattr(state, name, value)
     state.save(folder.state)
-    assert tidy(tmp_path) == [], "its writer is alive"
+    assert prune(tmp_path) == [], "its writer is alive"
     writer.close()
-    assert tidy(tmp_path) == ([folder.root.name] if is_dropped else [])
+    assert prune(tmp_path) == ([folder.root.name] if is_dropped else [])
     assert folder.root.exists() is not is_dropped
