@@ -1,11 +1,40 @@
-"""The exceptions of plt_nn, and the helper that suggests the nearest valid name."""
+"""Every error that plt_nn raises on purpose, and the one function that refuses what cannot be used.
+
+    PltNNError
+    ├── ConfigError          a name, key or value in a configuration or a call; also a ValueError
+    ├── DataError            images or tables that cannot be trained on; also a ValueError
+    ├── WeightsError         a file of weights that is missing, unsafe, or of another net; also a ValueError
+    ├── TrainingError        training cannot continue, such as a loss that is not finite; also a RuntimeError
+    ├── TrackingError        an MLflow server or store that cannot be used; also a RuntimeError
+    ├── ExportError          a model that cannot be written in a format, or differs there; also a RuntimeError
+    ├── NotCuttable          a finding: a net has no place where it stops being frozen
+    └── NotFingerprintable   a finding: nothing tells an object apart from others like it
+
+All of them are importable from `plt_nn`. Each text says what was received, what was expected and how to mend it; where
+several things are wrong at once, `.faults` holds them one by one:
+
+    try:
+        plt_nn.MLP(in_features=0, hidden=[], out_features=3, dropout=2.0)
+    except plt_nn.ConfigError as error:
+        for fault in error.faults:
+            print(fault)
+"""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class PltNNError(Exception):
-    """Base of every error that plt_nn raises on purpose; its text is meant for the person at the keyboard."""
+    """Base of all of them.
+
+    Args:
+        message: The text, for the person at the keyboard.
+        faults: What is wrong, one sentence each, if it is more than the message as a whole.
+    """
+
+    def __init__(self, message: str = "", faults: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.faults: tuple[str, ...] = tuple(faults) or ((message,) if message else ())
 
 
 class ConfigError(PltNNError, ValueError):
@@ -13,7 +42,7 @@ class ConfigError(PltNNError, ValueError):
 
 
 class DataError(PltNNError, ValueError):
-    """The data cannot be trained on as it stands."""
+    """The data cannot be trained on as they are."""
 
 
 class WeightsError(PltNNError, ValueError):
@@ -21,11 +50,15 @@ class WeightsError(PltNNError, ValueError):
 
 
 class TrainingError(PltNNError, RuntimeError):
-    """Training cannot go on, for instance because the loss is not finite."""
+    """Training cannot continue, for instance because the loss is not finite."""
 
 
 class TrackingError(PltNNError, RuntimeError):
     """The MLflow server or store cannot be used."""
+
+
+class ExportError(PltNNError, RuntimeError):
+    """A model cannot be written in a format, or gives other answers there."""
 
 
 class NotCuttable(PltNNError):  # noqa: N818 -- a finding rather than an error
@@ -36,9 +69,21 @@ class NotFingerprintable(PltNNError):  # noqa: N818 -- a finding rather than an 
     """Nothing tells an object apart from others like it; what is computed from it is not stored for later runs."""
 
 
-def in_a_line(error: BaseException) -> str:
-    """The first line of an error's text, or its name where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def refuse(subject: str, faults: Iterable[str], error: type[PltNNError] = ConfigError) -> None:
+    """Raises one error that lists every fault; does nothing if there is none.
+
+    Args:
+        subject: What cannot be used: `MLP`, `the image folder photos`. The text begins with it.
+        faults: One sentence for each fault.
+        error: The class of the error.
+
+    Raises:
+        PltNNError: Of the class `error`, if there is at least one fault; `.faults` holds them one by one.
+    """
+    found = tuple(faults)
+    if found:
+        lines = "".join(f"\n  - {fault}" for fault in found).replace("\n    ", "\n      ")
+        raise error(f"{subject} cannot be used:{lines}", found)
 
 
 def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str:

@@ -1,8 +1,10 @@
 """The exceptions, and the suggestion of the nearest valid names."""
 
+import pickle
+
 import pytest
 
-from plt_nn.errors import ConfigError, DataError, PltNNError, TrainingError, WeightsError, did_you_mean
+from plt_nn.errors import ConfigError, DataError, PltNNError, TrainingError, WeightsError, did_you_mean, refuse
 
 FRUITS = ["apple", "apricot", "banana", "cherry"]
 MANY = [f"timm/net{number}" for number in range(50)]
@@ -43,3 +45,21 @@ def test_a_name_given_twice_is_told_once() -> None:
 
 def test_capitals_do_not_hide_what_is_meant() -> None:
     assert did_you_mean("RELU", ["ReLU", "GELU", *MANY]).startswith(" Did you mean 'ReLU'")
+
+
+def test_refuse_lists_every_fault_and_passes_none() -> None:
+    refuse("Net", [])
+    with pytest.raises(ConfigError, match=r"(?s)^Net cannot be used:\n  - one\n  - two$") as caught:
+        refuse("Net", ["one", "two"])
+    assert caught.value.faults == ("one", "two")
+
+
+def test_refuse_raises_the_class_that_is_asked_for() -> None:
+    with pytest.raises(DataError) as caught:
+        refuse("The folder photos", ["is empty"], DataError)
+    assert pickle.loads(pickle.dumps(caught.value)).faults == ("is empty",), "also from a spawned process"
+
+
+def test_an_error_of_one_sentence_has_one_fault() -> None:
+    assert ConfigError("width is 0").faults == ("width is 0",)
+    assert ConfigError().faults == ()

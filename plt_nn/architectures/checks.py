@@ -1,24 +1,9 @@
 """Checks of a net's arguments: each returns the faults it found, so that one error can report them all."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from plt_nn.errors import ConfigError, did_you_mean
-
-
-def refuse(net: str, faults: Iterable[str]) -> None:
-    """Raise one error that lists every fault; do nothing when there is none.
-
-    Args:
-        net: The name of what cannot be built.
-        faults: The faults found, one sentence each.
-
-    Raises:
-        ConfigError: If there is at least one fault.
-    """
-    lines = [f"\n  - {fault}" for fault in faults]
-    if lines:
-        raise ConfigError(f"{net} cannot be built:{''.join(lines)}")
 
 
 def positive(**sizes: int | Sequence[int]) -> list[str]:

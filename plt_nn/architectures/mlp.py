@@ -7,9 +7,10 @@ from typing import Any, get_args
 from torch import nn
 
 from plt_nn.architectures.activations import create_activation
-from plt_nn.architectures.checks import faults_of, one_of, positive, probability, refuse
+from plt_nn.architectures.checks import faults_of, one_of, positive, probability
 from plt_nn.architectures.initialisation import initialise
 from plt_nn.architectures.normalisation import Norm, create_norm
+from plt_nn.errors import refuse
 
 
 class MLP(nn.Sequential):

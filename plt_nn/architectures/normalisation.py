@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from plt_nn.architectures.checks import one_of, refuse
+from plt_nn.architectures.checks import one_of
+from plt_nn.errors import refuse
 
 Norm = Literal["batch", "group", "layer"]
 

@@ -5,8 +5,9 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from plt_nn.architectures import sequences
-from plt_nn.architectures.checks import faults_of, one_of, positive, probability, refuse
+from plt_nn.architectures.checks import faults_of, one_of, positive, probability
 from plt_nn.architectures.initialisation import initialise
+from plt_nn.errors import refuse
 
 Cell = Literal["gru", "lstm", "rnn"]
 Readout = Literal["last", "max", "mean"]

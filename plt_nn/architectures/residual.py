@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, StochasticDepth
 
 from plt_nn.architectures.activations import create_activation
-from plt_nn.architectures.checks import faults_of, not_empty, one_of, positive, probability, refuse
+from plt_nn.architectures.checks import faults_of, not_empty, one_of, positive, probability
 from plt_nn.architectures.initialisation import initialise
 from plt_nn.architectures.normalisation import Norm, create_norm
+from plt_nn.errors import refuse
 
 
 class ResidualNet(nn.Module):

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from plt_nn.architectures import sequences
 from plt_nn.architectures.activations import create_activation
-from plt_nn.architectures.checks import faults_of, one_of, positive, probability, refuse
+from plt_nn.architectures.checks import faults_of, one_of, positive, probability
 from plt_nn.architectures.initialisation import initialise
+from plt_nn.errors import refuse
 
 Pooling = Literal["mean", "token"]
 Positions = Literal["learned", "none", "sinusoidal"]

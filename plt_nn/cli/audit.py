@@ -56,13 +56,13 @@ def run(argv: list[str]) -> int:
 def _of_files(arguments: argparse.Namespace) -> "Audit":
     from plt_nn.audit.audit import audit
     from plt_nn.data.class_folders import survey_class_folders
-    from plt_nn.data.faults import raise_faults
+    from plt_nn.errors import DataError, refuse
 
     root = arguments.root.expanduser()
     folders = survey_class_folders(root, **split_of(arguments))
     count = sum(map(len, folders.samples.values()))
     if count == 0:
-        raise_faults(f"The image folder {root}", folders.faults)
+        refuse(f"The image folder {root}", folders.faults, DataError)
     with progress(count, "Reading") as done_more:
         return audit(root, folders, done_more)
 

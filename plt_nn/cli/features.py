@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.features.costs import size_in_words
 from plt_nn.features.folder import FeatureEntry, entries, remove
+from plt_nn.text import byte_size
 from plt_nn.tracking import store_at
 
 
@@ -42,9 +42,9 @@ def _list(found: list[FeatureEntry], root: Path) -> None:
         in_use = " (in use)" if entry.is_in_use() else ""
         rows = f"{entry.rows():,} of {entry.size:,} {entry.about.get('samples', '')}"
         about = (entry.about.get("net", ""), entry.about.get("up to", ""))
-        table.add_row(entry.key[:12], size_in_words(entry.nbytes), rows, f"{used}{in_use}", *about)
+        table.add_row(entry.key[:12], byte_size(entry.nbytes), rows, f"{used}{in_use}", *about)
     Console(soft_wrap=True).print(table)
-    print(f"{size_in_words(sum(entry.nbytes for entry in found))} in {root}")
+    print(f"{byte_size(sum(entry.nbytes for entry in found))} in {root}")
 
 
 def _remove(found: list[FeatureEntry], arguments: argparse.Namespace) -> None:
@@ -57,7 +57,7 @@ def _remove(found: list[FeatureEntry], arguments: argparse.Namespace) -> None:
         raise ConfigError("Say which features to remove: their keys as `plt-nn features ls` lists them, or --all.")
     for entry in chosen:
         remove(entry)
-    print(f"Removed {len(chosen)}: {size_in_words(sum(entry.nbytes for entry in chosen))}.")
+    print(f"Removed {len(chosen)}: {byte_size(sum(entry.nbytes for entry in chosen))}.")
 
 
 def _is_named(entry: FeatureEntry, keys: list[str]) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from plt_nn.data.faults import raise_faults, some_of
 from plt_nn.data.splits import check_fractions, hold_out, size_faults
-from plt_nn.errors import DataError, did_you_mean
+from plt_nn.errors import DataError, did_you_mean, refuse
+from plt_nn.text import quoted
 
 Sample = tuple[Path, int]
 
@@ -51,7 +51,7 @@ def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, sp
         ConfigError: A fraction is out of range.
     """
     found = survey_class_folders(root, val_fraction, test_fraction, split_seed)
-    raise_faults(f"The image folder {root}", found.faults)
+    refuse(f"The image folder {root}", found.faults, DataError)
     return found
 
 
@@ -141,11 +141,11 @@ def _layout_faults(root: Path, folders: Mapping[str, Path]) -> list[str]:
         loose = sorted(entry.name for entry in folder.glob("*") if entry.is_file() and _is_image(entry.name))
         if loose:
             faults.append(
-                f"{folder} has {len(loose)} image(s) outside any class: {some_of(loose)}."
+                f"{folder} has {len(loose)} image(s) outside any class: {quoted(loose)}."
                 " Move each into the folder of its class."
             )
     if not folders["train"].is_dir():
-        others = some_of([folder.name for split, folder in folders.items() if split != "train"])
+        others = quoted([folder.name for split, folder in folders.items() if split != "train"])
         faults.append(f"there is {others} but no 'train' to go with it. Add {folders['train']}.")
     elif not subfolders(folders["train"]):
         faults.append(f"{folders['train']} has no class folders. Make one folder of images per class in it.")
@@ -159,7 +159,7 @@ def _class_faults(folders: Mapping[str, Path], names: Sequence[str], labels: tor
     empty = [names[code] for code, size in enumerate(labels.bincount(minlength=len(names)).tolist()) if size == 0]
     if empty:
         faults.append(
-            f"no image in {folders['train']} for the class(es) {some_of(empty)}."
+            f"no image in {folders['train']} for the class(es) {quoted(empty)}."
             f" Add images ({', '.join(IMG_EXTENSIONS)}) or remove the folder(s)."
         )
     for split, folder in folders.items():
@@ -179,8 +179,8 @@ def _warnings(
         present = {code for _, code in samples[split]}
         absent = [name for code, name in enumerate(names) if code not in present]
         if absent and split != "train":  # that is a fault
-            warnings.append(f"{folder} has no image of the class(es) {some_of(absent)}, which are trained on.")
+            warnings.append(f"{folder} has no image of the class(es) {quoted(absent)}, which are trained on.")
     unused = [folder.name for folder in subfolders(root) if folder not in folders.values()]
     if unused and folders["train"] != root:
-        warnings.append(f"{root} has folders that are not used: {some_of(unused)}. Used are train, val and test.")
+        warnings.append(f"{root} has folders that are not used: {quoted(unused)}. Used are train, val and test.")
     return warnings

@@ -14,11 +14,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.errors import ConfigError
 from plt_nn.features.cache_location import NoRoom, room_for
-from plt_nn.features.costs import size_in_words
 from plt_nn.features.decoded import DecodedImages
 from plt_nn.features.folder import MORE_BYTES, OpenFeatures, create
 from plt_nn.fingerprint.identity import files_identity, object_identity
 from plt_nn.inference.images import read_image
+from plt_nn.text import byte_size
 
 _MOST_ON_DISK = 20_000_000_000  # as `FrozenFeatureCache` has it
 _LOOKED_AT = 8  # images whose sizes tell those of all
@@ -89,10 +89,10 @@ class DecodedSplits:
 
     def _say(self, split: str, count: int, expected: int, folder: Path) -> None:
         where = "memory" if self._where == "memory" else str(folder)
-        rank_zero_info(f"Decoded {split} images are kept in {where}: {count:,}, about {size_in_words(expected)}.")
+        rank_zero_info(f"Decoded {split} images are kept in {where}: {count:,}, about {byte_size(expected)}.")
         if expected > self._most:
             rank_zero_warn(
-                f"They are more than the {size_in_words(self._most)} that they may take (decoded_megabytes): some are"
+                f"They are more than the {byte_size(self._most)} that they may take (decoded_megabytes): some are"
                 " decoded each time. A resize_first makes those for training smaller."
             )
 

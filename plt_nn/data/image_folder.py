@@ -12,14 +12,14 @@ from torch import nn
 from plt_nn.backbones import Preprocessing
 from plt_nn.data.class_folders import ClassFolders, Sample, scan_class_folders
 from plt_nn.data.decoded_images import DecodedSplits, features_folder
-from plt_nn.data.faults import raise_faults, some_of
 from plt_nn.data.fingerprints import SplitContent, SplitFingerprint, as_array, file_hashes, fingerprints_of
 from plt_nn.data.image_batches import ImageBatches, ImageFiles, default_num_workers, image_loader
 from plt_nn.data.images import check_images
 from plt_nn.data.net_preprocessing import net_preprocessing
 from plt_nn.data.sampling import run_seed, sampler_for
-from plt_nn.errors import ConfigError, DataError
+from plt_nn.errors import ConfigError, DataError, refuse
 from plt_nn.inference.inputs import ImageInputs
+from plt_nn.text import quoted
 
 STAGE_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 MANY_IMAGES = 5_000  # more take so long to check that it is announced
@@ -242,7 +242,7 @@ class ImageFolderData(LightningDataModule):
             rank_zero_warn(f"{len(bad)} of {len(paths)} images in {self.root} cannot be read and are left out:{listed}")
         self.bad_images += len(bad)
         left = {name: [sample for sample in split if sample[0] not in bad] for name, split in samples.items()}
-        raise_faults(f"The image folder {self.root}", _emptied(left, self.class_names))
+        refuse(f"The image folder {self.root}", _emptied(left, self.class_names), DataError)
         return left
 
 
@@ -257,5 +257,5 @@ def _emptied(samples: dict[str, list[Sample]], class_names: list[str]) -> list[s
         present = {code for _, code in samples["train"]}
         gone = [name for code, name in enumerate(class_names) if code not in present]
         if gone:
-            faults.append(f"no training image of the class(es) {some_of(gone)} can be read.")
+            faults.append(f"no training image of the class(es) {quoted(gone)} can be read.")
     return faults

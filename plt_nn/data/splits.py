@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from plt_nn.data.faults import some_of
 from plt_nn.errors import ConfigError
+from plt_nn.text import quoted
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
@@ -41,7 +41,7 @@ def size_faults(class_names: Sequence[str], labels: Tensor, fractions: Mapping[s
         return []
     shares = " and ".join(f"{name}_fraction={fraction}" for name, fraction in fractions.items() if fraction)
     return [
-        f"too few samples of the class(es) {some_of(small)} ({sizes[small[0]]} of {small[0]!r}) to hold out {shares}"
+        f"too few samples of the class(es) {quoted(small)} ({sizes[small[0]]} of {small[0]!r}) to hold out {shares}"
         " and still have one to train on. Add samples, remove the class(es), or hold out less."
     ]
 

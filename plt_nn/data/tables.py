@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from plt_nn.data.faults import some_of
 from plt_nn.errors import DataError, did_you_mean
+from plt_nn.text import quoted
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq")
 
@@ -79,7 +79,7 @@ def table_faults(
         return hints + _separator_faults(frame)
     repeated = sorted({column for column in used if used.count(column) > 1})
     if repeated:
-        return [f"column(s) {some_of(repeated)} are named more than once as target, numeric or categorical."]
+        return [f"column(s) {quoted(repeated)} are named more than once as target, numeric or categorical."]
     if len(used) == 1:
         return [f"there is no column to predict {columns.target!r} from."]
     texts = [column for column in columns.numeric if not is_numeric_dtype(frame[column])]
@@ -87,7 +87,7 @@ def table_faults(
     faults = [_text_fault(frame[column]) for column in texts]
     infinite = [str(column) for column in numbers if np.isinf(numbers[column]).any()]
     if infinite:
-        faults.append(f"infinite values in column(s) {some_of(infinite)}. Mend or empty these cells.")
+        faults.append(f"infinite values in column(s) {quoted(infinite)}. Mend or empty these cells.")
     if missing == "error":
         faults += _missing_faults(frame[used[1:]])
     return faults + _target_faults(frame[columns.target], task)
@@ -103,7 +103,7 @@ def _separator_faults(frame: pd.DataFrame) -> list[str]:
 def _text_fault(values: pd.Series) -> str:
     texts = values.dropna().astype("string")
     stray = texts[pd.to_numeric(texts, errors="coerce").isna()]
-    examples = some_of(sorted(stray.unique()), most=3)
+    examples = quoted(sorted(stray.unique()), most=3)
     if len(stray) < len(texts) / 2:
         return (
             f"column {values.name!r} has text among its numbers, in {len(stray)} rows: {examples}. Mend or empty them."

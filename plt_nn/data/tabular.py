@@ -7,10 +7,10 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from plt_nn.data.faults import raise_faults
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, size_faults, stratified_split
 from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, class_counts, tensor_loader
+from plt_nn.errors import DataError, refuse
 from plt_nn.inference.inputs import TableInputs
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ class TabularData(LightningDataModule):
         frame = read_table(self.path)
         columns = choose_columns(frame, self.target, self.numeric, self.categorical)
         subject = f"The table {self.path}"
-        raise_faults(subject, table_faults(frame, columns, self.task, self.missing))
+        refuse(subject, table_faults(frame, columns, self.task, self.missing), DataError)
         y, strata, self.class_names = _targets(frame[self.target], self.task)
-        raise_faults(subject, size_faults(self.class_names or ["any"], strata, self.fractions))
+        refuse(subject, size_faults(self.class_names or ["any"], strata, self.fractions), DataError)
         chosen = stratified_split(strata, self.fractions, self.split_seed)
         rows = {name: frame.iloc[indices.numpy()] for name, indices in chosen.items()}
         self.encoder = fit_encoder(rows["train"], columns.numeric, columns.categorical)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from plt_nn.deployment.preprocessing_net import PreprocessingNet
-from plt_nn.errors import ConfigError, PltNNError
+from plt_nn.errors import ConfigError, ExportError
 from plt_nn.inference.card import CARD
 from plt_nn.inference.inputs import ImageInputs, TableInputs
 from plt_nn.inference.predictor import Predictor, load_predictor
@@ -96,10 +96,6 @@ def example_inputs(predictor: Predictor, count: int = 5) -> Tensor:
     else:
         shape = inputs.shape
     return torch.randn(count, *shape, generator=generator)
-
-
-class ExportError(PltNNError, RuntimeError):
-    """An exported file does not say what the original does."""
 
 
 Run = Callable[[Tensor], Tensor]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plt_nn.features.costs import size_in_words
 from plt_nn.features.folder import OpenFeatures, create, find, make_room, one_at_a_time, remove
 from plt_nn.features.rows import RowStore, RowType
+from plt_nn.text import byte_size
 
 _RESERVE = 1 << 28  # bytes of a disk that are left to others
 
@@ -72,8 +72,8 @@ class CacheLocation:
                 reason = str(error)
         if needed <= self.most_in_memory:
             return CacheEntry(RowStore(size, types), dict(extra), None)
-        most = size_in_words(self.most_in_memory)
-        raise NoRoom(f"{size_in_words(needed)} are more than the {most} allowed in memory, and {reason}")
+        most = byte_size(self.most_in_memory)
+        raise NoRoom(f"{byte_size(needed)} are more than the {most} allowed in memory, and {reason}")
 
     def _make_files(
         self,
@@ -108,10 +108,10 @@ def room_for(folder: Path, key: str, needed: int, most_on_disk: int) -> Iterator
         if find(folder, key) is None:  # else another process of this run has just made it
             over = make_room(folder, needed, most_on_disk)
             if over > 0:
-                raise NoRoom(f"{folder} would be {size_in_words(over)} over its limit")
+                raise NoRoom(f"{folder} would be {byte_size(over)} over its limit")
             free = shutil.disk_usage(folder).free
             if free < needed + _RESERVE:
-                raise NoRoom(f"the disk of {folder} has {size_in_words(free)} left")
+                raise NoRoom(f"the disk of {folder} has {byte_size(free)} left")
         yield
 
 

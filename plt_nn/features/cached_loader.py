@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plt_nn.errors import in_a_line
 from plt_nn.features.cache_location import CacheEntry, CacheLocation
-from plt_nn.features.costs import Costs, size_in_words
+from plt_nn.features.costs import Costs
 from plt_nn.features.forward import Forward
 from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.features.loader import FeatureLoader, Serving
@@ -21,6 +20,7 @@ from plt_nn.frontier.cut import Crossing, Frontier, cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint
 from plt_nn.frontier.module_attributes import Slot
 from plt_nn.frontier.verify import now, verify_first_batch
+from plt_nn.text import byte_size, first_line
 
 _LOOKS = 3  # batches that were served before it is asked whether they are looked at: somebody may look at the first
 _MEASURED = 2  # the batch whose cost counts: the first one pays for what is made only once
@@ -153,7 +153,7 @@ class CachedLoader:
                 self._frontier.suffix.forward = self._setting.prepared(self._frontier.suffix)
             self._key = self._fingerprint(self._frontier)
         except Exception as error:  # noqa: BLE001 -- NotCuttable, or of a net or data of any kind; training goes on
-            return self.close(in_a_line(error))
+            return self.close(first_line(error))
         kept = self._setting.place.find(self._key)
         if kept is not None and self._take(kept):
             return self._setting.say(self._sentence(f"{kept.store.count():,} rows of earlier are there"))
@@ -194,7 +194,7 @@ class CachedLoader:
                 crossing = frontier.before(inputs)
                 seconds = now(inputs.device) - began
         except Exception as error:  # noqa: BLE001 -- NotCuttable, NoPlace; if it is the net's own, the net raises it again
-            self.close(in_a_line(error))
+            self.close(first_line(error))
             return forward(inputs)
         rows = self._keep(x.rows, crossing, seconds)
         assert self._recipe is not None
@@ -234,6 +234,6 @@ class CachedLoader:
         store, where = self._kept.store, ", ".join(self._frontier.crosses)
         place = str(self._kept.files.entry.folder) if self._kept.files is not None else "memory"
         return (
-            f"Features of the {self.name} samples are kept as they leave {where}: {size_in_words(store.row_nbytes)} a "
-            f"sample, {size_in_words(store.nbytes)} in {place}; {why}."
+            f"Features of the {self.name} samples are kept as they leave {where}: {byte_size(store.row_nbytes)} a "
+            f"sample, {byte_size(store.nbytes)} in {place}; {why}."
         )

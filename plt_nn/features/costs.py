@@ -32,12 +32,3 @@ class Costs:
         """The figures on which that rests."""
         left = "" if self.passes == float("inf") else f", {self.passes - 1:.0f} more passes"
         return f"{1e3 * self.compute:.1f} ms a batch to compute, {1e3 * self.read:.1f} ms to read back{left}"
-
-
-def size_in_words(count: float) -> str:
-    """A number of bytes in words."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from plt_nn.errors import NotCuttable, in_a_line
+from plt_nn.errors import NotCuttable
 from plt_nn.frontier.features_and_head import cut_features_and_head
 from plt_nn.frontier.guard import CutGuard
 from plt_nn.frontier.module_attributes import Slot, attributes_restored
 from plt_nn.frontier.partition import partition
 from plt_nn.frontier.random_state import generators_restored
 from plt_nn.frontier.tracing import Traced, trace
+from plt_nn.text import first_line
 
 __all__ = ["STANDS_IN", "Crossing", "Frontier", "Layout", "NotCuttable", "cut"]
 
@@ -197,7 +198,7 @@ def _traced(net: nn.Module) -> tuple[nn.Module, Traced, bool]:
     steps = cut_features_and_head(net)
     if steps is not None:
         return steps, Traced(steps.graph(), [net], set()), False
-    raise NotCuttable(f"{type(net).__name__} cannot be traced ({in_a_line(reason)})") from reason
+    raise NotCuttable(f"{type(net).__name__} cannot be traced ({first_line(reason)})") from reason
 
 
 def _detached(tensor: Tensor) -> Tensor:

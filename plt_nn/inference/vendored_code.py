@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LOADER = "plt_nn_model"
-_PARTS = ("__init__.py", "__init__.pyi", "errors.py", "architectures", "backbones", "inference")
+_PARTS = ("__init__.py", "__init__.pyi", "errors.py", "text.py", "architectures", "backbones", "inference")
 
 
 def vendored_files() -> Iterator[tuple[str, Path]]:

@@ -1,14 +1,8 @@
 import pytest
 
 from plt_nn.architectures import ConvNet, RecurrentNet, ResidualNet, TransformerNet
-from plt_nn.architectures.checks import not_empty, one_of, positive, probability, refuse
+from plt_nn.architectures.checks import not_empty, one_of, positive, probability
 from plt_nn.errors import ConfigError
-
-
-def test_refuse_lists_every_fault_and_passes_none() -> None:
-    refuse("Net", [])
-    with pytest.raises(ConfigError, match=r"(?s)^Net cannot be built:\n  - one\n  - two$"):
-        refuse("Net", ["one", "two"])
 
 
 @pytest.mark.parametrize("size", [0, -3, 1.5, True, "4", [8, 0], [2.0]])

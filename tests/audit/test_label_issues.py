@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from cleanlab.filter import find_label_issues
+from cleanlab.filter import find_label_issues as cleanlabs_issues
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
@@ -26,7 +26,7 @@ def test_the_authors_library_says_the_same(classes: int, samples: int, seed: int
     labels, probabilities, _ = noisy(classes, samples, seed)
     quality = get_label_quality_scores(labels, probabilities, method="normalized_margin")
     np.testing.assert_allclose(normalised_margins(labels, probabilities), quality, atol=1e-12)
-    issues = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
+    issues = cleanlabs_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
     assert issues.any()
     np.testing.assert_array_equal(confident_errors(labels, probabilities), issues)
     own, theirs = (find_label_issues(np.arange(samples), labels, probabilities, by) for by in ("own", "cleanlab"))

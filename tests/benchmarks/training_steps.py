@@ -28,7 +28,8 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from plt_nn import ChannelsLast, Classifier, CompileNet, ImageFolderData, StepTimes, create_backbone
+from plt_nn import Classifier, ImageFolderData, create_backbone
+from plt_nn.callbacks import ChannelsLast, CompileNet, StepTimes
 
 if TYPE_CHECKING:
     from tests.benchmarks.freezing import PHOTOS

@@ -23,7 +23,8 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgre
 from rich.console import Console
 from rich.table import Table
 
-from plt_nn import MLP, Regressor, SyntheticRegressionData, TrainingView
+from plt_nn import MLP, Regressor, SyntheticRegressionData
+from plt_nn.callbacks import TrainingView
 
 STEPS_AN_EPOCH = 100
 CONTENDERS: dict[str, Callable[[], ProgressBar | None]] = {

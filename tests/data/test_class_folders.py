@@ -85,7 +85,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path, class_folder: Folder, pictu
     with pytest.raises(DataError) as caught:
         scan(tmp_path)
     first, *faults = str(caught.value).splitlines()
-    assert first == f"The image folder {tmp_path} cannot be used as it is:"
+    assert first == f"The image folder {tmp_path} cannot be used:"
     assert len(faults) == 3
     assert "outside any class: 'loose.jpg'" in faults[0]
     assert "no image in" in faults[1]

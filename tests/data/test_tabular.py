@@ -98,7 +98,7 @@ def test_faults_are_told_together_and_name_the_table(path: Path) -> None:
     with pytest.raises(DataError) as caught:
         TabularData(path, "y").setup()
     first, *faults = str(caught.value).splitlines()
-    assert first == f"The table {path} cannot be used as it is:"
+    assert first == f"The table {path} cannot be used:"
     assert [fault[:18] for fault in faults] == ["  - column 'city' ", "  - missing values"]
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
 
-from plt_nn import BestLossStopping, Classifier, ConvNet, DeployableModel, DigitsData
+from plt_nn import BestLossStopping, Classifier, ConvNet, DigitsData
+from plt_nn.callbacks import DeployableModel
 from plt_nn.inference.predictor import load_predictor
 from plt_nn.inference.pyfunc import load
 

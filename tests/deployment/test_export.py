@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from plt_nn.architectures import ConvNet
 from plt_nn.backbones import Preprocessing
-from plt_nn.deployment.export import ExportError, example_inputs, export_model
-from plt_nn.errors import ConfigError
+from plt_nn.deployment.export import example_inputs, export_model
+from plt_nn.errors import ConfigError, ExportError
 from plt_nn.inference.card import ModelCard
 from plt_nn.inference.inputs import ImageInputs
 from plt_nn.inference.predictor import Predictor

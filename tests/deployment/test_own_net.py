@@ -57,7 +57,8 @@ TRAIN = """
 import json, torch
 from lightning.pytorch import Trainer, seed_everything
 from nets_of_a_user import Mine
-from plt_nn import BestLossStopping, DeployableModel, DurableMLFlowLogger, FreezingSchedule, ImageFolderData, Phase
+from plt_nn import BestLossStopping, DurableMLFlowLogger, FreezingSchedule, ImageFolderData, Phase
+from plt_nn.callbacks import DeployableModel
 
 def fit(*callbacks):
     callbacks = [FreezingSchedule([Phase("head")]), BestLossStopping(), *callbacks]

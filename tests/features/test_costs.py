@@ -2,7 +2,8 @@
 
 import pytest
 
-from plt_nn.features.costs import Costs, size_in_words
+from plt_nn.features.costs import Costs
+from plt_nn.text import byte_size
 
 
 def test_it_pays_where_reading_back_is_cheaper_often_enough() -> None:
@@ -40,4 +41,4 @@ def test_words_tell_how_often_it_will_be_read() -> None:
     ],
 )
 def test_sizes_in_words(count: float, words: str) -> None:
-    assert size_in_words(count) == words
+    assert byte_size(count) == words

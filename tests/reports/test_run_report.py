@@ -13,20 +13,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from plt_nn import (
-    MLP,
-    BestLossStopping,
-    Classifier,
-    DigitsData,
-    DurableMLFlowLogger,
-    FitCosts,
-    FreezingSchedule,
-    Phase,
-    RunReport,
-    ValidationFigures,
-)
+from plt_nn import MLP, BestLossStopping, Classifier, DigitsData, DurableMLFlowLogger, FreezingSchedule, Phase
+from plt_nn.callbacks import FitCosts, ValidationFigures
 from plt_nn.callbacks.lightning.callback_order import RunsLast
-from plt_nn.reports import write
+from plt_nn.reports import RunReport, write
 from plt_nn.tracking.read.spool_runs import spool_run
 from tests.ports import free_port
 from tests.tracking.servers import end_uploaders

@@ -5,16 +5,9 @@ from typing import Any
 
 from lightning.pytorch import Trainer, seed_everything
 
-from plt_nn import (
-    MLP,
-    BestLossStopping,
-    Classifier,
-    DigitsData,
-    DurableMLFlowLogger,
-    FitCosts,
-    RunReport,
-    ValidationFigures,
-)
+from plt_nn import MLP, BestLossStopping, Classifier, DigitsData, DurableMLFlowLogger
+from plt_nn.callbacks import FitCosts, ValidationFigures
+from plt_nn.reports import RunReport
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from plt_nn import MLP, BestLossStopping, DurableMLFlowLogger, Regressor, SyntheticRegressionData, SystemMetrics
+from plt_nn import MLP, BestLossStopping, DurableMLFlowLogger, Regressor, SyntheticRegressionData
+from plt_nn.callbacks import SystemMetrics
 
 
 class Report(Callback):

@@ -11,8 +11,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from plt_nn.callbacks.lightning.callback_order import RunsLast
-from plt_nn.errors import ConfigError, TrainingError, in_a_line
+from plt_nn.errors import ConfigError, TrainingError
 from plt_nn.features.forward import Forward, is_compiled, take_over
+from plt_nn.text import first_line
 
 _VERSIONS = 64  # of one forward pass: a phase has one for training, one for evaluation, and others for other shapes
 
@@ -104,7 +105,7 @@ class CompileNet(RunsLast):  # the features' place is taken on top of this one's
                 return compiled(*args, **kwargs)
             except torch._dynamo.exc.TorchDynamoException as error:
                 plain(*args, **kwargs)  # if the fault is the net's own, this tells it in its own words
-                reason = in_a_line(error)
+                reason = first_line(error)
                 raise TrainingError(
                     f"CompileNet: the net cannot be compiled here ({reason}). Leave the callback out, or try "
                     "another `backend`; on a CPU `inductor` needs a C++ compiler."

@@ -16,7 +16,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn import ChannelsLast, CompileNet, FreezingSchedule, FrozenFeatureCache, Phase, StepSeeds
+from plt_nn import FreezingSchedule, FrozenFeatureCache, Phase
+from plt_nn.callbacks import ChannelsLast, CompileNet, StepSeeds
 from plt_nn.features.costs import Costs
 from plt_nn.frontier.cut import Frontier
 

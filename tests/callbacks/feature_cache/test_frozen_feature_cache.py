@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn import Classifier, DigitsData, FreezingSchedule, ImageFolderData, Phase, StepSeeds
+from plt_nn import Classifier, DigitsData, FreezingSchedule, ImageFolderData, Phase
+from plt_nn.callbacks import StepSeeds
 from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.features.loader import FeatureLoader
 from plt_nn.features.rows import RowStore

@@ -11,16 +11,8 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plt_nn import (
-    BestLossStopping,
-    Classifier,
-    ConvNet,
-    DigitsData,
-    FreezingSchedule,
-    LoadWeights,
-    Phase,
-    TransformerNet,
-)
+from plt_nn import BestLossStopping, Classifier, ConvNet, DigitsData, FreezingSchedule, Phase, TransformerNet
+from plt_nn.callbacks import LoadWeights
 from plt_nn.errors import ConfigError, WeightsError
 from plt_nn.freezing import Adapt
 

@@ -10,7 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from plt_nn import BestLossStopping, ChannelsLast, Classifier, FreezingSchedule, ImageFolderData, Phase, create_backbone
+from plt_nn import BestLossStopping, Classifier, FreezingSchedule, ImageFolderData, Phase, create_backbone
+from plt_nn.callbacks import ChannelsLast
 from plt_nn.callbacks.speed.channels_last import channels_last
 from plt_nn.errors import ConfigError
 from plt_nn.inference.images import read_image

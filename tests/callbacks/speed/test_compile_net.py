@@ -13,7 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from plt_nn import CompileNet, Phase
+from plt_nn import Phase
+from plt_nn.callbacks import CompileNet
 from plt_nn.errors import ConfigError, TrainingError
 from plt_nn.features.costs import Costs
 from tests import warm

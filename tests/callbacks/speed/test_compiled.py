@@ -11,17 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 from torch import nn
 
-from plt_nn import (
-    BestLossStopping,
-    Classifier,
-    ConvNet,
-    DeployableModel,
-    DigitsData,
-    FreezingSchedule,
-    FrozenFeatureCache,
-    LoadWeights,
-    Phase,
-)
+from plt_nn import BestLossStopping, Classifier, ConvNet, DigitsData, FreezingSchedule, FrozenFeatureCache, Phase
+from plt_nn.callbacks import DeployableModel, LoadWeights
 from plt_nn.inference.predictor import load_predictor
 
 MADE: dict[str, Any] = {"in_channels": 1, "channels": [4, 8, 8], "out_features": 10}

@@ -10,7 +10,8 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn import Classifier, FitCosts, FreezingSchedule, Phase
+from plt_nn import Classifier, FreezingSchedule, Phase
+from plt_nn.callbacks import FitCosts
 from tests.callbacks.validation.figures_job import RecordingLogger
 
 ROWS = {"head": 4 * 2 + 2, "all": 4 * 4 + 4 + 4 * 2 + 2}

@@ -21,7 +21,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from plt_nn import MLP, BestLossStopping, Classifier, DigitsData, FreezingSchedule, TrainingView
+from plt_nn import MLP, BestLossStopping, Classifier, DigitsData, FreezingSchedule
+from plt_nn.callbacks import TrainingView
 from plt_nn.errors import ConfigError
 from tests import warm
 

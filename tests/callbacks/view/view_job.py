@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn import TrainingView
+from plt_nn.callbacks import TrainingView
 
 HAPPENING = set(sys.argv[1:])
 FOUND = sys.stderr  # what a library's handler has found when it was imported

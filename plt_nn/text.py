@@ -1,0 +1,48 @@
+"""Small pieces of sentences: lists that are cut short, counted nouns, durations, sizes, errors in one line. Pure."""
+
+from collections.abc import Iterable
+
+
+def and_more(names: Iterable[object], most: int = 5) -> str:
+    """`a, b, c and 4 more`: the first `most` names, and how many others there are."""
+    listed = [str(name) for name in names]
+    shown = ", ".join(listed[:most])
+    return shown if len(listed) <= most else f"{shown} and {len(listed) - most:,} more"
+
+
+def quoted(names: Iterable[object], most: int = 5) -> str:
+    """The same with each name in quotes: `'a', 'b' and 3 more`."""
+    return and_more(map(repr, names), most)
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 image`, `2 images`, `1,024 images`; `plural` is for nouns that take more than an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its class if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def duration(seconds: float) -> str:
+    """A time as people write it: `4.2 s`, `48 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def byte_size(count: float) -> str:
+    """A number of bytes: `812 B`, `4.1 KB`, `12 MB`, `3.0 GB`."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
