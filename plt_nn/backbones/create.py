@@ -55,6 +55,18 @@ def create_backbone(
     Raises:
         ConfigError: The name, `num_classes` or `model_args` cannot be used.
         WeightsError: The weights are missing, out of reach, unsafe, or another net's.
+
+    Example:
+        A ResNet with a new head for two classes; without `pretrained=False`, timm's weights are downloaded.
+
+        >>> import torch
+        >>> from plt_nn import create_backbone
+        >>> from plt_nn.backbones import backbone_info
+        >>> net = create_backbone("timm/resnet10t", pretrained=False, num_classes=2)
+        >>> net(torch.zeros(4, 3, 64, 64)).shape
+        torch.Size([4, 2])
+        >>> backbone_info(net).preprocessing.size
+        176
     """
     library, net_name = _find(name)
     pretrained = pretrained if isinstance(pretrained, bool) else str(pretrained)  # a Path is as good as a text

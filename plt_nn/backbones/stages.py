@@ -43,6 +43,14 @@ def stages(net: nn.Module, ends_in_head: bool = True) -> list[Stage]:
 
     Returns:
         At least one stage. The last is `"head"`: the classifier alone (`classifier_names`), empty in a net without one.
+
+    Example:
+        >>> from plt_nn import create_backbone, stages
+        >>> net = create_backbone("timm/resnet10t", pretrained=False)
+        >>> [stage.name for stage in stages(net)]
+        ['stem', 'layer1', 'layer2', 'layer3', 'layer4', 'head']
+        >>> stages(net)[-1].parameters
+        ('fc.weight', 'fc.bias')
     """
     parameters = [name for name, _ in net.named_parameters()]
     place = {name: index for index, name in enumerate(parameters)}

@@ -62,6 +62,19 @@ class ImageFolderData(LightningDataModule):
     Raises:
         ConfigError: For an argument that cannot be used.
         DataError: At `setup`: everything that is wrong with the folder, at once.
+
+    Example:
+        `photos` is the path of a folder that holds `ants/` and `bees/`, with eight images in each.
+
+        >>> from plt_nn import ImageFolderData
+        >>> data = ImageFolderData(photos, batch_size=4, image_size=64, val_fraction=0.25, num_workers=0)
+        >>> data.setup("fit")
+        >>> data.class_names
+        ['ants', 'bees']
+        >>> data.class_counts
+        {'train': [6, 6], 'val': [2, 2]}
+        >>> next(iter(data.train_dataloader())).x.shape
+        torch.Size([4, 3, 64, 64])
     """
 
     def __init__(
