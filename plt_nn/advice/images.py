@@ -4,17 +4,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data.decoded_images import expected_bytes
-from plt_nn.data.images import usable_cores
+from plt_nn.data.image_check import usable_cores
+from plt_nn.data.image_files import led_image
 from plt_nn.features.decoded import DecodedImages
 from plt_nn.fingerprint.identity import object_identity
-from plt_nn.inference.images import read_image
 
 
 class Images:
@@ -40,13 +39,7 @@ class Images:
         decoded = self._place(transform)
 
         def one(number: int) -> Image.Image:
-            kept = decoded.get(number) if decoded is not None else None
-            if kept is not None:
-                return Image.fromarray(kept.numpy())
-            led: Image.Image = transform.led(read_image(self.paths[number]))
-            if decoded is not None:
-                decoded.put(number, torch.from_numpy(np.array(led)))
-            return led
+            return led_image(self.paths[number], number, transform, decoded)
 
         # Pillow works without holding Python's lock. What torch does it does in this thread: in several it would start
         # threads of its own for each, which stand in each other's way.

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from plt_nn.data.class_folders import Sample
-from plt_nn.data.content_hash import HASH_BYTES, content_hash
-from plt_nn.data.images import usable_cores
+from plt_nn.data.hashes import HASH_BYTES, content_hash
+from plt_nn.data.image_check import usable_cores
 from plt_nn.errors import DataError
 from plt_nn.inference.images import decode_image
 

@@ -2,7 +2,7 @@
 
 from plt_nn.backbones.create import check_backbone_name, create_backbone, list_backbones
 from plt_nn.backbones.heads import set_num_classes
-from plt_nn.backbones.info import BackboneInfo, backbone_info
+from plt_nn.backbones.info import BackboneInfo, backbone_info, inner_preprocessing
 from plt_nn.backbones.preprocessing import Preprocessing
 from plt_nn.backbones.stages import Stage, stages
 
@@ -13,6 +13,7 @@ __all__ = [
     "backbone_info",
     "check_backbone_name",
     "create_backbone",
+    "inner_preprocessing",
     "list_backbones",
     "set_num_classes",
     "stages",

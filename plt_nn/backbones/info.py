@@ -44,6 +44,20 @@ def backbone_info(net: nn.Module) -> BackboneInfo | None:
     return info if isinstance(info, BackboneInfo) else None
 
 
+def inner_preprocessing(module: object) -> Preprocessing | None:
+    """What the weights of a backbone expect, at `module` itself, `module.net`, `module.net.net` and so on.
+
+    Args:
+        module: Such as a LightningModule; None and other objects have no preprocessing.
+    """
+    while isinstance(module, nn.Module):
+        info = backbone_info(module)
+        if info is not None:
+            return info.preprocessing
+        module = getattr(module, "net", None)
+    return None
+
+
 def attach_info(net: nn.Module, info: BackboneInfo) -> None:
     """Makes `backbone_info(net)` answer with `info`."""
     setattr(net, _ATTRIBUTE, info)

@@ -49,7 +49,7 @@ def device_named(name: str) -> str:
 
 def workers_of(arguments: argparse.Namespace) -> int:
     """How many processes read images."""
-    from plt_nn.data.images import usable_cores
+    from plt_nn.data.image_check import usable_cores
 
     given: int | None = arguments.workers
     return min(usable_cores(), 8) if given is None else given

@@ -7,9 +7,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from plt_nn.backbones import Preprocessing
+from plt_nn.backbones import Preprocessing, inner_preprocessing
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
-from plt_nn.data.net_preprocessing import net_preprocessing
 from plt_nn.data.splits import check_fractions, stratified_split
 from plt_nn.data.tensors import TensorBatches, TensorSplit, class_counts, tensor_loader
 from plt_nn.errors import ConfigError, DataError
@@ -73,7 +72,7 @@ class DigitsData(LightningDataModule):
         """Load, split, normalise and enlarge all digits (0.1 s at 64 pixels)."""
         scans, labels = _load_digits()
         chosen = stratified_split(labels, self.fractions, self.split_seed)
-        preprocessing = self.preprocessing or net_preprocessing(self.trainer)
+        preprocessing = self.preprocessing or inner_preprocessing(getattr(self.trainer, "lightning_module", None))
         if preprocessing is None:
             std, mean = torch.std_mean(scans[chosen["train"]])
         else:

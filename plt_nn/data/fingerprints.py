@@ -1,19 +1,14 @@
 """Which data a split holds, told by its content, and what of it occurs more than once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from plt_nn.data.content_hash import HASH_BYTES, content_hash
-from plt_nn.data.images import usable_cores
-from plt_nn.data.sketch import sketch
+from plt_nn.data.hashes import HASH_BYTES, row_hashes, sketch
 from plt_nn.data.tensors import TensorSplit
 
 _MOST_EXAMPLES = 3
@@ -31,7 +26,7 @@ class SplitFingerprint:
         duplicates_within: Number of samples that repeat another one of this split.
         examples: Name of another split -> names of up to three samples that also occur there.
         source: Where the data comes from: a path, an address or the name of a function.
-        sketch: By which it is told elsewhere how many samples of others are among these (`plt_nn.data.sketch`).
+        sketch: By which it is told elsewhere how many samples of others are among these (`plt_nn.data.hashes`).
     """
 
     digest: str
@@ -105,45 +100,6 @@ def tensor_fingerprints(
         for split, (x, y) in splits.items()
     }
     return fingerprints_of(contents, class_names, source)
-
-
-def row_hashes(x: Tensor, y: Tensor) -> NDArray[np.bytes_]:
-    """The hash of each row's bytes in two tensors, `(N,)`.
-
-    Args:
-        x: The inputs `(N, ...)`.
-        y: The targets `(N, ...)`.
-    """
-    rows = np.concatenate([_row_bytes(x), _row_bytes(y)], axis=1)
-    whole, width = memoryview(rows.tobytes()), rows.shape[1]
-    return as_array([content_hash(whole[begin : begin + width]) for begin in range(0, len(whole), width)])
-
-
-def as_array(hashes: Sequence[bytes]) -> NDArray[np.bytes_]:
-    """Hashes as an array, `(N,)`, which is sorted and searched quickly."""
-    return np.array(hashes, dtype=f"S{HASH_BYTES}")
-
-
-def file_hashes(paths: Sequence[Path]) -> dict[Path, bytes]:
-    """The hash of each file's bytes, several at a time; files that cannot be read are left out.
-
-    Args:
-        paths: The files.
-    """
-    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:  # hashing does not hold Python's lock
-        hashes = zip(paths, pool.map(_file_hash, paths), strict=True)
-        return {path: found for path, found in hashes if found is not None}
-
-
-def _file_hash(path: Path) -> bytes | None:
-    try:
-        return content_hash(path.read_bytes())
-    except OSError:
-        return None
-
-
-def _row_bytes(tensor: Tensor) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(len(tensor), -1).view(np.uint8)
 
 
 def _class_counts(content: SplitContent, class_names: Sequence[str] | None) -> dict[str, int] | None:

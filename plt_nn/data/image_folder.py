@@ -9,14 +9,16 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 
-from plt_nn.backbones import Preprocessing
+from plt_nn.backbones import Preprocessing, inner_preprocessing
 from plt_nn.data.class_folders import ClassFolders, Sample, scan_class_folders
 from plt_nn.data.decoded_images import DecodedSplits, features_folder
-from plt_nn.data.fingerprints import SplitContent, SplitFingerprint, as_array, file_hashes, fingerprints_of
-from plt_nn.data.image_batches import ImageBatches, ImageFiles, default_num_workers, image_loader
-from plt_nn.data.images import check_images
-from plt_nn.data.net_preprocessing import net_preprocessing
+from plt_nn.data.fingerprints import SplitContent, SplitFingerprint, fingerprints_of
+from plt_nn.data.hashes import as_array
+from plt_nn.data.image_batches import ImageBatches, image_loader
+from plt_nn.data.image_check import check_images, file_hashes
+from plt_nn.data.image_files import ImageFiles
 from plt_nn.data.sampling import run_seed, sampler_for
+from plt_nn.data.workers import default_num_workers
 from plt_nn.errors import ConfigError, DataError, refuse
 from plt_nn.inference.inputs import ImageInputs
 from plt_nn.text import quoted
@@ -124,7 +126,8 @@ class ImageFolderData(LightningDataModule):
             self._folders = scan_class_folders(self.root, *self.fractions, self.split_seed)
             for warning in self._folders.warnings:
                 rank_zero_warn(warning)
-        preprocessing = self.preprocessing or net_preprocessing(self.trainer) or Preprocessing()
+        of_net = inner_preprocessing(getattr(self.trainer, "lightning_module", None))
+        preprocessing = self.preprocessing or of_net or Preprocessing()
         sized = preprocessing.with_size(self.image_size) if self.image_size else preprocessing
         self.preprocessing_used = replace(sized, crop_pct=self.crop_pct) if self.crop_pct else sized
         found = self._folders.samples

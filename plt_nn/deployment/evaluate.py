@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plt_nn.data.class_folders import SPLIT_NAMES, labelled_images, subfolders
-from plt_nn.data.fingerprints import as_array, file_hashes
-from plt_nn.data.sketch import Overlap, overlap
+from plt_nn.data.hashes import Overlap, as_array, overlap
+from plt_nn.data.image_check import file_hashes
 from plt_nn.deployment.class_metrics import (
     ClassScores,
     ConfidenceInterval,

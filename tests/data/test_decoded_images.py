@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from plt_nn.backbones import Preprocessing
-from plt_nn.data import ImageFolderData, image_batches
+from plt_nn.data import ImageFolderData, image_files
 from plt_nn.data.decoded_images import DecodedSplits
 from plt_nn.errors import ConfigError
 from plt_nn.features.folder import entries
@@ -60,7 +60,7 @@ def test_the_net_sees_the_same_and_each_file_is_decoded_once(
     for kept in (None, where):
         data: Any = ImageFolderData(root, image_size=8, num_workers=num_workers, augment=augment, keep_decoded=kept)  # type: ignore[arg-type]
         decoded.clear()
-        with patch.object(image_batches, "read_image", counted):
+        with patch.object(image_files, "read_image", counted):
             fits[kept] = pixels(data, trainer(max_epochs=3), recorder())
     assert len(fits[None]) == len(fits[where]) > 0
     assert all(torch.equal(one, other) for one, other in zip(fits[None], fits[where], strict=True))
@@ -81,7 +81,7 @@ def test_a_later_run_decodes_nothing(
     monkeypatch.chdir(root.parent)
     for expected in (20, 0):
         data = ImageFolderData(root, image_size=8, num_workers=0, keep_decoded="files")
-        with patch.object(image_batches, "read_image", side_effect=read_image) as reader:
+        with patch.object(image_files, "read_image", side_effect=read_image) as reader:
             pixels(data, trainer(), recorder())
         assert reader.call_count == expected
     found = entries(Path("mlruns", "features"))
@@ -118,7 +118,7 @@ def test_what_is_too_much_is_decoded_each_time_and_said(
     data = ImageFolderData(tmp_path, image_size=8, num_workers=0, keep_decoded="memory", decoded_megabytes=1)
     with (
         pytest.warns(UserWarning, match="resize_first"),
-        patch.object(image_batches, "read_image", side_effect=read_image) as reader,
+        patch.object(image_files, "read_image", side_effect=read_image) as reader,
     ):
         kept = pixels(data, trainer(max_epochs=2), recorder())
     assert all(torch.equal(one, other) for one, other in zip(plain, kept, strict=True))

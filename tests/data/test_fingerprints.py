@@ -18,7 +18,9 @@ from plt_nn.data import (
     TabularData,
     image_folder,
 )
-from plt_nn.data.fingerprints import SplitContent, as_array, file_hashes, fingerprints_of, row_hashes
+from plt_nn.data.fingerprints import SplitContent, fingerprints_of
+from plt_nn.data.hashes import as_array, row_hashes
+from plt_nn.data.image_check import file_hashes
 
 Folder = Callable[..., Path]
 

@@ -11,7 +11,9 @@ from torchvision.transforms import v2
 
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data import EpochBatches, ImageFolderData
-from plt_nn.data.image_batches import ImageFiles, default_num_workers, image_loader
+from plt_nn.data.image_batches import image_loader
+from plt_nn.data.image_files import ImageFiles
+from plt_nn.data.workers import default_num_workers
 from plt_nn.errors import DataError
 
 to_tensor = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()])

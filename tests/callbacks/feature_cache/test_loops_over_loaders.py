@@ -12,7 +12,8 @@ from torch.utils.data import (
 )
 
 from plt_nn import FrozenFeatureCache
-from plt_nn.data.image_batches import ImageFiles, image_loader
+from plt_nn.data.image_batches import image_loader
+from plt_nn.data.image_files import ImageFiles
 from plt_nn.data.sampling import EpochBatches
 from tests.callbacks.feature_cache.cached_fits import Pictures, cache, fit
 from tests.callbacks.feature_cache.small_samples import HEAD, Avoiding, Corrupt, Samples, X, Y, run, tensors

@@ -2,16 +2,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from plt_nn.data.content_hash import content_hash
-from plt_nn.data.fingerprints import as_array
-from plt_nn.data.sketch import MOST, overlap, sketch
+from plt_nn.data.hashes import SKETCH_SIZE, as_array, content_hash, overlap, sketch
 
 
 def hashes(first: int, last: int) -> NDArray[np.bytes_]:
     return as_array([content_hash(f"{number}".encode()) for number in range(first, last)])
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, MOST - 1])
+@pytest.mark.parametrize("size", [0, 1, 100, SKETCH_SIZE - 1])
 def test_of_a_small_set_all_are_known(size: int) -> None:
     known = sketch(hashes(0, size))
     assert overlap(hashes(0, 2 * size), known) == (size, 2 * size, 2 * size)
@@ -25,13 +23,13 @@ def test_of_a_large_set_a_share_is_known() -> None:
     assert sketch(hashes(0, 20_000)[::-1]) == known
     assert sketch(np.concatenate([hashes(0, 20_000)] * 2)) == known
     found, looked_up, samples = overlap(hashes(0, 20_000), known)
-    assert (found, looked_up, samples) == (MOST, MOST, 20_000)
+    assert (found, looked_up, samples) == (SKETCH_SIZE, SKETCH_SIZE, 20_000)
     found, looked_up, samples = overlap(hashes(10_000, 30_000), known)
     assert samples == 20_000
     assert abs(found / looked_up - 0.5) < 0.1
     found, looked_up, _ = overlap(hashes(20_000, 60_000), known)
     assert found == 0
-    assert looked_up > MOST
+    assert looked_up > SKETCH_SIZE
 
 
 def test_hashes_that_end_with_zeros_are_hashes_too() -> None:

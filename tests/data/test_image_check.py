@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from plt_nn.data.images import check_images
+from plt_nn.data.image_check import check_images
 from plt_nn.errors import DataError
 from plt_nn.inference.images import read_image
 

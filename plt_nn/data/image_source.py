@@ -1,7 +1,7 @@
 """Our loader of images as a source of features (`plt_nn.features.source.Source`)."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import PIL
 import torch
@@ -10,28 +10,28 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from plt_nn.data.batch import Batch
-from plt_nn.data.sampling import Draw
+from plt_nn.data.image_files import ImageFiles
+from plt_nn.data.sampling import Draw, EpochBatches
+from plt_nn.data.workers import reading_options
 from plt_nn.features.plain_loader.randomness import is_read_at_random
 from plt_nn.fingerprint.identity import files_identity, object_identity
 
-if TYPE_CHECKING:
-    from plt_nn.data.image_batches import ImageBatches
-
 
 class ImageSource:
-    """Images in files by number.
+    """Image files by number.
 
     Args:
-        loader: The loader.
+        files: The image files.
+        sampler: The order in which the loader reads them.
+        num_workers: Number of processes that read; 0 reads in this process.
         views: In how many ways each image is augmented: epoch e uses view e modulo views, for which the transform draws
             the random numbers that it would have drawn in that epoch. 0: the transform is not random.
     """
 
-    def __init__(self, loader: "ImageBatches", views: int = 0) -> None:
-        self._loader, self._views = loader, views
-        self._files, self._sampler = loader.files, loader.epoch_batches
-        self._transform, self._chosen = loader.files.transform, _Chosen()
-        self._reader = self._new_reader(self._chosen, loader.num_workers)
+    def __init__(self, files: ImageFiles, sampler: EpochBatches, num_workers: int, views: int = 0) -> None:
+        self._files, self._sampler, self._num_workers, self._views = files, sampler, num_workers, views
+        self._transform, self._chosen = files.transform, _ChosenDraws()
+        self._reader = self._new_reader(self._chosen)
         self._is_reading = False
 
     @property
@@ -83,7 +83,7 @@ class ImageSource:
             return
         draws = [self._draw(rows) for rows in batches]
         if self._is_reading:  # within a loop over the same loader: its workers have enough to do
-            yield from self._new_reader(draws, self._loader.num_workers)
+            yield from self._new_reader(draws)
             return
         self._is_reading, self._chosen.draws = True, draws
         try:
@@ -122,17 +122,12 @@ class ImageSource:
     def forget(self) -> None:
         """Nothing is remembered."""
 
-    def _new_reader(self, draws: "Sequence[Draw] | _Chosen", num_workers: int) -> DataLoader[Batch]:
+    def _new_reader(self, draws: "Sequence[Draw] | _ChosenDraws") -> DataLoader[Batch]:
         sampler: Any = draws
         return DataLoader(
             self._files,
             sampler=sampler,
-            batch_size=None,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0 and sampler is self._chosen,
-            pin_memory=self._loader.pin_memory,
-            generator=torch.Generator().manual_seed(self._files.seed),
-            worker_init_fn=self._loader.worker_init_fn,
+            **reading_options(self._num_workers, self._files.seed, keep_workers=draws is self._chosen),
         )
 
     def _view(self, epoch: int) -> int:
@@ -142,8 +137,8 @@ class ImageSource:
         return Draw(int(rows[0]) // len(self._files), (rows % len(self._files)).tolist())
 
 
-class _Chosen:
-    """A sampler that gives the draws that it was last told."""
+class _ChosenDraws:
+    """A sampler that yields the draws that were last assigned to it."""
 
     def __init__(self) -> None:
         self.draws: list[Draw] = []

@@ -13,7 +13,8 @@ from torchvision.transforms import v2
 
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data.batch import Batch
-from plt_nn.data.image_batches import ImageBatches, ImageFiles, image_loader
+from plt_nn.data.image_batches import ImageBatches, image_loader
+from plt_nn.data.image_files import ImageFiles
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.tensors import TensorBatches
 from plt_nn.features.lazy_inputs import LazyInputs
