@@ -43,9 +43,10 @@ def run(argv: list[str]) -> int:
     _print(audited, arguments.format)
     if arguments.html is not None:
         from plt_nn.audit.page import page
-        from plt_nn.reports.write import write_whole
+        from plt_nn.files import atomic_write
 
-        write_whole(arguments.html, page(audited))
+        with atomic_write(arguments.html) as partial:
+            partial.write_text(page(audited), "utf-8")
         print(f"Written to {arguments.html}", file=sys.stderr)
     crossing = len(audited.crossing)
     if crossing and arguments.strict:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from plt_nn.errors import ConfigError, TrackingError
+from plt_nn.tracking import tags
 from plt_nn.tracking.store import store_at
 
 
@@ -27,10 +28,10 @@ def run(argv: list[str]) -> int:
     model = best_of(word.removeprefix(BEST_OF), store)[0] if word.startswith(BEST_OF) else model_of_run(word, store)
     if model is None:
         raise ConfigError(f"The run {word} has no model in MLflow (yet: `plt-nn sync` delivers what is left).")
-    if "plt_nn.monitor" not in model.tags:
+    if tags.MONITOR not in model.tags:
         raise ConfigError(
             f"The model of {word} does not stand alone, so it could not be used from the registry; the run's tag "
-            "`plt_nn.not_deployable` says why."
+            f"`{tags.NOT_DEPLOYABLE}` says why."
         )
     uri, client = client_of(store)
     from mlflow.exceptions import MlflowException

@@ -39,7 +39,7 @@ from plt_nn.cli.parser_errors import plain_message
 from plt_nn.cli.resume import without_resume
 from plt_nn.errors import ConfigError, PltNNError, WeightsError
 from plt_nn.reports import RunReport
-from plt_nn.tracking import DurableMLFlowLogger, masked
+from plt_nn.tracking import DurableMLFlowLogger, masked, tags
 from plt_nn.tracking.resume import RUN_KEY, Resumable, run_of_checkpoint
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}
@@ -253,10 +253,10 @@ class _LogConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, DurableMLFlowLogger):
                 text = yaml.safe_dump(resolved, sort_keys=False)
-                logger.log_text(text, "config.yaml")
+                logger.log_text(text, tags.CONFIG_FILE)
                 folder = Path(logger.save_dir, logger.name, logger.version)
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / "config.yaml").write_text(text)  # for resuming
+                (folder / tags.CONFIG_FILE).write_text(text)  # for resuming
                 logger.log_hyperparams({key: value for key, value in resolved.items() if value is not None} | facts)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

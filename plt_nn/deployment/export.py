@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from plt_nn.deployment.preprocessing_net import PreprocessingNet
 from plt_nn.errors import ConfigError, ExportError
-from plt_nn.inference.card import CARD
+from plt_nn.files import atomic_write
 from plt_nn.inference.inputs import ImageInputs, TableInputs
+from plt_nn.inference.model_files import CARD, WEIGHTS
 from plt_nn.inference.predictor import Predictor, load_predictor
 
 Format = Literal["onnx", "pt2", "safetensors"]
@@ -72,14 +73,9 @@ def export_model(
     """
     preprocessing = _preprocessing(predictor, kind) if with_preprocessing else None
     original = _Outputs(predictor, preprocessing).eval()
-    partial = out.with_name(f".partial.{out.name}")
-    try:
+    with atomic_write(out) as partial:
         run = _WRITERS[kind](original, samples[:2], partial, predictor, with_preprocessing)
         parity = _compared(_reference(predictor, with_preprocessing), run, samples, SHADES if with_preprocessing else 0)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(out)
     _write_card(predictor, out, kind, with_preprocessing)
     return parity
 
@@ -144,7 +140,7 @@ def _to_safetensors(net: nn.Module, example: Tensor, path: Path, predictor: Pred
     try:  # as anybody would load it: by the card, with the net's own names
         plain = json.loads(predictor.card.to_json()) | {"prefix": ""}
         (folder / CARD).write_text(json.dumps(plain))
-        shutil.copyfile(path, folder / "best.safetensors")
+        shutil.copyfile(path, folder / WEIGHTS)
         return load_predictor(folder, trusted=predictor.card.modules)
     finally:
         shutil.rmtree(folder)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plt_nn.errors import ConfigError, TrackingError, did_you_mean
-from plt_nn.inference.card import CARD, WEIGHTS
-from plt_nn.tracking.read.find_run import UID, FoundRun, find_run, find_run_on_server, names_of_runs
+from plt_nn.inference.model_files import CARD, WEIGHTS
+from plt_nn.tracking import tags
+from plt_nn.tracking.read.find_run import FoundRun, find_run, find_run_on_server, names_of_runs
 from plt_nn.tracking.resume import Resumable, find_resumable
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.backlog import backlog_of
 from plt_nn.tracking.upload.environment import set_defaults
-from plt_nn.tracking.upload.model import MODE, MONITOR, VALUE
 from plt_nn.tracking.upload.retries import in_words
 
 BEST_OF = "best-of:"
@@ -94,8 +94,8 @@ def best_of(experiment: str, store: Store) -> tuple[Any, str]:
     if found is None:
         names = [each.name for each in client.search_experiments()]
         raise ConfigError(f"There is no experiment {experiment!r} at {uri}.{did_you_mean(experiment, names)}")
-    models = [each for each in client.search_logged_models([found.experiment_id]) if VALUE in each.tags]
-    monitors = {(each.tags[MONITOR], each.tags[MODE]) for each in models}
+    models = [each for each in client.search_logged_models([found.experiment_id]) if tags.VALUE in each.tags]
+    monitors = {(each.tags[tags.MONITOR], each.tags[tags.MODE]) for each in models}
     if not models:
         raise ConfigError(f"No run of {experiment!r} has a model that stands alone.")
     if len(monitors) > 1:
@@ -103,9 +103,9 @@ def best_of(experiment: str, store: Store) -> tuple[Any, str]:
         raise ConfigError(f"The models of {experiment!r} are the best by different metrics ({listed}): name a run.")
     ((monitor, mode),) = monitors
     sign = 1.0 if mode == "min" else -1.0
-    best = min(models, key=lambda each: _or_worst(sign * float(each.tags[VALUE])))
-    value = float(best.tags[VALUE])
-    return best, f"the best of {len(models)} of {experiment} ({monitor} {value:.6g}, run {best.tags.get(UID)})"
+    best = min(models, key=lambda each: _or_worst(sign * float(each.tags[tags.VALUE])))
+    value = float(best.tags[tags.VALUE])
+    return best, f"the best of {len(models)} of {experiment} ({monitor} {value:.6g}, run {best.tags.get(tags.UID)})"
 
 
 def client_of(store: Store) -> tuple[str, Any]:
@@ -126,7 +126,7 @@ def model_id_of(version: Any) -> str:
 
 def _places(folder: Path) -> list[Path]:
     """Where in a folder a model may lie: in it, or, in a run's folder, among its checkpoints."""
-    return [folder, folder / "checkpoints"]
+    return [folder, folder / tags.CHECKPOINTS]
 
 
 def _or_worst(value: float) -> float:
@@ -158,7 +158,7 @@ def _why_none(word: str, store: Store) -> str:
 def _not_deployable(model: Any, store: Store) -> str:
     """Why the model of a run does not stand alone, if the run says so."""
     run = client_of(store)[1].get_run(model.source_run_id)
-    return str(run.data.tags.get("plt_nn.not_deployable", ""))
+    return str(run.data.tags.get(tags.NOT_DEPLOYABLE, ""))
 
 
 def _trained_here(word: str, store: Store) -> Resumable | None:
@@ -170,7 +170,7 @@ def _trained_here(word: str, store: Store) -> Resumable | None:
 
 def _local(word: str, store: Store) -> Path | None:
     run = _trained_here(word, store)
-    folder = run.folder / "checkpoints" if run is not None else None
+    folder = run.folder / tags.CHECKPOINTS if run is not None else None
     return folder if folder is not None and (folder / CARD).is_file() and (folder / WEIGHTS).is_file() else None
 
 
@@ -222,6 +222,6 @@ def _whole(folder: Path, name: str) -> FoundModel:
     if missing:
         raise ConfigError(
             f"{name} is no model that stands alone: {folder} has no {' and no '.join(missing)}. The tag "
-            "`plt_nn.not_deployable` of its run may say why."
+            f"`{tags.NOT_DEPLOYABLE}` of its run may say why."
         )
     return FoundModel(folder, name)

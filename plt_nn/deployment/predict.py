@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from plt_nn.errors import ConfigError, DataError
-from plt_nn.inference.card import CARD, WEIGHTS
+from plt_nn.files import atomic_write
 from plt_nn.inference.images import read_image
 from plt_nn.inference.inputs import ImageInputs
+from plt_nn.inference.model_files import CARD, WEIGHTS
 from plt_nn.inference.prediction_table import prediction_columns, prediction_table
 from plt_nn.inference.predictor import Predictor
 
@@ -64,9 +65,8 @@ class PredictedParts:
     def add(self, rows: pd.DataFrame) -> None:
         """Writes some more, whole or not at all."""
         name = f"{self.done():09d}-{len(rows)}.parquet"
-        partial = self.folder / f".{name}"
-        rows.to_parquet(partial, index=False)
-        partial.replace(self.folder / name)
+        with atomic_write(self.folder / name) as partial:
+            rows.to_parquet(partial, index=False)
 
     def finish(self) -> pd.DataFrame:
         """Makes the file of the parts, and removes them."""
@@ -129,12 +129,11 @@ def about(predictor_folder: Path, paths: Sequence[str], batch_size: int) -> dict
 
 def write_table(table: pd.DataFrame, out: Path) -> None:
     """Writes a table as CSV or Parquet, as the name says; whole or not at all."""
-    partial = out.with_name(f".{out.name}.partial")
-    if out.suffix.lower() in (".parquet", ".pq"):
-        table.to_parquet(partial, index=False)
-    else:
-        table.to_csv(partial, index=False)
-    partial.replace(out)
+    with atomic_write(out) as partial:
+        if out.suffix.lower() in (".parquet", ".pq"):
+            table.to_parquet(partial, index=False)
+        else:
+            table.to_csv(partial, index=False)
 
 
 def _batches(

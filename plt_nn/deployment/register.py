@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from plt_nn.deployment.find_model import model_id_of
 from plt_nn.errors import ConfigError
-from plt_nn.tracking.upload.model import DATA, MODE, MONITOR, VALUE
+from plt_nn.tracking.tags import DATA, MODE, MONITOR, VALUE
 
 _VALIDATION = f"{DATA}.validation"
 

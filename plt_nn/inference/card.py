@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from plt_nn.errors import WeightsError
 from plt_nn.inference.inputs import Inputs, inputs_from_plain
+from plt_nn.inference.model_files import CARD
 
 FORMAT = 1
-CARD, WEIGHTS = "model.json", "best.safetensors"  # the files of a model
 Task = Literal["classification", "regression"]
 
 

@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from plt_nn.errors import WeightsError
-from plt_nn.inference.card import WEIGHTS, ModelCard, read_card
+from plt_nn.inference.card import ModelCard, read_card
+from plt_nn.inference.model_files import WEIGHTS
 from plt_nn.inference.own_modules import offer
 from plt_nn.inference.rebuild import rebuild
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from plt_nn.reports.arrays import ArrayBlock
 from plt_nn.reports.comparison import Row
 from plt_nn.reports.metric import Mode, is_of_training
+from plt_nn.tracking import tags
 from plt_nn.tracking.read.runs import History, RunRecord
 
 MOST_PANELS = 24
-_SYSTEM = "system/"
 _RATES = ("lr/", "lr-")
 _SPEED = ("perf/samples_per_second", "perf/step_ms_mean", "perf/gpu_memory_mb_max")
 _REPEATED = ("_step", "_epoch")
@@ -34,7 +34,8 @@ def wanted_metrics(runs: Sequence[RunRecord], first: str) -> dict[str, list[str]
     learnt = [name for name in names if not is_of_training(name)]
     learnt = [name for name in learnt if not _is_repeated(name, learnt)]
     order = sorted(learnt, key=lambda name: (name != first, "loss" not in name, "val" not in name, name))
-    machine = [name for name in _SPEED if name in names] + sorted(name for name in names if name.startswith(_SYSTEM))
+    in_system = sorted(name for name in names if name.startswith(tags.SYSTEM))
+    machine = [name for name in _SPEED if name in names] + in_system
     return {
         "curves": order[:MOST_PANELS],
         "rates": [name for name in names if name.startswith(_RATES)],
@@ -91,7 +92,7 @@ def phases(own: Own, run: RunRecord) -> list[dict[str, Any]]:
     epochs = epochs_trained(own.get("epoch"), steps - 1)
     found = []
     for at, number in enumerate(history.values[is_first]):
-        told = run.tags.get(f"phase/{number:.0f}", "").partition(": trains ")[2]
+        told = run.tags.get(f"{tags.PHASE}{number:.0f}", "").partition(": trains ")[2]
         name = f"phase {number:.0f}" + (f": {told}" if told else "")
         minute = (int(history.times[is_first][at]) - run.began) / 60_000
         epoch = float(epochs[at]) if epochs is not None else None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.read.runs import RunRecord
+from plt_nn.tracking.tags import SEED
 
 # What is of no meaning for the result: names, places, and how a run is watched.
 _IDLE = re.compile(
@@ -31,8 +32,8 @@ def differing(runs: Sequence[RunRecord], by: str | None = None) -> list[str]:
 
 def settings(run: RunRecord) -> dict[str, str]:
     """What a run was made with: its parameters, and the seed where only a tag tells it."""
-    has_seed = any(_SEED.search(name) for name in run.params) or "seed" not in run.tags
-    return dict(run.params) if has_seed else {**run.params, "seed": run.tags["seed"]}
+    has_seed = any(_SEED.search(name) for name in run.params) or SEED not in run.tags
+    return dict(run.params) if has_seed else {**run.params, SEED: run.tags[SEED]}
 
 
 def matches(name: str, by: str) -> bool:

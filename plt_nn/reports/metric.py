@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.tracking.read.runs import MODE, MONITOR, History, RunRecord
+from plt_nn.tracking.read.runs import History, RunRecord
+from plt_nn.tracking.tags import BEST, MODE, MONITOR, SYSTEM
 
 Mode = Literal["min", "max"]
 _BEGIN = r"(?:^|[^a-z])"  # of a word within a name
@@ -16,7 +17,7 @@ _LOWER = re.compile(rf"loss|error|{_BEGIN}(err|mse|mae|rmse|mape|perplexity|ppl|
 _HIGHER = re.compile(
     rf"{_BEGIN}(acc|f1|fbeta|auc|auroc|ap|map|precision|recall|iou|dice|jaccard|r2|bleu|rouge|kappa|mcc|top\d)", re.I
 )
-_OTHER = ("system/", "perf/", "lr/", "lr-", "cost/", "best/")  # metrics of how training went
+_OTHER = (SYSTEM, "perf/", "lr/", "lr-", "cost/", BEST)  # metrics of how training went
 _CLOCKS = ("epoch", "phase")
 _USUAL = ("val_loss", "valid_loss", "validation_loss", "eval_loss", "val/loss", "test_loss", "loss", "train_loss")
 

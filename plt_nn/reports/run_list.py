@@ -9,8 +9,9 @@ from plt_nn.errors import ConfigError
 from plt_nn.reports.comparison import epoch_of
 from plt_nn.reports.metric import Best, best_of, better, chosen_metric, kept_best
 from plt_nn.reports.words import state
+from plt_nn.tracking import tags
 from plt_nn.tracking.read.all_runs import AllRuns
-from plt_nn.tracking.read.runs import HOST, RunRecord
+from plt_nn.tracking.read.runs import RunRecord
 
 SILENT = 300.0  # seconds without a sign after which a run that nobody can look at is told to be silent
 
@@ -60,11 +61,11 @@ def _listed(reader: AllRuns, run: RunRecord, now: float) -> Listed:
     spool = reader.spools.get(run.uid or "")
     metric, best = _best(reader, run)
     epoch = run.last.get("epoch")
-    steps = [point.step for name, point in run.last.items() if not name.startswith("system/")]
+    steps = [point.step for name, point in run.last.items() if not name.startswith(tags.SYSTEM)]
     return Listed(
         run=run,
         state=_state(run, spool is not None and spool.is_alive, now),
-        host=run.tags.get(HOST, ""),
+        host=run.tags.get(tags.HOST, ""),
         epochs=int(epoch.value) + 1 if epoch is not None and math.isfinite(epoch.value) else None,
         most_epochs=_most_epochs(run),
         step=max(steps, default=0),

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from plt_nn.callbacks import ValidationFigures
 from plt_nn.callbacks.lightning.callback_order import before_checkpoints
 from plt_nn.errors import ConfigError
-from plt_nn.tracking import DurableMLFlowLogger
+from plt_nn.tracking import DurableMLFlowLogger, tags
 
 
 class RunReport(Callback):
@@ -69,4 +69,4 @@ def _log_report(logger: DurableMLFlowLogger, status: str, facts: dict[str, Any] 
         rank_zero_warn(f"report.html could not be made: {type(error).__name__}: {error}")
         return
     if text is not None:
-        logger.log_text(text, "report.html")
+        logger.log_text(text, tags.REPORT_FILE)

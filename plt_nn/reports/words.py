@@ -3,7 +3,8 @@
 import math
 import time
 
-from plt_nn.tracking.read.runs import FAILURE, VANISHED, RunRecord
+from plt_nn.tracking import tags
+from plt_nn.tracking.read.runs import VANISHED, RunRecord
 
 _STATES = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed", "KILLED": "killed", "SCHEDULED": "waiting"}
 
@@ -50,7 +51,7 @@ def ago(milliseconds: int, now: float | None = None) -> str:
 def state(run: RunRecord) -> str:
     """How a run stands, and what it died of."""
     told = _STATES.get(run.status, run.status.lower())
-    reason = run.tags.get(FAILURE, "")
+    reason = run.tags.get(tags.FAILURE, "")
     if run.status in ("FINISHED", "RUNNING") or not reason:
         return told
     if reason == VANISHED:
@@ -58,6 +59,6 @@ def state(run: RunRecord) -> str:
     if reason.startswith("Interrupted"):
         return "stopped by Ctrl-C"
     if reason.startswith("Ended by SIGTERM"):
-        job = run.tags.get("slurm/job_id")
+        job = run.tags.get(tags.SLURM_JOB)
         return f"ended by SIGTERM (SLURM job {job})" if job else "ended by SIGTERM"
     return f"{told}: {' '.join(reason.split())}"

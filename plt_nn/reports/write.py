@@ -1,6 +1,5 @@
 """Reads what a report tells, and writes it."""
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from plt_nn.errors import TrackingError
+from plt_nn.files import atomic_write
 from plt_nn.reports.comparison import Comparison, epoch_of, row_of
 from plt_nn.reports.curves import wanted_metrics
 from plt_nn.reports.metric import best_of, better, chosen_metric, kept_best
 from plt_nn.reports.page import Report, page, read_facts
+from plt_nn.tracking import tags
 from plt_nn.tracking.read.all_runs import AllRuns
 from plt_nn.tracking.read.runs import RunRecord
 from plt_nn.tracking.read.spool_runs import spool_run
 from plt_nn.tracking.spool.folder import SpoolFolder
 
-FACTS = "figures/validation.json"
 MOST_RUNS = 60  # with a line each; more cannot be told apart
 
 
@@ -42,7 +42,8 @@ def write_report(file: Path, reader: AllRuns, comparison: Comparison, title: str
     made = f"Made by plt-nn compare on {time.strftime('%Y-%m-%d at %H:%M')}."
     shown = replace(comparison, rows=rows)
     text = page(Report(title, shown, [histories.get(run.id, {}) for run in runs], facts, made))
-    write_whole(file, text)
+    with atomic_write(file) as partial:
+        partial.write_text(text, "utf-8")
     left_out = len(comparison.rows) - len(rows)
     more = f" The best {MOST_RUNS} are shown; {left_out} are left out." if left_out else ""
     return f"{file}: {len(rows)} runs, {len(text.encode()) / 1e6:.1f} MB.{more}{unread}"
@@ -54,7 +55,7 @@ def _facts(reader: AllRuns, runs: Sequence[RunRecord]) -> tuple[list[dict[str, A
     reason: TrackingError | None = None
     for run in runs:
         try:
-            facts.append(read_facts(reader.artifact(run, FACTS)))
+            facts.append(read_facts(reader.artifact(run, tags.FIGURES_FACTS)))
         except (TrackingError, OSError) as error:  # the curves are worth a page by themselves
             facts.append({})
             reason = error if isinstance(error, TrackingError) else TrackingError(str(error))
@@ -87,10 +88,3 @@ def report_of_spool(folder: SpoolFolder, status: str, facts: dict[str, Any]) -> 
     made = f"Made at the run's end on {time.strftime('%Y-%m-%d at %H:%M')}."
     shown = Comparison(metric, mode, (row,), None, (), (), {}, ())
     return page(Report(f"{run.experiment}: {run.name}", shown, [own], [facts], made))
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Writes a text to a file, whole or not at all."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_text(text, "utf-8")
-    partial.replace(file)

@@ -11,6 +11,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from plt_nn.tracking import tags
 from plt_nn.tracking.masking import masked_code, masked_words
 
 _PACKAGES = ("plt-nn", "lightning", "torch", "torchvision", "timm", "torchmetrics", "mlflow", "numpy")
@@ -22,22 +23,22 @@ def environment_tags() -> dict[str, str]:
 
     In a job of SLURM also `slurm/job_id`.
     """
-    tags = {f"version/{name}": found for name in _PACKAGES if (found := _version(name))}
+    found_tags = {f"{tags.VERSION}{name}": found for name in _PACKAGES if (found := _version(name))}
     with contextlib.suppress(OSError, KeyError):  # a user without a name, as in many a container
-        tags["mlflow.user"] = getpass.getuser()
-    tags |= {
-        "mlflow.source.name": Path(sys.argv[0]).name,
-        "mlflow.source.type": "LOCAL",
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "host": socket.gethostname(),
-        "command": shlex.join(masked_words(sys.argv)),
+        found_tags[tags.USER] = getpass.getuser()
+    found_tags |= {
+        tags.SOURCE_NAME: Path(sys.argv[0]).name,
+        tags.SOURCE_TYPE: "LOCAL",
+        tags.PYTHON: platform.python_version(),
+        tags.PLATFORM: platform.platform(),
+        tags.HOST: socket.gethostname(),
+        tags.COMMAND: shlex.join(masked_words(sys.argv)),
     }
     if "SLURM_JOB_ID" in os.environ:
-        tags["slurm/job_id"] = os.environ["SLURM_JOB_ID"]
+        found_tags[tags.SLURM_JOB] = os.environ["SLURM_JOB_ID"]
     if "PL_GLOBAL_SEED" in os.environ:
-        tags["seed"] = os.environ["PL_GLOBAL_SEED"]
-    return tags | git_tags()
+        found_tags[tags.SEED] = os.environ["PL_GLOBAL_SEED"]
+    return found_tags | git_tags()
 
 
 def git_tags() -> dict[str, str]:
@@ -46,7 +47,7 @@ def git_tags() -> dict[str, str]:
     if commit is None:
         return {}
     changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {"git/commit": commit, "git/dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
+    return {tags.GIT_COMMIT: commit, tags.GIT_DIRTY: str(bool(changes)).lower(), tags.SOURCE_COMMIT: commit}
 
 
 def git_diff() -> str | None:

@@ -7,6 +7,7 @@ from plt_nn.errors import ConfigError, TrackingError
 from plt_nn.tracking.masking import masked_text
 from plt_nn.tracking.resume import Resumable
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.tags import CHECKPOINTS, CONFIG_FILE, UID
 from plt_nn.tracking.upload.environment import set_defaults
 from plt_nn.tracking.upload.retries import in_words
 
@@ -30,7 +31,7 @@ def fetch_run(uri: str, store: Store, word: str) -> Resumable | None:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    from plt_nn.tracking.read.find_run import UID, find_run_on_server
+    from plt_nn.tracking.read.find_run import find_run_on_server
 
     found = find_run_on_server(uri, word)
     if found is None:
@@ -40,14 +41,14 @@ def fetch_run(uri: str, store: Store, word: str) -> Resumable | None:
         tags = client.get_run(found.run).data.tags
         experiment = client.get_experiment(found.experiment).name
         run = Resumable(tags.get(UID, ""), experiment, store.checkpoints / experiment / tags.get(UID, ""))
-        names = [item.path for item in client.list_artifacts(found.run, "checkpoints")]
+        names = [item.path for item in client.list_artifacts(found.run, CHECKPOINTS)]
         if not run.uid or not any(name.endswith(".ckpt") for name in names):
             raise ConfigError(
                 f"--resume {word}: no checkpoint of this run is in MLflow at {place}. Runs that are to be resumed on "
                 "another machine need `checkpoints: last` (or `all`) of DurableMLFlowLogger."
             )
         run.folder.mkdir(parents=True, exist_ok=True)
-        for name in ["config.yaml", *names]:
+        for name in [CONFIG_FILE, *names]:
             with TemporaryDirectory(dir=run.folder) as partial:  # where in it MLflow puts a file depends on the store
                 target = run.folder / name
                 target.parent.mkdir(exist_ok=True)

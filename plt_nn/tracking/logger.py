@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.tracking import tags
 from plt_nn.tracking.address import tracking_address
 from plt_nn.tracking.checkpoint_files import POLICIES, Policy, wanted_checkpoints
 from plt_nn.tracking.environment import environment_tags, git_diff
@@ -150,7 +151,7 @@ class DurableMLFlowLogger(Logger):
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Keeps the checkpoints that the policy asks for, and makes the log as durable as they are."""
         spool = self._open()
-        wanted = {f"checkpoints/{p.name}": p for p in wanted_checkpoints(self._checkpoints, checkpoint_callback)}
+        wanted = {f"{tags.CHECKPOINTS}/{p.name}": p for p in wanted_checkpoints(self._checkpoints, checkpoint_callback)}
         for path in [path for path in self._kept if path not in wanted]:
             del self._kept[path]
             spool.remove_file(path)
@@ -183,7 +184,7 @@ class DurableMLFlowLogger(Logger):
 
         With several machines it becomes `system/<node>/utilisation`. The step is the seconds since the run began.
         """
-        prefix = f"system/{node}/" if nodes > 1 else "system/"
+        prefix = f"{tags.SYSTEM}{node}/" if nodes > 1 else tags.SYSTEM
         values = {f"{prefix}{name}": float(value) for name, value in metrics.items()}
         step = max(0, int(time.time()) - began(self.uid))
         self._open(node).append({"kind": "metrics", "time": now(), "step": step, "metrics": values})
@@ -242,7 +243,7 @@ class DurableMLFlowLogger(Logger):
     @rank_zero_only
     def log_note(self, markdown: str) -> None:
         """Puts a text under the run's description, in place of an earlier one."""
-        self.log_tags({"mlflow.note.content": "\n\n".join(text for text in (self._note, markdown) if text)})
+        self.log_tags({tags.NOTE: "\n\n".join(text for text in (self._note, markdown) if text)})
 
     def ui_command(self) -> str:
         """The command that opens this run in the MLflow UI."""
@@ -293,7 +294,7 @@ class DurableMLFlowLogger(Logger):
     def _begun(self, node: int) -> RunSpool:
         uri = tracking_address(self._given_uri, self.store)
         address, login = without_password(uri) if uri is not None else (None, {})
-        note = {"mlflow.note.content": self._note} if self._note else {}
+        note = {tags.NOTE: self._note} if self._note else {}
         beginning = {
             "experiment": self._experiment_name,
             "run_name": self._run_name,
@@ -304,7 +305,7 @@ class DurableMLFlowLogger(Logger):
         }
         spool = RunSpool(self._folder(node), beginning, node, self._most_bytes, login)
         if node == 0 and (diff := git_diff()):
-            spool.add_content(diff.encode(), "git.diff")
+            spool.add_content(diff.encode(), tags.DIFF_FILE)
         return spool
 
 

@@ -11,6 +11,7 @@ from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.read.find_run import LAST
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.tags import CHECKPOINTS, CONFIG_FILE
 from plt_nn.tracking.uid import UID_PATTERN
 from plt_nn.tracking.upload.state import load_state
 
@@ -33,7 +34,7 @@ class Resumable(NamedTuple):
     @property
     def config(self) -> Path:
         """The configuration that it was made with."""
-        return self.folder / "config.yaml"
+        return self.folder / CONFIG_FILE
 
 
 def find_resumable(store: Store, word: str, experiment: str | None = None) -> Resumable | None:
@@ -75,7 +76,7 @@ def last_checkpoint(run: Resumable, more: Iterable[Path] = ()) -> Path:
     Raises:
         ConfigError: If there is none.
     """
-    found = [(path, _place(path)) for path in (run.folder / "checkpoints").glob("*.ckpt")]
+    found = [(path, _place(path)) for path in (run.folder / CHECKPOINTS).glob("*.ckpt")]
     for path in [path for folder in more for path in folder.glob("hpc_ckpt_*.ckpt")]:
         place = _place(path)
         if place is not None and place["uid"] == run.uid:
@@ -83,7 +84,7 @@ def last_checkpoint(run: Resumable, more: Iterable[Path] = ()) -> Path:
     good = [(place["step"], path.stat().st_mtime, path) for path, place in found if place is not None]
     if not good:
         raise ConfigError(
-            f"--resume: the run {run.uid} has no checkpoint in {run.folder / 'checkpoints'}: it ended before the first "
+            f"--resume: the run {run.uid} has no checkpoint in {run.folder / CHECKPOINTS}: it ended before the first "
             "was saved, or they lie elsewhere (then --ckpt_path names one). Leave --resume out to begin anew."
         )
     return max(good)[2]
@@ -114,8 +115,8 @@ def _runs(store: Store) -> list[Resumable]:
 
 
 def _last_sign(store: Store, run: Resumable) -> float:
-    signs = [run.folder, run.folder / "config.yaml", SpoolFolder(store.spool / run.uid).events]
-    return max(path.stat().st_mtime for path in [*signs, *run.folder.glob("checkpoints/*")] if path.exists())
+    signs = [run.folder, run.config, SpoolFolder(store.spool / run.uid).events]
+    return max(path.stat().st_mtime for path in [*signs, *run.folder.glob(f"{CHECKPOINTS}/*")] if path.exists())
 
 
 def _mlflow_id(store: Store, uid: str) -> str | None:

@@ -13,6 +13,7 @@ from plt_nn.tracking.spool.events import VERSION
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.tags import NOTE
 from plt_nn.tracking.uid import new_uid
 from plt_nn.tracking.upload.environment import set_defaults, without_password
 from plt_nn.tracking.upload.loop import upload
@@ -59,7 +60,7 @@ def write_run(
     uri = tracking_address(tracking_uri, store)
     folder = SpoolFolder(store.spool / new_uid())
     writer = SpoolWriter(folder, _MOST_BYTES)
-    tags = environment_tags() | dict(run.tags) | ({"mlflow.note.content": run.note} if run.note else {})
+    tags = environment_tags() | dict(run.tags) | ({NOTE: run.note} if run.note else {})
     about = {"node": 0, "attempt": 1, "parent": parent, "resumed": False, "tags": tags}
     address = without_password(uri)[0] if uri is not None else None
     where = {"experiment": experiment, "run_name": run.name, "uri": address}

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from plt_nn.tracking.read.find_run import UID
 from plt_nn.tracking.run_spool import now
 from plt_nn.tracking.spool.events import VERSION, Event
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.spool.writer import SpoolWriter
+from plt_nn.tracking.tags import UID
 from plt_nn.tracking.uid import new_uid
 from plt_nn.tracking.upload.backlog import backlog_of
 from plt_nn.tracking.upload.state import load_state

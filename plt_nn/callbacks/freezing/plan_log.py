@@ -12,6 +12,7 @@ from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.freezing import Condition
 from plt_nn.freezing.costs.phase_costs import phase_costs
 from plt_nn.freezing.costs.tables import plan_markdown
+from plt_nn.tracking import tags
 
 
 def log_plan(trainer: Trainer, pl_module: LightningModule, plan: SchedulePlan, found: Condition, batch: Any) -> None:
@@ -33,7 +34,7 @@ def log_plan(trainer: Trainer, pl_module: LightningModule, plan: SchedulePlan, f
     inputs = (torch.empty(x.shape, dtype=x.dtype, device="meta"),) if isinstance(x, Tensor) else None  # not to be read
     text = plan_markdown(phase_costs(plan.phases, plan.stages, pl_module, trained, trainer.optimizers, inputs))
     for logger in loggers:
-        logger.log_text(text, "freezing_plan.md")
+        logger.log_text(text, tags.PLAN_FILE)
 
 
 def log_transition(trainer: Trainer, number: int, trains: str) -> None:
@@ -46,4 +47,4 @@ def log_transition(trainer: Trainer, number: int, trains: str) -> None:
     """
     for logger in run_loggers(trainer):
         when = f"epoch {trainer.current_epoch}, step {trainer.global_step}"
-        logger.log_tags({f"phase/{number}": f"{when}: trains {trains}"})
+        logger.log_tags({f"{tags.PHASE}{number}": f"{when}: trains {trains}"})

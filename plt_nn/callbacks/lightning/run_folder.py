@@ -4,6 +4,8 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 
+from plt_nn.tracking import tags
+
 
 def run_folder(trainer: Trainer, chosen: str | None = None) -> Path:
     """The folder for the run's checkpoints, as process 0 sees it.
@@ -21,5 +23,5 @@ def _default_folder(trainer: Trainer) -> Path:
     for logger in trainer.loggers:
         if logger.save_dir is not None and logger.name is not None and logger.version is not None:
             version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-            return Path(logger.save_dir) / logger.name / version / "checkpoints"
-    return Path(trainer.default_root_dir) / "checkpoints"
+            return Path(logger.save_dir) / logger.name / version / tags.CHECKPOINTS
+    return Path(trainer.default_root_dir) / tags.CHECKPOINTS

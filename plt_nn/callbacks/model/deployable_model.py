@@ -1,7 +1,6 @@
 """Writes beside the best weights how they become a model that can be used without the code that trained it."""
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +16,14 @@ from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.callbacks.model.exported_state import exported_state
 from plt_nn.callbacks.model.versions_used import versions_used
 from plt_nn.errors import ConfigError, PltNNError
-from plt_nn.inference.card import CARD, ModelCard
+from plt_nn.files import atomic_write
+from plt_nn.inference.card import ModelCard
 from plt_nn.inference.inputs import Inputs, TensorInputs
+from plt_nn.inference.model_files import CARD
 from plt_nn.inference.own_sources import own_sources
 from plt_nn.inference.predictor import fits
 from plt_nn.inference.rebuild import TRUSTED, rebuild, without_downloads
-
-TAG = "plt_nn.not_deployable"
+from plt_nn.tracking import tags
 
 
 @runtime_checkable
@@ -94,7 +94,7 @@ class DeployableModel(Callback):
             place.unlink(missing_ok=True)  # of an earlier fit into the same folder
             rank_zero_info(f"The best weights will be kept, but not as a model that stands alone: {error}")
             for logger in run_loggers(trainer):
-                logger.log_tags({TAG: str(error)})
+                logger.log_tags({tags.NOT_DEPLOYABLE: str(error)})
             return
         _write(card, place)
 
@@ -191,6 +191,5 @@ def _require_same_net(
 
 def _write(card: ModelCard, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(card.to_json(), "utf-8")
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        partial.write_text(card.to_json(), "utf-8")

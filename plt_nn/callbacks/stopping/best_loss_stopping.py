@@ -22,7 +22,7 @@ from plt_nn.callbacks.model.deployable_model import DeployableModel
 from plt_nn.callbacks.model.exported_state import exported_state
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 from plt_nn.callbacks.resume.signals_between_steps import SignalsBetweenSteps
-from plt_nn.callbacks.stopping.best_weights import BestWeights, write_atomically
+from plt_nn.callbacks.stopping.best_weights import BestWeights, save_weights
 from plt_nn.callbacks.stopping.patience import (
     Mode,
     Moment,
@@ -34,6 +34,8 @@ from plt_nn.callbacks.stopping.patience import (
     renewed,
 )
 from plt_nn.errors import ConfigError, TrainingError
+from plt_nn.inference.model_files import WEIGHTS
+from plt_nn.tracking import tags
 
 _LOSS_CHECK_STEPS = 50  # how often the training loss is read from the device
 
@@ -134,8 +136,8 @@ class BestLossStopping(EarlyStopping):
         require_validation(trainer, self.monitor, "BestLossStopping")
         self._weights = BestWeights(pl_module)
         for logger in run_loggers(trainer):
-            logger.log_tags({"plt_nn.monitor": self.monitor, "plt_nn.mode": self.mode})
-        self.best_path = run_folder(trainer, self.dirpath) / "best.safetensors"
+            logger.log_tags({tags.MONITOR: self.monitor, tags.MODE: self.mode})
+        self.best_path = run_folder(trainer, self.dirpath) / WEIGHTS
         self.stop_reason, self._total_loss, self._last_check = None, None, None
         self._validated, self._unwritten = False, False
         state, self._restored_state = self._restored_state, None
@@ -235,7 +237,7 @@ class BestLossStopping(EarlyStopping):
         on_disk = trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
         if on_disk and self._weights is not None and self.best_path is not None:
             state = exported_state(trainer, trainer.lightning_module, self._weights.state())
-            write_atomically(state, self.best_path, self._metadata())
+            save_weights(state, self.best_path, self._metadata())
             for logger in run_loggers(trainer):
                 logger.log_model(self.best_path, self.best_metrics, int(self._metadata()["step"]))
 

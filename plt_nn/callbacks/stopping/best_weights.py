@@ -1,12 +1,13 @@
 """The weights of the best moment: held in memory as far as they can change, and on disk as safetensors."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from plt_nn.files import atomic_write
 
 TensorMap = dict[str, Tensor]
 
@@ -79,21 +80,17 @@ class BestWeights:
         return tuple(parameter.requires_grad for parameter in self._parameters)
 
 
-def write_atomically(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+def save_weights(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     """Writes tensors as safetensors to a temporary file beside `path` and moves it there when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     seen: set[int] = set()
     tensors: TensorMap = {}
     for name, tensor in state.items():
         plain = tensor.detach().to("cpu").contiguous()
         tensors[name] = plain.clone() if plain.data_ptr() in seen else plain  # safetensors refuses shared memory
         seen.add(plain.data_ptr())
-    try:
+    with atomic_write(path) as partial:
         save_file(tensors, partial, {"format": "pt", **metadata})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _state(module: nn.Module) -> TensorMap:

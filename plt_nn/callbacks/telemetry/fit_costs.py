@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from plt_nn.callbacks.lightning.run_logger import run_loggers
+from plt_nn.tracking import tags
 
 
 class FitCosts(Callback):
@@ -35,7 +36,7 @@ class FitCosts(Callback):
         self._hours, self._most = (state["hours"], state["most"]) if state is not None else (0.0, 0)
         self._began, self._is_due = time.monotonic(), True
         for logger in run_loggers(trainer):
-            logger.log_tags({"devices": devices(trainer)})
+            logger.log_tags({tags.DEVICES: devices(trainer)})
 
     def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
         """Counts anew when the next batch comes."""

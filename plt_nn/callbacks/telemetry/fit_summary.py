@@ -13,6 +13,7 @@ from rich.table import Table
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
+from plt_nn.tracking import tags
 
 
 class FitSummary(Callback):
@@ -45,7 +46,7 @@ class FitSummary(Callback):
         facts = fit_facts(trainer, pl_module, exception)
         facts["time"] = str(timedelta(seconds=round(time.monotonic() - began)))
         for logger in run_loggers(trainer):
-            logger.log_text(json.dumps(facts, indent=2, default=str), "summary.json")
+            logger.log_text(json.dumps(facts, indent=2, default=str), tags.SUMMARY_FILE)
             logger.log_note(_markdown(facts))
             facts["open it with"] = logger.ui_command()
         Console().print(_table(facts))

@@ -21,6 +21,7 @@ from plt_nn.callbacks.validation.validation_sums import RunningSums, class_outpu
 from plt_nn.errors import ConfigError
 from plt_nn.plots.learning_curves import has_curves, learning_curves_figure
 from plt_nn.plots.pixels import to_pixels
+from plt_nn.tracking import tags
 
 
 class ValidationFigures(Callback):
@@ -173,9 +174,9 @@ class ValidationFigures(Callback):
             try:
                 figure = drawing()
                 for logger in run_loggers(trainer):
-                    logger.log_figure(figure, f"figures/{name}.png")
+                    logger.log_figure(figure, f"{tags.FIGURES}/{name}.png")
             except Exception as error:  # noqa: BLE001  # the fit is done, and worth more than a picture of it
-                rank_zero_warn(f"figures/{name}.png could not be drawn: {type(error).__name__}: {error}")
+                rank_zero_warn(f"{tags.FIGURES}/{name}.png could not be drawn: {type(error).__name__}: {error}")
 
     def _log_facts(self, trainer: Trainer) -> None:
         shown = self._validations.shown()
@@ -184,9 +185,9 @@ class ValidationFigures(Callback):
         try:
             self.facts = class_facts(shown.sums, getattr(trainer, "datamodule", None), self._validations.describe())
             for logger in run_loggers(trainer):
-                logger.log_text(json.dumps(self.facts), "figures/validation.json")
+                logger.log_text(json.dumps(self.facts), tags.FIGURES_FACTS)
         except Exception as error:  # noqa: BLE001  # as with the figures
-            rank_zero_warn(f"figures/validation.json could not be written: {type(error).__name__}: {error}")
+            rank_zero_warn(f"{tags.FIGURES_FACTS} could not be written: {type(error).__name__}: {error}")
 
     def _drawings(self, trainer: Trainer) -> Drawings:
         drawings, shown = Drawings(), self._validations.shown()

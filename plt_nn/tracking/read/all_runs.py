@@ -7,9 +7,10 @@ from functools import cached_property
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.address import tracking_address
 from plt_nn.tracking.masking import masked_text
-from plt_nn.tracking.read.runs import HOST, Histories, RunReader, RunRecord
+from plt_nn.tracking.read.runs import Histories, RunReader, RunRecord
 from plt_nn.tracking.read.spool_runs import SpoolRun, spool_runs
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.tags import HOST
 
 
 class AllRuns:

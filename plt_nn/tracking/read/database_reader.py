@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from plt_nn.errors import TrackingError
 from plt_nn.tracking.masking import masked_text
 from plt_nn.tracking.read.runs import Histories, History, Point, RunRecord, history_of
+from plt_nn.tracking.tags import DATA_CONTEXT
 
 _EXPERIMENTS = "SELECT name FROM experiments WHERE lifecycle_stage = 'active' ORDER BY experiment_id DESC"
 _RUNS = """
@@ -33,7 +34,7 @@ _DATA = """
 SELECT r.run_uuid, t.value, d.digest FROM inputs i
 JOIN datasets d ON d.dataset_uuid = i.source_id JOIN runs r ON r.run_uuid = i.destination_id
 JOIN experiments e ON e.experiment_id = r.experiment_id
-JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'
+JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = :context
 WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND e.name IN :names AND r.lifecycle_stage = 'active'
 """
 _HISTORY = "SELECT step, value, timestamp, is_nan FROM metrics {hint} WHERE run_uuid = :run AND key = :key"
@@ -66,7 +67,7 @@ class DatabaseReader:
         names = {"names": list(experiments)}
         params = _by_run(self._rows(_OF_RUNS.format(table="params"), names))
         tags = _by_run(self._rows(_OF_RUNS.format(table="tags"), names))
-        data = _by_run(self._rows(_DATA, names))
+        data = _by_run(self._rows(_DATA, {**names, "context": DATA_CONTEXT}))
         last: dict[str, dict[str, Point]] = {}
         for run, key, value, step, time, is_nan in self._rows(_LAST, names):
             last.setdefault(run, {})[key] = Point(float("nan") if is_nan else value, step, time)

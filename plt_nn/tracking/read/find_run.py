@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from plt_nn.errors import TrackingError
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.tags import UID
 
-UID = "plt_nn.uid"
 LAST = "last"
 _LISTED = 5  # runs
 # The newest of what the name fits; a run that was deleted is found by its id alone.

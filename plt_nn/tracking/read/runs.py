@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-MONITOR, MODE = "plt_nn.monitor", "plt_nn.mode"  # tags: what a run has sought the best of, and which way it gets better
-HOST = "host"  # a tag: the machine
-FAILURE = "plt_nn.failure"  # a tag: why the run has ended before its time
+from plt_nn.tracking import tags
+
 VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."
 
 
@@ -79,7 +78,7 @@ class RunRecord:
     @property
     def uid(self) -> str | None:
         """The run's own name for itself; None for a run of another logger."""
-        return self.tags.get("plt_nn.uid")
+        return self.tags.get(tags.UID)
 
     @property
     def last_sign(self) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from plt_nn.errors import TrackingError
 from plt_nn.tracking.masking import masked_text
 from plt_nn.tracking.read.runs import Histories, History, Point, RunRecord, history_of
+from plt_nn.tracking.tags import DATA_CONTEXT
 from plt_nn.tracking.upload.environment import set_defaults
 from plt_nn.tracking.upload.retries import in_words
 
@@ -98,10 +99,8 @@ class ServerReader:
 
 def _record(run: "Run", experiment: str) -> RunRecord:
     inputs = run.inputs.dataset_inputs if run.inputs is not None else []
-    digests = {
-        tag.value: used.dataset.digest for used in inputs for tag in used.tags if tag.key == "mlflow.data.context"
-    }
-    contexts = [(tag.value, used.dataset) for used in inputs for tag in used.tags if tag.key == "mlflow.data.context"]
+    digests = {tag.value: used.dataset.digest for used in inputs for tag in used.tags if tag.key == DATA_CONTEXT}
+    contexts = [(tag.value, used.dataset) for used in inputs for tag in used.tags if tag.key == DATA_CONTEXT]
     rows = run.data._metric_objs  # of the highest step; there is no public name for more than the value
     last = {row.key: Point(row.value, row.step, row.timestamp) for row in rows}
     digests = {context: data.digest for context, data in contexts}

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plt_nn.tracking.read.runs import FAILURE, HOST, VANISHED, Histories, Point, RunRecord, history_of
+from plt_nn.tracking.read.runs import VANISHED, Histories, Point, RunRecord, history_of
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_events
+from plt_nn.tracking.tags import BEST, FAILURE, HOST, RUN_NAME, SYSTEM, UID
 from plt_nn.tracking.upload.backlog import Backlog, backlog_of
 from plt_nn.tracking.upload.state import load_state
 
@@ -87,7 +88,7 @@ class _Told:
         if kind == "metrics":
             self._add_rows("", event)
         elif kind == "model":
-            self._add_rows("best/", event)
+            self._add_rows(BEST, event)
         elif kind == "begin":
             self._begin(event)
         elif kind == "params":
@@ -105,9 +106,9 @@ class _Told:
         last = {name: _last(rows) for name, rows in self.rows.items()}
         end = self.end
         reason = {FAILURE: end["reason"]} if end is not None and end["reason"] else {}
-        tags = {"plt_nn.uid": begin["uid"], HOST: self._host, **begin["tags"], **self._tags, **reason}
+        tags = {UID: begin["uid"], HOST: self._host, **begin["tags"], **self._tags, **reason}
         status, ended = (end["status"], end["time"]) if end is not None else ("RUNNING", None)
-        name = begin["run_name"] or tags.get("mlflow.runName") or begin["uid"]
+        name = begin["run_name"] or tags.get(RUN_NAME) or begin["uid"]
         return RunRecord(
             *(id_, name, begin["experiment"], status, begin["time"], ended),
             *(self._params, tags, last, self._data),
@@ -124,7 +125,7 @@ class _Told:
         step = event["step"]
         for name, value in event["metrics"].items():
             name = prefix + name
-            if self._known is not None and not name.startswith("system/") and step in self._known.get(name, ()):
+            if self._known is not None and not name.startswith(SYSTEM) and step in self._known.get(name, ()):
                 continue
             rows = self.rows.setdefault(name, array("d"))
             rows.extend((step, value if math.isfinite(value) else math.nan, event["time"]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plt_nn.errors import TrackingError
+from plt_nn.files import link_or_copy
 from plt_nn.tracking.spool.events import encoded, rows_in
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.locks import ProcessLock
@@ -83,7 +84,7 @@ class SpoolWriter:
         Returns:
             The name in the spool's folder; None if the file could not be set aside.
         """
-        put = _link_or_copy if is_replaced else shutil.copyfile
+        put = link_or_copy if is_replaced else shutil.copyfile
         return self._stage(path, lambda target: put(source, target))
 
     def stage_bytes(self, content: bytes, path: str) -> str | None:
@@ -191,13 +192,6 @@ class SpoolWriter:
 
 def _drop(staged: Path) -> None:
     shutil.rmtree(staged.parent, ignore_errors=True)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source.resolve(), target)
-    except OSError:  # another file system, or one without second names
-        shutil.copyfile(source, target)
 
 
 def _ends_torn(path: Path) -> bool:

@@ -6,7 +6,8 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from plt_nn.tracking.read.runs import FAILURE, VANISHED
+from plt_nn.tracking import tags
+from plt_nn.tracking.read.runs import VANISHED
 from plt_nn.tracking.spool.events import VERSION, Event
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.reader import Read, read_events
@@ -14,7 +15,7 @@ from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.dead_letters import DeadLetters
 from plt_nn.tracking.upload.files import FileDelivery
 from plt_nn.tracking.upload.mlflow_names import mlflow_value
-from plt_nn.tracking.upload.remote import PARENT, NotReady, Remote, Row
+from plt_nn.tracking.upload.remote import NotReady, Remote, Row
 from plt_nn.tracking.upload.retries import is_about_one_file, is_refused
 from plt_nn.tracking.upload.state import UploadState
 from plt_nn.tracking.upload.texts import TextDelivery
@@ -124,10 +125,10 @@ class Delivery:
             self._refusals.send(lambda: self._remote.log_dataset(self._run_id, event), event)
         elif kind == "model":
             self.state.model = event
-            self._add_rows({f"best/{name}": value for name, value in event["metrics"].items()}, event)
+            self._add_rows({f"{tags.BEST}{name}": value for name, value in event["metrics"].items()}, event)
         elif kind == "lost":
             self.state.lost += event["rows"]
-            self._texts.send_tags({"plt_nn.lost_rows": f"{self.state.lost}: {event['reason']}"}, event)
+            self._texts.send_tags({tags.LOST_ROWS: f"{self.state.lost}: {event['reason']}"}, event)
         elif kind == "end":
             self._end(event)
         else:
@@ -142,11 +143,11 @@ class Delivery:
             self._connect(event)
             self._go_on()
         if event["resumed"]:
-            told = int(self._run.data.tags.get("plt_nn.resumes", 0)) if is_first else self.state.resumes
+            told = int(self._run.data.tags.get(tags.RESUMES, 0)) if is_first else self.state.resumes
             self.state.resumes = self._resumed_before.setdefault(event["time"], told) + 1
             self._known_steps = {}
             if self.node == 0:
-                self._texts.send_tags({**event["tags"], "plt_nn.resumes": str(self.state.resumes)}, event)
+                self._texts.send_tags({**event["tags"], tags.RESUMES: str(self.state.resumes)}, event)
                 self._move_failure()
         elif is_first:
             self._known_steps = None
@@ -155,10 +156,10 @@ class Delivery:
 
     def _move_failure(self) -> None:
         """Keeps why the run had ended before under a name of its own: it goes on now."""
-        reason = self._run.data.tags.get(FAILURE)
+        reason = self._run.data.tags.get(tags.FAILURE)
         if reason is not None:
-            self._texts.send_tags({f"{FAILURE}/{self.state.resumes}": reason}, self._begin)
-            self._remote.remove_tag(self._run_id, FAILURE)
+            self._texts.send_tags({f"{tags.FAILURE}/{self.state.resumes}": reason}, self._begin)
+            self._remote.remove_tag(self._run_id, tags.FAILURE)
 
     def _go_on(self) -> None:
         self.state.status = None
@@ -172,7 +173,7 @@ class Delivery:
             return
         self._set_parent(self._begin["parent"])
         if event["reason"]:
-            self._texts.send_tags({FAILURE: event["reason"]}, dict(event))
+            self._texts.send_tags({tags.FAILURE: event["reason"]}, dict(event))
         self._remote.set_status(self._run_id, event["status"], event["time"])
 
     def _connect(self, begin: Event) -> None:
@@ -186,11 +187,13 @@ class Delivery:
         self._known_steps = {} if self.state.repeats else None
 
     def _set_parent(self, parent: str | None) -> None:
-        if parent is None or PARENT in self._run.data.tags:
+        if parent is None or tags.PARENT_RUN in self._run.data.tags:
             return
         run_id = self._remote.find_run_id(parent)
-        tags = {"plt_nn.parent": parent} | ({PARENT: run_id or parent} if run_id or not _is_uid(parent) else {})
-        self._texts.send_tags(tags, self._begin)
+        told = {tags.PARENT_UID: parent}
+        if run_id or not _is_uid(parent):
+            told[tags.PARENT_RUN] = run_id or parent
+        self._texts.send_tags(told, self._begin)
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class Delivery:
             if math.isinf(value) and key not in self.state.not_finite:
                 self.state.not_finite.append(key)
                 self._texts.send_tags(
-                    {f"not_finite/{key}": f"{value} first at step {event['step']}; shown as NaN"}, event
+                    {f"{tags.NOT_FINITE}{key}": f"{value} first at step {event['step']}; shown as NaN"}, event
                 )
             self._rows.append((Row(key, mlflow_value(value), event["time"], event["step"]), event))
             if len(self._rows) >= ROWS_AT_ONCE:
@@ -246,7 +249,7 @@ def _beginning(folder: SpoolFolder) -> Event:
 
 
 def _is_of_system(key: str) -> bool:
-    return key.startswith("system/")
+    return key.startswith(tags.SYSTEM)
 
 
 def _is_uid(text: str) -> bool:

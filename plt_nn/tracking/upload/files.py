@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +9,15 @@ from pathlib import Path
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from plt_nn.files import link_or_copy
+from plt_nn.inference.model_files import CARD
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.tags import BEST, CHECKPOINTS, SAME_AS
 from plt_nn.tracking.upload.mlflow_names import mlflow_path, mlflow_value
-from plt_nn.tracking.upload.model import CARD, BestModel, put_model
+from plt_nn.tracking.upload.model import BestModel, put_model
 from plt_nn.tracking.upload.remote import Remote, Row
 from plt_nn.tracking.upload.state import UploadState
-
-CHECKPOINTS = "checkpoints/"
 
 
 class FileDelivery:
@@ -57,7 +57,7 @@ class FileDelivery:
         digest = file_digest(file)
         if digest != self._state.model_digest:
             metrics, step = _reached(file, event)
-            values = {self._name(f"best/{name}"): mlflow_value(value) for name, value in metrics.items()}
+            values = {self._name(f"{BEST}{name}"): mlflow_value(value) for name, value in metrics.items()}
             rows = [Row(key, value, event["time"], step) for key, value in values.items()]
             card = _card(source.with_name(CARD))
             try:
@@ -65,7 +65,7 @@ class FileDelivery:
             except MlflowException as error:
                 if getattr(error, "error_code", None) != "ENDPOINT_NOT_FOUND":
                     raise
-                self._remote.put_artifact(self._run.info.run_id, file, f"best/{file.name}")  # a server before MLflow 3
+                self._remote.put_artifact(self._run.info.run_id, file, f"{BEST}{file.name}")  # a server before MLflow 3
         self._state.model, self._state.model_digest = None, digest
         shutil.rmtree(file.parent, ignore_errors=True)
 
@@ -82,7 +82,7 @@ class FileDelivery:
         if self._state.artifacts.get(path) != digest:
             twin = self._twin(path, digest)
             if twin is not None:
-                self._remote.log(self._run.info.run_id, tags={f"same_as/{path}": twin})
+                self._remote.log(self._run.info.run_id, tags={f"{SAME_AS}{path}": twin})
                 self._state.aliases[path] = [twin, str(file.relative_to(self._folder.root))]
                 return
             self._remote.put_artifact(self._run.info.run_id, file, path)
@@ -91,10 +91,10 @@ class FileDelivery:
 
     def _twin(self, path: str, digest: str) -> str | None:
         """A checkpoint of the same content that is delivered already."""
-        if not path.startswith(CHECKPOINTS):
+        if not path.startswith(f"{CHECKPOINTS}/"):
             return None
         known = self._state.artifacts.items()
-        return next((other for other, found in known if found == digest and other.startswith(CHECKPOINTS)), None)
+        return next((other for other, found in known if found == digest and other.startswith(f"{CHECKPOINTS}/")), None)
 
     def _remove(self, path: str) -> None:
         alias = self._state.aliases.pop(path, None)
@@ -123,10 +123,7 @@ class FileDelivery:
         held = self._folder.files / "model" / source.name
         held.parent.mkdir(parents=True, exist_ok=True)
         held.unlink(missing_ok=True)
-        try:
-            os.link(source, held)
-        except OSError:  # another file system, or one without second names
-            shutil.copyfile(source, held)
+        link_or_copy(source, held)
         return held
 
     def _note_missing(self, path: str) -> None:

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 
+from plt_nn.tracking import tags
 from plt_nn.tracking.upload.remote import Remote, Row
-
-CARD = "model.json"  # beside the weights
-MONITOR, MODE, VALUE, DATA = "plt_nn.monitor", "plt_nn.mode", "plt_nn.value", "plt_nn.data"  # tags of models
 
 
 class BestModel(NamedTuple):
@@ -48,8 +46,8 @@ def put_model(remote: Remote, run: Run, best: BestModel) -> str:
         MLflow's id of the model.
     """
     now = remote.run(run.info.run_id)  # with the data that was logged since
-    tags = {"plt_nn.step": str(best.step)} | _tags(best, now)
-    model, others = remote.model_of(now, best.digest, tags)
+    told = {tags.STEP: str(best.step)} | _tags(best, now)
+    model, others = remote.model_of(now, best.digest, told)
     if model.status != LoggedModelStatus.READY:
         files = _files(remote, now, model, best)
         remote.fill_model(now, model, files, best.rows, best.step)
@@ -72,25 +70,25 @@ def _files(remote: Remote, run: Run, model: LoggedModel, best: BestModel) -> Pat
     except OSError:  # a full disk, which may have room later
         raise
     except Exception as error:  # noqa: BLE001  # the weights are worth more, and another try would end as this one
-        told = f"{type(error).__name__}: {error}"[:1000]
-        remote.log(run.info.run_id, tags={"plt_nn.not_deployable": told})
+        reason = f"{type(error).__name__}: {error}"[:1000]
+        remote.log(run.info.run_id, tags={tags.NOT_DEPLOYABLE: reason})
         return best.file
     return folder
 
 
 def _facts(best: BestModel, run: Run) -> dict[str, Any]:
-    reached, uid = dict(best.reached), run.data.tags.get("plt_nn.uid", "")
+    reached, uid = dict(best.reached), run.data.tags.get(tags.UID, "")
     return {"run": uid, "step": best.step, "reached": reached, "data": _data(run)}
 
 
 def _tags(best: BestModel, run: Run) -> dict[str, str]:
-    tags = {f"{DATA}.{context}": digest for context, digest in _data(run).items()}
+    told = {f"{tags.DATA}.{context}": digest for context, digest in _data(run).items()}
     if best.card is not None:
         card = json.loads(best.card)
-        tags |= {MONITOR: card["monitor"], MODE: card["mode"]}
+        told |= {tags.MONITOR: card["monitor"], tags.MODE: card["mode"]}
         if (value := best.reached.get(card["monitor"])) is not None:
-            tags[VALUE] = repr(value)
-    return tags
+            told[tags.VALUE] = repr(value)
+    return told
 
 
 def _data(run: Run) -> dict[str, str]:
@@ -98,6 +96,6 @@ def _data(run: Run) -> dict[str, str]:
     found = run.inputs.dataset_inputs if run.inputs is not None else []
     digests = {}
     for each in found:
-        use = next((tag.value for tag in each.tags if tag.key == "mlflow.data.context"), "data")
+        use = next((tag.value for tag in each.tags if tag.key == tags.DATA_CONTEXT), "data")
         digests[use] = each.dataset.digest
     return digests

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from mlflow.pyfunc import add_to_model
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.utils.environment import _PythonEnv
 
+from plt_nn.files import link_or_copy
+from plt_nn.inference.model_files import CARD
 from plt_nn.inference.vendored_code import LOADER, vendored_files
 
 _EXAMPLE, _SERVED_EXAMPLE = "input_example.json", "serving_input_example.json"
@@ -34,8 +35,8 @@ def make_model_folder(folder: Path, weights: Path, card: str, model: LoggedModel
     plain = json.loads(card)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    _second_name(weights, folder / weights.name)
-    (folder / "model.json").write_text(card, "utf-8")
+    link_or_copy(weights, folder / weights.name)
+    (folder / CARD).write_text(card, "utf-8")
     _write_code(folder / "code", plain["sources"])
     _write_environment(folder, plain["versions"])
     example = _example(plain)
@@ -50,13 +51,6 @@ def make_model_folder(folder: Path, weights: Path, card: str, model: LoggedModel
     add: Any = add_to_model  # MLflow leaves it untyped
     add(described, LOADER, code="code", conda_env="conda.yaml", python_env="python_env.yaml")
     described.save(str(folder / "MLmodel"))
-
-
-def _second_name(file: Path, name: Path) -> None:
-    try:
-        os.link(file, name)
-    except OSError:  # a file system without second names
-        shutil.copyfile(file, name)
 
 
 def _write_code(folder: Path, sources: Mapping[str, str]) -> None:

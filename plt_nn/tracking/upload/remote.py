@@ -26,11 +26,8 @@ from requests import HTTPError
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.store import Store
+from plt_nn.tracking.tags import DATA_CONTEXT, SHA256, UID
 from plt_nn.tracking.upload.database import ensure_database
-
-UID = "plt_nn.uid"
-PARENT = "mlflow.parentRunId"
-DIGEST = "plt_nn.sha256"  # of the weights of a model
 
 
 class Row(NamedTuple):
@@ -147,7 +144,7 @@ class Remote:
             source=json.dumps({"uri": event["source"]}),
             profile=json.dumps(event["profile"]),
         )
-        self._client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", event["context"])])])
+        self._client.log_inputs(run_id, [DatasetInput(data, [InputTag(DATA_CONTEXT, event["context"])])])
 
     def put_artifact(self, run_id: str, file: Path, path: str) -> None:
         """Puts a file among the run's artifacts; its name is the last part of `path`."""
@@ -179,9 +176,9 @@ class Remote:
         """
         found = self._client.search_logged_models([run.info.experiment_id], f"tags.`{UID}` = '{self._uid}'")
         known = list(found)
-        model = next((each for each in known if each.tags.get(DIGEST) == digest), None)
+        model = next((each for each in known if each.tags.get(SHA256) == digest), None)
         if model is None:
-            told = {UID: self._uid, DIGEST: digest, **tags}
+            told = {UID: self._uid, SHA256: digest, **tags}
             model = self._client.create_logged_model(run.info.experiment_id, "best", run.info.run_id, told)
         return model, [older for older in known if older.model_id != model.model_id]
 

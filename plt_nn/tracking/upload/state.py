@@ -1,11 +1,12 @@
 """How far the delivery of a spool has come, saved whole after each step."""
 
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from plt_nn.files import atomic_write
 
 VERSION = 1
 
@@ -70,9 +71,8 @@ class UploadState:
 
     def save(self, path: Path) -> None:
         """Writes it beside `path` and moves it there."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(asdict(self)))
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            partial.write_text(json.dumps(asdict(self)))
 
     def add_file(self, event: dict[str, Any]) -> None:
         """Notes an event about a file, in place of an earlier one about the same path."""

@@ -7,6 +7,7 @@ from mlflow.entities import Run
 
 from plt_nn.tracking.spool.events import Event
 from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.tags import CHANGED, RENAMED
 from plt_nn.tracking.upload.dead_letters import DeadLetters
 from plt_nn.tracking.upload.mlflow_names import LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, mlflow_name, shortened
 from plt_nn.tracking.upload.remote import Remote
@@ -39,7 +40,7 @@ class TextDelivery:
         if known is None:
             known = mlflow_name(name, self._state.names)
             if known != name:
-                tag = f"renamed/{known}" if len(known) < LONGEST_KEY - 8 else f"renamed/{_file_name(known)}"
+                tag = f"{RENAMED}{known}" if len(known) < LONGEST_KEY - 8 else f"{RENAMED}{_file_name(known)}"
                 told = {tag: shortened(name, LONGEST_TAG)}
                 self._refusals.send(lambda: self._remote.log(self._run_id, tags=told), {"kind": "tags", "tags": told})
         return known
@@ -50,7 +51,7 @@ class TextDelivery:
         changed: dict[str, str] = {}
         for key, value in self._legal("params", params, LONGEST_PARAM).items():
             if self._params.get(key, value) != value:
-                changed[f"changed/{key}"] = value
+                changed[f"{CHANGED}{key}"] = value
             elif key not in self._params:
                 new[key] = value
         self._refusals.send_together(

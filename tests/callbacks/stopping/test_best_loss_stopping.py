@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from plt_nn import BestLossStopping, FreezingSchedule, Phase, Regressor
-from plt_nn.callbacks.stopping.best_weights import BestWeights, write_atomically
+from plt_nn.callbacks.stopping.best_weights import BestWeights, save_weights
 from plt_nn.errors import ConfigError, TrainingError
 
 Make = Callable[[], LightningModule]
@@ -248,7 +248,7 @@ def test_only_what_can_change_is_held() -> None:
 
 def test_tied_weights_can_be_written(tmp_path: Path) -> None:
     shared = torch.randn(3, 3)
-    write_atomically({"a": shared, "b": shared, "c": shared.T}, tmp_path / "best.safetensors", {})
+    save_weights({"a": shared, "b": shared, "c": shared.T}, tmp_path / "best.safetensors", {})
     read = load_file(tmp_path / "best.safetensors")
     assert torch.equal(read["a"], shared)
     assert torch.equal(read["b"], shared)
@@ -257,7 +257,7 @@ def test_tied_weights_can_be_written(tmp_path: Path) -> None:
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "best.safetensors"
-    write_atomically({"a": torch.zeros(2)}, path, {})
+    save_weights({"a": torch.zeros(2)}, path, {})
 
     def full_disk(*arguments: object) -> None:
         Path(str(arguments[1])).write_bytes(b"half a file")
@@ -265,6 +265,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path, monk
 
     monkeypatch.setattr("plt_nn.callbacks.stopping.best_weights.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        write_atomically({"a": torch.ones(2)}, path, {})
+        save_weights({"a": torch.ones(2)}, path, {})
     assert load_file(path)["a"].tolist() == [0.0, 0.0]
     assert [file.name for file in tmp_path.iterdir()] == ["best.safetensors"]

@@ -7,7 +7,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking import Store, store_at
-from plt_nn.tracking.read.find_run import UID, find_run, find_run_on_server, names_of_runs
+from plt_nn.tracking.read.find_run import find_run, find_run_on_server, names_of_runs
+from plt_nn.tracking.tags import UID
 
 
 @pytest.fixture
