@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from plt_nn.callbacks import ValidationFigures
-from plt_nn.callbacks.lightning.callback_order import before_checkpoints
+from plt_nn.callbacks.lightning.callback_order import callback_of, sort_callbacks
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import DurableMLFlowLogger, tags
 
@@ -32,8 +32,7 @@ class RunReport(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes its place behind the callbacks that show something, but before those that write checkpoints."""
-        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        typed_loosely.callbacks = before_checkpoints(typed_loosely.callbacks, self)
+        sort_callbacks(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on there is something to tell."""
@@ -51,8 +50,7 @@ class RunReport(Callback):
         is_due, self._is_due = self._is_due and self.enabled, False
         if not is_due or not trainer.is_global_zero:
             return
-        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
-        figures = next((callback for callback in callbacks if isinstance(callback, ValidationFigures)), None)
+        figures = callback_of(trainer, ValidationFigures)
         for logger in trainer.loggers:
             if isinstance(logger, DurableMLFlowLogger):
                 _log_report(logger, status, figures.facts if figures is not None else None)

@@ -15,7 +15,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from plt_nn import MLP, BestLossStopping, Classifier, DigitsData, DurableMLFlowLogger, FreezingSchedule, Phase
 from plt_nn.callbacks import FitCosts, ValidationFigures
-from plt_nn.callbacks.lightning.callback_order import RunsLast
+from plt_nn.callbacks.lightning.callback_order import all_callbacks
+from plt_nn.callbacks.stopping.restore_best import RestoreBest
 from plt_nn.reports import RunReport, write
 from plt_nn.tracking.read.spool_runs import spool_run
 from tests.ports import free_port
@@ -122,6 +123,6 @@ def test_it_leaves_those_in_their_place_that_close_a_fit(tmp_path: Path) -> None
     trainer = Trainer(callbacks=[stopping, report, keeper], logger=False, enable_progress_bar=False)
     for callback in (stopping, report):
         callback.setup(trainer, LightningModule(), "fit")
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks = all_callbacks(trainer)
     assert callbacks.index(report) < callbacks.index(keeper) < len(callbacks) - 1
-    assert isinstance(callbacks[-1], RunsLast), "the best weights are put back when the checkpoint has been written"
+    assert isinstance(callbacks[-1], RestoreBest), "the best weights are put back when the checkpoint has been written"

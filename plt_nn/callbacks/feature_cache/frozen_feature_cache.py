@@ -13,7 +13,7 @@ from torch import nn
 
 from plt_nn.callbacks.feature_cache.split_cache import SplitCache
 from plt_nn.callbacks.freezing.remaining_epochs import remaining_epochs
-from plt_nn.callbacks.lightning.callback_order import before_checkpoints
+from plt_nn.callbacks.lightning.callback_order import callbacks_of, sort_callbacks
 from plt_nn.callbacks.speed.compile_net import CompileNet
 from plt_nn.errors import ConfigError
 from plt_nn.features.cache_location import CacheLocation
@@ -97,8 +97,7 @@ class FrozenFeatureCache(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes its place: after the callbacks that freeze, and those that seed the order of the samples."""
-        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        typed_loosely.callbacks = before_checkpoints(typed_loosely.callbacks, self)
+        sort_callbacks(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts anew; a run that is resumed in the middle of an epoch begins that one without a hook."""
@@ -229,8 +228,7 @@ class FrozenFeatureCache(Callback):
         dtype = _DTYPES[self.dtype] if self.dtype is not None else None
         place = CacheLocation(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
         passes = remaining_epochs(trainer) if trainer.state.fn == "fit" else math.inf
-        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
-        compilers = (callback for callback in callbacks if isinstance(callback, CompileNet))
+        compilers = callbacks_of(trainer, CompileNet)
         compiled = next((compiler.compiled for compiler in compilers if compiler.is_at_work_on(net)), None)
         return CacheSetting(place, dtype, numerics, passes, self._say, compiled)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, LearningRateFinder, StochasticWeightAveraging
+from lightning.pytorch.callbacks import LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
 from plt_nn.callbacks.freezing.hold_at_forward import hold_at_forward
@@ -16,7 +16,7 @@ from plt_nn.callbacks.freezing.plateau_watch import PlateauWatch
 from plt_nn.callbacks.freezing.rank_consistency import require_unchanged
 from plt_nn.callbacks.freezing.schedule_plan import SchedulePlan, schedule_plan
 from plt_nn.callbacks.freezing.schedule_warnings import warn_of_phases_not_reached
-from plt_nn.callbacks.lightning.callback_order import with_closing, with_companions
+from plt_nn.callbacks.lightning.callback_order import callbacks_of, sort_callbacks
 from plt_nn.callbacks.lightning.monitored import require_validation
 from plt_nn.callbacks.lightning.strategies import require_whole_parameters, wrap_anew
 from plt_nn.callbacks.lightning.weight_averaging import hold_averages, measured_weights
@@ -92,20 +92,15 @@ class FreezingSchedule(Callback):
     # -- the beginning and the end of a fit ---------------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Takes its place: after a search for the batch size, which must bear the last phase, and before all else."""
-        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        typed_loosely.callbacks = with_closing(typed_loosely.callbacks, self._adapters)
+        """Takes its place in the order of callbacks, with those that it needs."""
+        sort_callbacks(trainer, self._adapters)
         self._adapters.begin(trainer, pl_module, stage)
         if stage != "fit":
             return
         require_whole_parameters(trainer.strategy, "FreezingSchedule")
-        others = [c for c in typed_loosely.callbacks if c is not self and not isinstance(c, PlateauWatch)]
-        first = [callback for callback in others if isinstance(callback, BatchSizeFinder)]
-        keepers = [callback for callback in others if isinstance(callback, Checkpoint)]
-        rest = [callback for callback in others if callback not in first and callback not in keepers]
-        watch = [PlateauWatch(self.monitor, self._on_monitored)] if any(p.on_plateau for p in self.phases) else []
-        # A new list, for Lightning is walking over the old one.
-        typed_loosely.callbacks = with_companions([*first, self, *rest, *watch, *keepers], ExactResume)
+        sort_callbacks(trainer, ExactResume)
+        if any(phase.on_plateau for phase in self.phases):
+            sort_callbacks(trainer, PlateauWatch(self.monitor, self._on_monitored))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Splits the optimizers' groups by stage, while all parameters still require gradients; then freezes."""
@@ -120,7 +115,7 @@ class FreezingSchedule(Callback):
             schedulers = [c.scheduler for c in trainer.lr_scheduler_configs if c.scheduler.optimizer is optimizer]
             split_groups(optimizer, schedulers, self.plan.stage_of)
             self._unhook.append(apply_lr_factors(optimizer))
-        if any(isinstance(callback, LearningRateFinder) for callback in getattr(trainer, "callbacks", [])):
+        if callbacks_of(trainer, LearningRateFinder):
             self._enter(0, trainer, pl_module)  # the search, which comes now, is for what the first phase trains
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -156,8 +151,7 @@ class FreezingSchedule(Callback):
         """Goes on to the phase that is due; keeps the frozen part still, whoever called `.train()`."""
         between_steps = batch_idx % trainer.accumulate_grad_batches == 0  # no gradient of other weights is waiting
         entered = (between_steps or self.current is None) and self._advance(trainer, pl_module, batch_idx)
-        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
-        if batch_idx == 0 and any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+        if batch_idx == 0 and callbacks_of(trainer, StochasticWeightAveraging):
             hold_buffers(self._frozen)
         if not self._plan_is_logged and self.plan is not None and self._found is not None:
             self._plan_is_logged = True

@@ -3,20 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from plt_nn.callbacks.freezing.net_stages import net_stages
-from plt_nn.callbacks.lightning.callback_order import RunsLast
+from plt_nn.callbacks.lightning.callback_order import all_callbacks
 from plt_nn.errors import ConfigError, WeightsError
 from plt_nn.freezing import Phase
 from plt_nn.freezing.adapters.stage_adapters import Adapters, insert_adapters
 
 
-class PhaseAdapters(RunsLast):
+class PhaseAdapters(Callback):
     """Inserts the adapters that phases ask for, and at the very end of the fit merges them into the weights.
 
     Args:
@@ -24,8 +24,6 @@ class PhaseAdapters(RunsLast):
         net: The attribute of the LightningModule that holds the net; see `net_stages`.
         before_end: Called with the module at the end of the fit, before adapters are merged.
     """
-
-    order = 2  # after the best weights have been put back
 
     def __init__(self, phases: Sequence[Phase], net: str | None, before_end: Callable[[LightningModule], None]) -> None:
         self.phases, self.net, self.before_end = phases, net, before_end
@@ -103,8 +101,7 @@ def _tell_passed_over(adapters: Adapters | None) -> None:
 
 
 def _refuse_averaging(trainer: Trainer) -> None:
-    callbacks: list[object] = getattr(trainer, "callbacks", [])
-    for callback in callbacks:
+    for callback in all_callbacks(trainer):
         if isinstance(callback, WeightAveraging | StochasticWeightAveraging):
             raise ConfigError(
                 f"A phase with `adapt` cannot be used with {type(callback).__name__}, which copies the net before it "

@@ -4,6 +4,8 @@ from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 
+from plt_nn.callbacks.lightning.callback_order import all_callbacks
+
 
 @runtime_checkable
 class PhaseListener(Protocol):
@@ -22,5 +24,4 @@ class PhaseListener(Protocol):
 
 def phase_listeners(trainer: Trainer) -> list[PhaseListener]:
     """The trainer's callbacks that listen, in their order."""
-    callbacks: list[object] = getattr(trainer, "callbacks", [])
-    return [callback for callback in callbacks if isinstance(callback, PhaseListener)]
+    return [callback for callback in all_callbacks(trainer) if isinstance(callback, PhaseListener)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lightning.pytorch import Trainer
 
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
+from plt_nn.callbacks.lightning.callback_order import callbacks_of
 from plt_nn.freezing import Phase, start_steps
 
 
@@ -15,7 +16,7 @@ def remaining_epochs(trainer: Trainer) -> float:
     Args:
         trainer: The trainer, in a fit.
     """
-    schedules = [c for c in getattr(trainer, "callbacks", []) if isinstance(c, FreezingSchedule)]
+    schedules = callbacks_of(trainer, FreezingSchedule)
     following = [phase for schedule in schedules for phase in schedule.phases[(schedule.current or 0) + 1 :]]
     return epochs_left(
         trainer.current_epoch,

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from plt_nn.callbacks.freezing.plateau_watch import PlateauWatch
+from plt_nn.callbacks.lightning.callback_order import callbacks_of
 from plt_nn.freezing import Phase, start_steps
 
 
@@ -34,9 +35,8 @@ def _too_late(phase: Phase, trainer: Trainer) -> Iterator[str]:
 
 
 def _stopped_before(phase: Phase, monitor: str, trainer: Trainer) -> Iterator[str]:
-    callbacks: list[Callback] = getattr(trainer, "callbacks", [])
-    for callback in callbacks:
-        if not isinstance(callback, EarlyStopping) or isinstance(callback, PlateauWatch) or not phase.on_plateau:
+    for callback in callbacks_of(trainer, EarlyStopping):
+        if isinstance(callback, PlateauWatch) or not phase.on_plateau:
             continue
         counts_checks = getattr(callback, "unit", "checks") != "steps"
         if callback.monitor == monitor and counts_checks and callback.patience <= phase.checks:

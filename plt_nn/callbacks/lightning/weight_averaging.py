@@ -8,6 +8,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from plt_nn.callbacks.lightning.callback_order import callbacks_of
+
 
 @contextmanager
 def measured_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
@@ -47,5 +49,4 @@ def hold_averages(trainer: Trainer, frozen: Mapping[str, Tensor]) -> None:
 
 
 def _averaging(trainer: Trainer) -> list[WeightAveraging]:
-    callbacks: list[object] = getattr(trainer, "callbacks", [])
-    return [c for c in callbacks if isinstance(c, WeightAveraging) and c._average_model is not None]
+    return [callback for callback in callbacks_of(trainer, WeightAveraging) if callback._average_model is not None]

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from plt_nn.backbones import backbone_info
+from plt_nn.callbacks.lightning.callback_order import all_callbacks
 from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.callbacks.model.exported_state import exported_state
 from plt_nn.callbacks.model.versions_used import versions_used
@@ -78,8 +79,7 @@ class DeployableModel(Callback):
 
     def _settle(self, trainer: Trainer, pl_module: LightningModule, inputs: Inputs | None) -> None:
         self._done = True
-        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
-        keeper = next((callback for callback in callbacks if isinstance(callback, _KeepsBest)), None)
+        keeper = next((callback for callback in all_callbacks(trainer) if isinstance(callback, _KeepsBest)), None)
         if (
             keeper is None
             or keeper.best_path is None

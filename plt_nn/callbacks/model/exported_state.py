@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from plt_nn.callbacks.lightning.callback_order import all_callbacks
+
 
 @runtime_checkable
 class StateTranslator(Protocol):
@@ -17,8 +19,7 @@ class StateTranslator(Protocol):
 
 def exported_state(trainer: Trainer, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """A state of the module, under the names that the module has outside the fit, and if it is not compiled."""
-    callbacks: list[object] = getattr(trainer, "callbacks", [])
-    for translator in (callback for callback in callbacks if isinstance(callback, StateTranslator)):
+    for translator in (callback for callback in all_callbacks(trainer) if isinstance(callback, StateTranslator)):
         state = translator.exported_state(pl_module, state)
     return {exported_name(name): tensor for name, tensor in state.items()}
 

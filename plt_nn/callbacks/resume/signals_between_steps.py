@@ -7,14 +7,12 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-
-from plt_nn.callbacks.lightning.callback_order import RunsLast
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 _EVERY = 8  # batches
 
 
-class SignalsBetweenSteps(RunsLast):
+class SignalsBetweenSteps(Callback):
     """Ends a fit on SIGTERM, and checkpoints it for SLURM's requeueing, between two steps and on every process at once.
 
     Lightning's handlers act inside the signal handler. With several processes they talk to the others in the middle of

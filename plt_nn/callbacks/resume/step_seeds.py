@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
-from plt_nn.callbacks.lightning.callback_order import with_companions
+from plt_nn.callbacks.lightning.callback_order import sort_callbacks
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 
 Purpose = Literal["fit", "epoch", "fetch", "step", "validation"]
@@ -54,10 +54,9 @@ class StepSeeds(Callback):
         self._restored: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Sees to it that a resumed run does what was due when its checkpoint was made."""
+        """Adds the callback that continues a resumed run exactly where its checkpoint was made."""
         if stage == "fit":
-            typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-            typed_loosely.callbacks = with_companions(typed_loosely.callbacks, ExactResume)
+            sort_callbacks(trainer, ExactResume)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Settles the run's seed; Lightning makes the first iterator of the training loader soon after this."""

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from plt_nn.callbacks.lightning.callback_order import RunsLast
+from plt_nn.callbacks.lightning.callback_order import sort_callbacks
 from plt_nn.errors import ConfigError, TrainingError
 from plt_nn.features.forward import Forward, is_compiled, take_over
 from plt_nn.text import first_line
@@ -18,7 +18,7 @@ from plt_nn.text import first_line
 _VERSIONS = 64  # of one forward pass: a phase has one for training, one for evaluation, and others for other shapes
 
 
-class CompileNet(RunsLast):  # the features' place is taken on top of this one's, and must be given back before it
+class CompileNet(Callback):
     """Compiles the forward pass of the nets in a module with `torch.compile`, for as long as a fit takes.
 
     Works with freezing schedules and with features that are kept: where a frozen part is computed once, that part runs
@@ -53,6 +53,10 @@ class CompileNet(RunsLast):  # the features' place is taken on top of this one's
         self._until_end = ExitStack()
         self._nets: list[nn.Module] = []  # that are compiled now
         self._is_used: bool | None = None  # whether one of them was called; None where that is not asked any more
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Takes its place in the order of callbacks."""
+        sort_callbacks(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the places of the forward passes; they are compiled when they are called."""

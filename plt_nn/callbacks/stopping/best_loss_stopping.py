@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
-from plt_nn.callbacks.lightning.callback_order import RunsLast, with_closing, with_companions
+from plt_nn.callbacks.lightning.callback_order import sort_callbacks
 from plt_nn.callbacks.lightning.monitored import logged_by_this_loop, missing_metric, require_validation
 from plt_nn.callbacks.lightning.run_folder import run_folder
 from plt_nn.callbacks.lightning.run_logger import run_loggers
@@ -33,6 +33,7 @@ from plt_nn.callbacks.stopping.patience import (
     patience_left,
     renewed,
 )
+from plt_nn.callbacks.stopping.restore_best import RestoreBest
 from plt_nn.errors import ConfigError, TrainingError
 from plt_nn.inference.model_files import WEIGHTS
 from plt_nn.tracking import tags
@@ -127,9 +128,7 @@ class BestLossStopping(EarlyStopping):
         if stage != "fit":
             return
         require_whole_parameters(trainer.strategy, "BestLossStopping")
-        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        others = with_companions(typed_loosely.callbacks, SignalsBetweenSteps, ExactResume, DeployableModel)
-        typed_loosely.callbacks = with_closing(others, _PutBackLast(self))  # a new list: Lightning walks over the old
+        sort_callbacks(trainer, SignalsBetweenSteps, ExactResume, DeployableModel, RestoreBest(self.put_back))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins anew, or where the checkpoint left off."""
@@ -317,19 +316,6 @@ class BestLossStopping(EarlyStopping):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the state for the start of the fit, when the module has its own weights back."""
         self._restored_state = state_dict
-
-
-class _PutBackLast(RunsLast):
-    """Puts the best weights back after all other callbacks, checkpoint callbacks included, have seen the last ones."""
-
-    def __init__(self, stopping: BestLossStopping) -> None:
-        self.stopping = stopping
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.stopping.put_back(trainer)
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.stopping.put_back(trainer)
 
 
 def _check_arguments(mode: str, patience: int, unit: str, min_delta: float, best_of: str) -> None:

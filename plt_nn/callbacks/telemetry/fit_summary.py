@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
+from plt_nn.callbacks.lightning.callback_order import callbacks_of
 from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
 from plt_nn.tracking import tags
@@ -60,9 +61,8 @@ def fit_facts(trainer: Trainer, pl_module: LightningModule, exception: BaseExcep
         pl_module: What it trained.
         exception: What ended it, if it was an exception.
     """
-    callbacks: list[Callback] = getattr(trainer, "callbacks", [])
     facts: dict[str, Any] = {}
-    for stopping in (callback for callback in callbacks if isinstance(callback, BestLossStopping)):
+    for stopping in callbacks_of(trainer, BestLossStopping):
         facts[f"best {stopping.monitor}"] = stopping.describe_best()
         others = {name: value for name, value in stopping.best_metrics.items() if name != stopping.monitor}
         facts |= {f"{name} there": f"{value:.4g}" for name, value in others.items()}
@@ -70,7 +70,7 @@ def fit_facts(trainer: Trainer, pl_module: LightningModule, exception: BaseExcep
         facts["stopped because"] = stopping.stop_reason
     if facts.get("stopped because") is None:
         facts["stopped because"] = _reason(trainer, exception)
-    for schedule in (callback for callback in callbacks if isinstance(callback, FreezingSchedule)):
+    for schedule in callbacks_of(trainer, FreezingSchedule):
         facts |= schedule.plan.facts() if schedule.plan is not None else {}
     facts["parameters"] = f"{sum(parameter.numel() for parameter in pl_module.parameters()):,}"
     facts["epochs and steps"] = f"{trainer.current_epoch} and {trainer.global_step}"

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
+from plt_nn.callbacks.lightning.callback_order import callback_of
 from plt_nn.callbacks.lightning.monitored import logged_by_this_loop
 from plt_nn.callbacks.lightning.run_logger import node_loggers, run_loggers
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
@@ -79,9 +80,8 @@ class ValidationFigures(Callback):
         self.facts = None
         # All processes must take part or none: some users give a logger to process 0 alone.
         self._is_wanted = bool(trainer.strategy.broadcast(bool(node_loggers(trainer))))
-        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
-        stopping = next((callback for callback in callbacks if isinstance(callback, BestLossStopping)), None)
-        self._schedule = next((callback for callback in callbacks if isinstance(callback, FreezingSchedule)), None)
+        stopping = callback_of(trainer, BestLossStopping)
+        self._schedule = callback_of(trainer, FreezingSchedule)
         self._validations = BestOrLast(stopping, from_state(state["shown"]) if state is not None else None)
         if state is not None:
             self._curves = Curves.from_state(state["curves"])

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from plt_nn.callbacks.lightning.callback_order import sort_callbacks
 from plt_nn.callbacks.lightning.monitored import logged_by_this_loop
 from plt_nn.callbacks.telemetry.step_timer import samples_in
 from plt_nn.callbacks.view.lines import Lines
@@ -72,10 +73,10 @@ class TrainingView(ProgressBar):
 
     # -- a fit --------------------------------------------------------------------------------------------------------
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Comes first from now on: an epoch's row before what others say of the next, the terminal before errors."""
-        typed_loosely: Any = trainer  # Lightning gives the trainer its callbacks from outside the class
-        typed_loosely.callbacks = [self, *(callback for callback in typed_loosely.callbacks if callback is not self)]
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Takes its place in the order of callbacks: the first."""
+        super().setup(trainer, pl_module, stage)
+        sort_callbacks(trainer)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens."""
