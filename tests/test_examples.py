@@ -14,6 +14,7 @@ import plt_nn
 MODULES = (
     "plt_nn.backbones.create",
     "plt_nn.backbones.stages",
+    "plt_nn.callbacks.stopping.best_loss_stopping",
     "plt_nn.data.image_folder",
 )
 

@@ -33,6 +33,7 @@ from plt_nn.callbacks import (
     TrainingView,
     ValidationFigures,
 )
+from plt_nn.callbacks.lightning.connectors import requeued_checkpoint
 from plt_nn.cli.check import check_config_files
 from plt_nn.cli.own_classes import find_classes_here
 from plt_nn.cli.parser_errors import plain_message
@@ -158,10 +159,10 @@ class TrainCLI(LightningCLI):
             return None
         if self._resumed is not None:
             return self._resumed.uid, self._resumed.experiment
-        requeued = trainer._checkpoint_connector._hpc_resume_path
+        requeued = requeued_checkpoint(trainer)
         if requeued is None or not SLURMEnvironment.detect() or self._get(self.config, "ckpt_path") is not None:
             return None
-        return run_of_checkpoint(Path(requeued))
+        return run_of_checkpoint(requeued)
 
     def _extra_callbacks(self, given: list[Callback]) -> list[Callback]:
         config = self._get(self.config_init, "trainer")

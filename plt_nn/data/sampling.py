@@ -43,12 +43,9 @@ def run_seed() -> int:
 
 
 def batches_in_work(trainer: Trainer) -> int:
-    """How many training batches `trainer` has fetched and not yet trained on: one while a step is running."""
-    loop = trainer.fit_loop
-    if loop._data_fetcher is None:
-        return 0
-    progress: Any = loop.epoch_loop.batch_progress.current
-    return loop._data_fetcher.fetched - int(progress.processed)
+    """How many training batches `trainer` has taken and not yet trained on: one while a step is running."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    return int(progress.ready) - int(progress.processed)
 
 
 class Draw(NamedTuple):

@@ -32,8 +32,6 @@ def feature_net(module: nn.Module, net: str | None) -> nn.Module | None:
 
 def is_compiled(module: nn.Module) -> bool:
     """Whether a module, or a part of it, is compiled: its forward pass must be left alone."""
-    if getattr(module, "_compiler_ctx", None) is not None:  # Lightning's note of `torch.compile(LightningModule)`
-        return True
     parts: list[Any] = list(module.modules())
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in parts)
 

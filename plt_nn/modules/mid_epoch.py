@@ -27,8 +27,13 @@ def load_means(module: LightningModule, checkpoint: Mapping[str, Any]) -> None:
     With as many processes as before each has its own; the sums of any number of processes find a place on fewer, and
     leave the others without.
     """
-    trainer = module._trainer
-    if _KEY not in checkpoint or trainer is None or trainer.state.fn != "fit":
+    if _KEY not in checkpoint:
+        return
+    try:
+        trainer = module.trainer
+    except RuntimeError:  # it has none: `load_from_checkpoint`
+        return
+    if trainer.state.fn != "fit":
         return
     for name, mean in _means_of(module).items():
         mean.reset()

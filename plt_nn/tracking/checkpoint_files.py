@@ -1,4 +1,4 @@
-"""Which of a run's checkpoints are kept with it in MLflow. Pure."""
+"""Which of a run's checkpoints are kept with it in MLflow."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,9 +18,9 @@ def wanted_checkpoints(policy: Policy, callback: ModelCheckpoint) -> list[Path]:
 
     Args:
         policy: The policy.
-        callback: Lightning's checkpoint callback, after it has saved.
+        callback: Lightning's checkpoint callback, which has just saved.
     """
-    last = callback.last_model_path or callback._last_checkpoint_saved  # the first only with `save_last`
+    last = callback.last_model_path or _newest(callback)  # the first only with `save_last`
     if policy == "best":
         names = [callback.best_model_path] if callback.monitor is not None else []
     elif policy == "last":
@@ -30,6 +30,12 @@ def wanted_checkpoints(policy: Policy, callback: ModelCheckpoint) -> list[Path]:
     else:
         names = []
     return _files(names)
+
+
+def _newest(callback: ModelCheckpoint) -> str:
+    """The file that the callback has just saved."""
+    files = Path(callback.dirpath or "").rglob(f"*{callback.FILE_EXTENSION}")
+    return max(((file.stat().st_mtime_ns, str(file)) for file in files), default=(0, ""))[1]
 
 
 def _files(names: Iterable[str]) -> list[Path]:

@@ -14,11 +14,13 @@ from torch import nn
 from plt_nn.callbacks.feature_cache.split_cache import SplitCache
 from plt_nn.callbacks.freezing.remaining_epochs import remaining_epochs
 from plt_nn.callbacks.lightning.callback_order import callbacks_of, sort_callbacks
+from plt_nn.callbacks.lightning.compiled import is_module_compiled
+from plt_nn.callbacks.lightning.loops import data_fetcher
 from plt_nn.callbacks.speed.compile_net import CompileNet
 from plt_nn.errors import ConfigError
 from plt_nn.features.cache_location import CacheLocation
 from plt_nn.features.cached_loader import CachedLoader, CacheSetting
-from plt_nn.features.forward import Forward, FrozenState, feature_net, frozen_state, is_compiled, take_over
+from plt_nn.features.forward import Forward, FrozenState, feature_net, frozen_state, take_over
 from plt_nn.features.lazy_inputs import LazyInputs, inputs_of
 
 _ROLES = ("training", "validation", "test")
@@ -108,13 +110,13 @@ class FrozenFeatureCache(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks what is frozen now; Lightning has made the first iterator already, and makes the others next."""
-        self._settle("training", trainer, pl_module, trainer.fit_loop._data_fetcher, self._is_first)
+        self._settle("training", trainer, pl_module, data_fetcher(trainer.fit_loop), self._is_first)
         self._is_first = False
 
     def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
         """Moves the frontier in the middle of an epoch; at its beginning the other callbacks come first."""
         if batch_idx > 0:
-            self._settle("training", trainer, pl_module, trainer.fit_loop._data_fetcher)
+            self._settle("training", trainer, pl_module, data_fetcher(trainer.fit_loop))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -129,10 +131,10 @@ class FrozenFeatureCache(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks what is frozen, now that the net is in eval mode, and has the weights that are to be measured."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            fetcher = trainer.fit_loop.epoch_loop.val_loop._data_fetcher
+            fetcher = data_fetcher(trainer.fit_loop.epoch_loop.val_loop)
             self._settle("validation", trainer, pl_module, fetcher, is_made=True)
         elif trainer.state.fn == "validate":
-            self._settle_alone("validation", trainer, pl_module, trainer.validate_loop._data_fetcher)
+            self._settle_alone("validation", trainer, pl_module, data_fetcher(trainer.validate_loop))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sees whether the step needs the inputs themselves."""
@@ -143,7 +145,7 @@ class FrozenFeatureCache(Callback):
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Serves what an earlier test of the same frozen part has left in files, or leaves it for the next one."""
-        self._settle_alone("test", trainer, pl_module, trainer.test_loop._data_fetcher)
+        self._settle_alone("test", trainer, pl_module, data_fetcher(trainer.test_loop))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives everything back as it was."""
@@ -189,7 +191,7 @@ class FrozenFeatureCache(Callback):
         role.close()
         if net is None or found is None:
             return
-        if is_compiled(pl_module):
+        if is_module_compiled(pl_module):
             self._say("Features are not kept: the net is compiled.")
             return
         if is_moving:  # such as an average of weights that are trained

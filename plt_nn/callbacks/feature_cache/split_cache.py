@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from plt_nn.callbacks.lightning.loops import reads_in_sequence
 from plt_nn.features.cached_loader import CachedLoader, CacheSetting
 from plt_nn.features.forward import FrozenState
 from plt_nn.features.loader import FeatureLoader, feature_loader
@@ -108,7 +109,7 @@ class SplitCache:
     def _wrap(self, setting: CacheSetting) -> list[_Wrapped]:
         """Puts ours in the place of the loaders; those that are new."""
         flattened = self.combined.flattened  # the list that an iterator goes through: it comes to those that are next
-        if len(flattened) > 1 and self.combined._mode != "sequential":
+        if len(flattened) > 1 and not reads_in_sequence(self.combined):
             self._say_why_not(setting, "several loaders are read at once")
             return []
         new = []

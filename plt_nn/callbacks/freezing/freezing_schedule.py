@@ -7,17 +7,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
-from plt_nn.callbacks.freezing.hold_at_forward import hold_at_forward
 from plt_nn.callbacks.freezing.phase_adapters import PhaseAdapters
 from plt_nn.callbacks.freezing.phase_listener import phase_listeners
-from plt_nn.callbacks.freezing.plan_log import log_plan, log_transition
-from plt_nn.callbacks.freezing.plateau_best import PlateauBest
-from plt_nn.callbacks.freezing.plateau_watch import PlateauWatch
+from plt_nn.callbacks.freezing.plateau import PlateauBest, PlateauWatch
 from plt_nn.callbacks.freezing.rank_consistency import require_unchanged
+from plt_nn.callbacks.freezing.schedule_log import log_plan, log_transition, warn_of_phases_not_reached
 from plt_nn.callbacks.freezing.schedule_plan import SchedulePlan, schedule_plan
-from plt_nn.callbacks.freezing.schedule_warnings import warn_of_phases_not_reached
 from plt_nn.callbacks.lightning.callback_order import callbacks_of, sort_callbacks
-from plt_nn.callbacks.lightning.monitored import require_validation
+from plt_nn.callbacks.lightning.compiled import before_each_forward
 from plt_nn.callbacks.lightning.strategies import require_whole_parameters, wrap_anew
 from plt_nn.callbacks.lightning.weight_averaging import hold_averages, measured_weights
 from plt_nn.callbacks.resume.exact_resume import ExactResume
@@ -104,13 +101,11 @@ class FreezingSchedule(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Splits the optimizers' groups by stage, while all parameters still require gradients; then freezes."""
-        if any(phase.on_plateau for phase in self.phases):
-            require_validation(trainer, self.monitor, "FreezingSchedule")
         warn_of_phases_not_reached(self.phases, self.monitor, trainer)
         self.plan = schedule_plan(pl_module, self.net, self.phases, trainer.optimizers, self._adapters.inserted)
         self._found, self.current, self._plateaus = condition_of(pl_module), None, set()
         self._best, self._plan_is_logged = None, False
-        self._unhook += hold_at_forward(pl_module, lambda: hold(self._frozen))
+        self._unhook += before_each_forward(pl_module, lambda: hold(self._frozen))
         for optimizer in trainer.optimizers:
             schedulers = [c.scheduler for c in trainer.lr_scheduler_configs if c.scheduler.optimizer is optimizer]
             split_groups(optimizer, schedulers, self.plan.stage_of)
@@ -203,7 +198,7 @@ class FreezingSchedule(Callback):
         self._check_phase(trainer, pl_module)
         hold_averages(trainer, self._frozen.tensors())
         if self._best is not None and following in self._plateaus:
-            self._best.put_back()
+            self._best.restore()
         self._found = condition_since(pl_module, self._found, self._frozen)
 
     def _enter(self, number: int, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -2,78 +2,69 @@
 
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-_EVERY = 8  # batches
+from plt_nn.callbacks.lightning.signals import end_by_sigterm, replace_requeue_handler, replace_sigterm_handler, requeue
+
+_AGREE_EVERY = 8  # batches
 
 
 class SignalsBetweenSteps(Callback):
     """Ends a fit on SIGTERM, and checkpoints it for SLURM's requeueing, between two steps and on every process at once.
 
-    Lightning's handlers act inside the signal handler. With several processes they talk to the others in the middle of
-    whatever is exchanged just then: the messages get mixed up, and the run hangs or crashes
-    (https://github.com/Lightning-AI/pytorch-lightning/issues/20806). And the checkpoint that it makes for requeueing
-    (SIGUSR1, or SLURM's `requeue_signal`) is one of a batch that is half done, from which a run does not go on as it
-    would have gone on. Here the handler takes a note; at the end of a batch, with several processes of every eighth,
-    the processes agree whether one of them has one, and Lightning does then what it would have done at once. Its own
-    handling of SIGTERM is left alone with one process: it waits for the batch's end already.
+    Lightning's handlers act inside the signal handler. With several processes they communicate in the middle of another
+    exchange: messages get mixed up, and the run hangs or crashes
+    (https://github.com/Lightning-AI/pytorch-lightning/issues/20806). The checkpoint that Lightning makes for requeueing
+    (SIGUSR1, or SLURM's `requeue_signal`) is one of a half-finished batch, from which a run does not continue as it
+    would have. Here the handler only notes the signal. At the end of a batch (with several processes, of every eighth)
+    the processes agree whether one of them has noted a signal, and Lightning then does what it would have done at once.
+    With one process SIGTERM is left to Lightning, which waits for the end of the batch already.
     """
 
     def __init__(self) -> None:
-        self._sigterm = False
-        self._requeue: int | None = None
+        self._was_told_to_end = False
+        self._requeue_signal: int | None = None
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the place of Lightning's handlers."""
-        self._install(trainer)
+        """Replaces Lightning's handlers."""
+        self._replace_handlers(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the place of Lightning's handlers."""
-        self._install(trainer)
+        """Replaces Lightning's handlers."""
+        self._replace_handlers(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Does what was noted, once the other processes know; reading their answer waits for the device."""
+        """Acts on what was noted, once all processes know of it; reading their answer waits for the device."""
         if trainer.world_size == 1:
-            requeue = self._requeue is not None
-        elif batch_idx % _EVERY == 0 or trainer.is_last_batch:
-            mine = [float(self._sigterm), float(self._requeue is not None)]
+            is_requeued = self._requeue_signal is not None
+        elif batch_idx % _AGREE_EVERY == 0 or trainer.is_last_batch:
+            mine = [float(self._was_told_to_end), float(self._requeue_signal is not None)]
             notes = torch.tensor(mine, device=trainer.strategy.root_device)
-            sigterm, requeue = (trainer.strategy.reduce(notes, reduce_op="sum") > 0).tolist()
-            if sigterm:
-                trainer._signal_connector.received_sigterm = True
+            is_ended, is_requeued = (trainer.strategy.reduce(notes, reduce_op="sum") > 0).tolist()
+            if is_ended:
+                end_by_sigterm(trainer)
         else:
             return
-        if requeue:
-            signum, self._requeue = self._requeue or signal.SIGUSR1, None
-            handler: Any = trainer._signal_connector._slurm_sigusr_handler_fn
-            handler(signum, None)
+        if is_requeued:
+            signum, self._requeue_signal = self._requeue_signal or signal.SIGUSR1, None
+            requeue(trainer, signum)
 
-    def _install(self, trainer: Trainer) -> None:
+    def _replace_handlers(self, trainer: Trainer) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        self._sigterm, self._requeue = False, None
-        lightnings = trainer._signal_connector
+        self._was_told_to_end, self._requeue_signal = False, None
         if trainer.world_size > 1:
-            _replace(signal.SIGTERM, lightnings._sigterm_notifier_fn, self._note_sigterm)
-        for signum in signal.valid_signals() - {signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP}:
-            _replace(signum, lightnings._slurm_sigusr_handler_fn, self._note_requeue)
+            replace_sigterm_handler(trainer, self._note_sigterm)
+        replace_requeue_handler(trainer, self._note_requeue)
 
     def _note_sigterm(self, signum: int, frame: FrameType | None) -> None:
-        self._sigterm = True
+        self._was_told_to_end = True
 
     def _note_requeue(self, signum: int, frame: FrameType | None) -> None:
-        self._requeue = signum
-
-
-def _replace(signum: int, handler: object, by: Callable[[int, FrameType | None], None]) -> None:
-    """Puts a handler in the place of one of Lightning's, beside those that it found and calls as well."""
-    composed = getattr(signal.getsignal(signum), "signal_handlers", None)
-    if composed is not None:
-        composed[:] = [by if each == handler else each for each in composed]
+        self._requeue_signal = signum

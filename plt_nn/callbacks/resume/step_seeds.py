@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
 from plt_nn.callbacks.lightning.callback_order import sort_callbacks
+from plt_nn.callbacks.lightning.loops import batches_done, data_fetcher
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 
 Purpose = Literal["fit", "epoch", "fetch", "step", "validation"]
@@ -34,19 +35,20 @@ def step_seed(seed: int, rank: int, epoch: int, batch: int, purpose: Purpose) ->
 
 
 class StepSeeds(Callback):
-    """Seeds the random numbers of torch, numpy and Python at each batch, so that a resumed run draws the same ones.
+    """Seeds torch, numpy and Python at each batch, so that a resumed run draws the same random numbers.
 
-    The seed of a batch is a hash of the run's seed, the process, the epoch and the batch: a run that is resumed, at an
-    epoch's end or in the middle, draws the numbers for dropout, stochastic depth and augmentation that it would have
-    drawn, and the checkpoint holds no state of a generator. With another number of processes it draws others. A loader
-    with `shuffle=True`, and its workers, are seeded at each epoch, on every process with the same number. Outside of
-    `fit` nothing is seeded.
+    The seed of a batch is a hash of the run's seed, the process, the epoch and the batch. A run that is resumed, at the
+    end of an epoch or in the middle, draws the same numbers for dropout, stochastic depth and augmentation as the
+    uninterrupted run, and the checkpoint holds no state of a generator. With another number of processes it draws
+    others. A loader with `shuffle=True`, and its workers, are seeded at each epoch, with the same number on every
+    process. Outside of `fit` nothing is seeded.
 
     The run's seed is that of `lightning.seed_everything`. Without one it is drawn from torch's generator on process 0.
-    It is in the checkpoint, and a resumed run goes on with it.
+    The checkpoint holds it, and a resumed run uses it.
 
-    A loader that is no `DataLoader`, is resumable by itself or reads an `IterableDataset` must see to its own order.
-    With `persistent_workers=True` the order is the same, but what the workers draw is not: torch seeds them only once.
+    A loader that is no `DataLoader`, is resumable by itself or reads an `IterableDataset` is responsible for its own
+    order. With `persistent_workers=True` the order is the same, but the workers' random numbers are not: torch seeds
+    workers only once.
     """
 
     def __init__(self) -> None:
@@ -59,18 +61,18 @@ class StepSeeds(Callback):
             sort_callbacks(trainer, ExactResume)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Settles the run's seed; Lightning makes the first iterator of the training loader soon after this."""
+        """Chooses the run's seed; Lightning makes the first iterator of the training loader soon after this."""
         self.seed = trainer.strategy.broadcast(_run_seed() if self._restored is None else self._restored)
         self._seed(trainer, "fit", 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seeds what reads the next batch, which a resumed run takes from the middle of an epoch."""
+        """Seeds the reading of the next batch, which a resumed run takes from the middle of an epoch."""
         if self._restored is not None:  # some strategies load a checkpoint only after `on_fit_start`
             self.seed, self._restored = self._restored, None
-        self._seed(trainer, "fetch", _batches_done(trainer))
+        self._seed(trainer, "fetch", batches_done(trainer))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seeds the epoch's iterator, on all processes alike: a sampler may count on their drawing the same."""
+        """Seeds the epoch's iterator, the same on all processes, because a sampler may rely on that."""
         self._seed(trainer, "epoch", 0, rank=0)
         if trainer.fit_loop.is_resuming:
             _iterate_anew(trainer)
@@ -82,21 +84,21 @@ class StepSeeds(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Seeds what reads the next batch."""
+        """Seeds the reading of the next batch."""
         self._seed(trainer, "fetch", batch_idx + 1)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seeds a validation within a fit."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._seed(trainer, "validation", _batches_done(trainer))
+            self._seed(trainer, "validation", batches_done(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seeds what reads the next batch, whatever the validation has drawn."""
+        """Seeds the reading of the next batch, whatever random numbers the validation has drawn."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._seed(trainer, "fetch", _batches_done(trainer))
+            self._seed(trainer, "fetch", batches_done(trainer))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forgets what a checkpoint held: it was for this fit, or loaded to validate."""
+        """Forgets the state of a checkpoint, which was for this fit, or loaded to validate."""
         self._restored = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class StepSeeds(Callback):
         return {"seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the run's seed for the fit."""
+        """Stores the run's seed for the fit."""
         self._restored = state_dict["seed"]
 
     def _seed(self, trainer: Trainer, purpose: Purpose, batch: int, rank: int | None = None) -> None:
@@ -128,19 +130,13 @@ def _run_seed() -> int:
     return int(torch.randint(2**63 - 1, ())) if given is None else int(given)
 
 
-def _batches_done(trainer: Trainer) -> int:
-    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current  # typed by its base class, which lacks this
-    return int(progress.processed)
-
-
 def _iterate_anew(trainer: Trainer) -> None:
-    """Makes the iterator of a resumed run's first epoch once more, now that its random numbers and epoch are known.
+    """Makes the iterator of a resumed run's first epoch again, now that its random numbers and epoch are known.
 
-    Lightning makes it for later epochs at this very place, but for the first one before it tells the sampler the epoch:
-    workers that read ahead would read the order of epoch 0.
+    Lightning makes the iterators of later epochs at this place. That of the first one it makes before it sets the
+    sampler's epoch, so workers that read ahead would read in the order of epoch 0.
     """
-    fetcher = trainer.fit_loop._data_fetcher
-    assert fetcher is not None
+    fetcher = data_fetcher(trainer.fit_loop)
     if all(map(_can_iterate_anew, fetcher.combined_loader.flattened)):
         iter(fetcher)
 

@@ -11,8 +11,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from plt_nn.callbacks.lightning.callback_order import sort_callbacks
+from plt_nn.callbacks.lightning.compiled import is_module_compiled
 from plt_nn.errors import ConfigError, TrainingError
-from plt_nn.features.forward import Forward, is_compiled, take_over
+from plt_nn.features.forward import Forward, take_over
 from plt_nn.text import first_line
 
 _VERSIONS = 64  # of one forward pass: a phase has one for training, one for evaluation, and others for other shapes
@@ -61,7 +62,7 @@ class CompileNet(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the places of the forward passes; they are compiled when they are called."""
         self._until_end.close()
-        if is_compiled(pl_module):
+        if is_module_compiled(pl_module):
             raise ConfigError("CompileNet: the net is compiled already. Leave the callback out, or give the plain net.")
         self._nets, self._is_used = self._find(pl_module), False
         self._until_end.callback(self._nets.clear)

@@ -50,7 +50,7 @@ class BestWeights:
                 self._held[name] = _copy(tensor)
         self._trained = trained
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Writes the held weights into the module, in place."""
         state = _state(self._module)
         with torch.no_grad():

@@ -33,6 +33,12 @@ class Progress:
     counted: float | None = None
     counted_at: Moment | None = None
 
+    def describe(self) -> str:
+        """The best value and where it was reached, in words."""
+        if self.best is None or self.best_at is None:
+            return "none"
+        return f"{self.best:.6g} at epoch {self.best_at.epochs}, step {self.best_at.steps}"
+
     def to_dict(self) -> dict[str, object]:
         """Plain values, for a checkpoint."""
         return asdict(self)
@@ -42,6 +48,22 @@ class Progress:
         """The inverse of `to_dict`."""
         moments = {key: Moment(**at) for key in ("best_at", "counted_at") if isinstance(at := values[key], dict)}
         return cls(**{**values, **moments})  # type: ignore[arg-type]  # the two spreads together are the four fields
+
+
+def argument_faults(mode: str, patience: int, unit: str, min_delta: float, best_of: str) -> list[str]:
+    """What is wrong with the arguments of `BestLossStopping`, one sentence for each fault."""
+    faults = []
+    if mode not in ("min", "max"):
+        faults.append(f"mode is {mode!r}; expected 'min' or 'max'.")
+    if unit not in ("epochs", "steps", "checks"):
+        faults.append(f"unit is {unit!r}; expected 'epochs', 'steps' or 'checks'.")
+    if patience < 1:
+        faults.append(f"patience is {patience}; expected at least 1.")
+    if min_delta < 0 or not math.isfinite(min_delta):
+        faults.append(f"min_delta is {min_delta}; expected 0 or more.")
+    if best_of not in ("run", "phase"):
+        faults.append(f"best_of is {best_of!r}; expected 'run' or 'phase'.")
+    return faults
 
 
 def is_better(value: float, than: float | None, mode: Mode, by: float = 0.0) -> bool:

@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from plt_nn.callbacks.lightning.loops import stop_watching_fetches, watch_fetches
 from plt_nn.callbacks.telemetry.step_timer import (
     StepInterval,
     StepTimer,
@@ -73,7 +74,7 @@ class StepTimes(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listens to the loop that fetches the batches."""
-        _listen(trainer, self)
+        watch_fetches(trainer, self.fetch_begins, self.fetch_ends)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins to add up what the epoch waits for."""
@@ -115,11 +116,13 @@ class StepTimes(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leaves the loop alone; what was counted is not logged, for the other processes may be gone."""
-        _stop_listening(trainer)
+        stop_watching_fetches(trainer)
+        _stop_listening_to_ddp(trainer.strategy.model)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leaves the loop alone."""
-        _stop_listening(trainer)
+        stop_watching_fetches(trainer)
+        _stop_listening_to_ddp(trainer.strategy.model)
 
     def fetch_begins(self) -> None:
         """The loop asks the loader for a batch."""
@@ -168,27 +171,6 @@ def _gathered(trainer: Trainer, mine: StepInterval) -> list[StepInterval]:
     return [StepInterval(*row) for row in trainer.strategy.all_gather(numbers).tolist()]
 
 
-def _listen(trainer: Trainer, callback: StepTimes) -> None:
-    """Has Lightning's training loop tell a callback when it waits for its loader.
-
-    Between the end of a batch and the start of the next one Lightning also validates, logs, saves and talks to the
-    other processes, so the hooks do not tell what the loader takes. The loop calls these two methods around each fetch,
-    for the profiler's sake; here the instance's hide the class' own.
-    """
-    loop: Any = trainer.fit_loop.epoch_loop
-    before, after = loop._on_before_fetch, loop._on_after_fetch
-
-    def on_before_fetch() -> None:
-        before()
-        callback.fetch_begins()
-
-    def on_after_fetch() -> None:
-        callback.fetch_ends()
-        after()
-
-    loop._on_before_fetch, loop._on_after_fetch = on_before_fetch, on_after_fetch
-
-
 def _listen_to_ddp(model: nn.Module | None, callback: StepTimes) -> None:
     """Has DDP's wrapper tell a callback when it exchanges buffers, which it does before it runs what it wraps."""
     if not isinstance(model, DistributedDataParallel) or "_pre_forward" in model.__dict__:
@@ -205,8 +187,5 @@ def _listen_to_ddp(model: nn.Module | None, callback: StepTimes) -> None:
     wrapper._pre_forward = timed
 
 
-def _stop_listening(trainer: Trainer) -> None:
-    for listened_to in (trainer.fit_loop.epoch_loop, trainer.strategy.model):
-        own: dict[str, Any] = getattr(listened_to, "__dict__", {})
-        for name in ("_on_before_fetch", "_on_after_fetch", "_pre_forward"):
-            own.pop(name, None)
+def _stop_listening_to_ddp(model: nn.Module | None) -> None:
+    getattr(model, "__dict__", {}).pop("_pre_forward", None)

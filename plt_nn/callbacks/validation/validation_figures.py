@@ -11,6 +11,7 @@ from torch import Tensor
 
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.lightning.callback_order import callback_of
+from plt_nn.callbacks.lightning.connectors import metrics_at_hand
 from plt_nn.callbacks.lightning.monitored import logged_by_this_loop
 from plt_nn.callbacks.lightning.run_logger import node_loggers, run_loggers
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
@@ -97,8 +98,8 @@ class ValidationFigures(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draws and logs the figures of what there was, if there was anything."""
-        # What Lightning has at hand: to compute a metric now could mean to wait for processes that are gone.
-        self._take_training(trainer._logger_connector._callback_metrics)
+        # To compute a metric now could mean to wait for processes that are gone.
+        self._take_training(metrics_at_hand(trainer))
         self._draw(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

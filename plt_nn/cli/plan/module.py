@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from plt_nn.backbones import BackboneInfo, backbone_info
 from plt_nn.callbacks.freezing.net_stages import net_stages
+from plt_nn.callbacks.lightning.connectors import attach_data
 from plt_nn.cli.plan.adapters import with_adapters
 from plt_nn.data import ImageFolderData
 from plt_nn.errors import ConfigError
@@ -70,7 +71,7 @@ def ready_module(
     trainer.strategy.connect(module)
     trainer.state.fn = TrainerFn.FITTING
     present = _set_up_data(trainer, datamodule, notes)
-    trainer._data_connector.attach_data(module, datamodule=present)
+    attach_data(trainer, module, present)
     steps: dict[str, Callable[[], object]] = {
         "setup": lambda: module.setup("fit"),
         "configure_model": module.configure_model,

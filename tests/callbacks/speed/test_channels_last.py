@@ -71,7 +71,7 @@ def test_features_of_another_format_are_not_taken(tmp_path: Path) -> None:
 
 
 def test_two_processes_stay_the_same(tmp_path: Path) -> None:
-    done = warm.run_ranks(2, [HERE / "cached_fits.py", tmp_path, "channels last"], env=None)
+    done = warm.run_ranks(2, [HERE.parent / "feature_cache" / "cached_fits.py", tmp_path, "channels last"], env=None)
     assert done.returncode == 0, done.stderr
     assert "strides" not in done.stderr, done.stderr  # of gradients, of which DDP would warn
     one, other = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))

@@ -1,0 +1,33 @@
+"""Whether `torch.compile` was called on a LightningModule or on a net in it."""
+
+from collections.abc import Callable
+
+from lightning.pytorch import LightningModule
+
+from plt_nn.features.forward import is_compiled
+
+
+def is_module_compiled(pl_module: LightningModule) -> bool:
+    """Whether a LightningModule or a part of it is compiled, so that its forward pass must be left alone."""
+    return _is_compiled_as_a_whole(pl_module) or is_compiled(pl_module)
+
+
+def before_each_forward(pl_module: LightningModule, call: Callable[[], None]) -> list[Callable[[], None]]:
+    """Has a function called before each forward pass of the module's children.
+
+    Compiled children are left out, because a hook would become part of what is compiled.
+
+    Args:
+        pl_module: The module.
+        call: The function.
+
+    Returns:
+        Functions that remove the hooks.
+    """
+    children = [] if _is_compiled_as_a_whole(pl_module) else pl_module.children()
+    plain = [child for child in children if not is_compiled(child)]
+    return [child.register_forward_pre_hook(lambda *arguments: call()).remove for child in plain]
+
+
+def _is_compiled_as_a_whole(pl_module: LightningModule) -> bool:
+    return getattr(pl_module, "_compiler_ctx", None) is not None
