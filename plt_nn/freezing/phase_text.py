@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from plt_nn.errors import ConfigError
+from plt_nn.errors import ConfigError, refuse
 from plt_nn.freezing.phases import Phase, parse_phases
 
 _OPTION = re.compile(r"(?<!\S)(?P<key>[A-Za-z_][\w.]*)\s*=\s*(?P<value>[^\s=]+)(?!\S)")
@@ -31,9 +31,7 @@ def phases_from_text(text: str) -> tuple[Phase, ...]:
         raise ConfigError(f"There is no phase in {text!r}; expected phases such as {_EXAMPLE}.")
     parsed = [_phase(part) for part in parts]
     faults = [f"phases[{number}]: {fault}" for number, (_, found) in enumerate(parsed) for fault in found]
-    if faults:
-        listed = "\n".join(f"  - {fault}" for fault in faults)
-        raise ConfigError(f"The phases {text!r} cannot be read; expected a text such as {_EXAMPLE}:\n{listed}")
+    refuse(f"The text of phases {text!r} (expected is one such as {_EXAMPLE})", faults)
     return parse_phases([values for values, _ in parsed])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.errors import ConfigError, did_you_mean, refuse
 from plt_nn.freezing.adapters.adapt import Adapt, adapt_faults, parse_adapt
 
 PLATEAU = "plateau"
@@ -91,8 +91,7 @@ def parse_phases(phases: Sequence[Phase | Mapping[str, Any]]) -> tuple[Phase, ..
         faults += [f"phases[{number}]: {fault}" for fault in found]
         if not found:
             parsed.append(Phase(**{**values, "adapt": parse_adapt(values.get("adapt"))}))
-    if faults:
-        raise ConfigError("The freezing schedule cannot be used:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    refuse("The freezing schedule", faults)
     return tuple(parsed)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
-from plt_nn.freezing import split_groups
+from plt_nn.freezing.groups import split_groups
 
 
 def optimizer_and_scheduler(

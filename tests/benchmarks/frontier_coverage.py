@@ -27,7 +27,8 @@ from torch.utils._pytree import tree_leaves
 from plt_nn import create_backbone, list_backbones, stages
 from plt_nn.backbones import backbone_info
 from plt_nn.errors import NotCuttable
-from plt_nn.freezing import condition_of, freeze, held_modules, restore, trained_parameters
+from plt_nn.freezing.freeze import flags_of, freeze, restore_flags
+from plt_nn.freezing.plan import held_modules, trained_parameters
 from plt_nn.frontier.cut import Frontier, cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint
 
@@ -59,14 +60,14 @@ def outcomes(name: str) -> Iterable[Outcome]:
     assert info is not None
     size = info.preprocessing.size
     x = torch.randn(2, 3, *((size, size) if isinstance(size, int) else size))
-    found, parts = condition_of(net.train()), stages(net)
+    found, parts = flags_of(net.train()), stages(net)
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
     deeper = sorted({1, len(parts) // 2, len(parts) - 2})
     for depth in ["head", *(f"last {count} stages" for count in deeper if 1 <= count < len(parts) - 1)]:
         trained = trained_parameters(depth, parts, sizes)
         freeze(net, found, trained, held_modules(parts, trained))
         yield _outcome(name, net, depth, x)
-        restore(net, found)
+        restore_flags(net, found)
 
 
 def _outcome(name: str, net: nn.Module, depth: str, x: Tensor) -> Outcome:

@@ -144,7 +144,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "BestLossStopping": (
         lambda config: config["trainer"]["callbacks"][0]["init_args"].update(patience=0),
-        "plt-nn: BestLossStopping cannot be used: patience is 0; expected at least 1.\n",
+        "plt-nn: BestLossStopping cannot be used:\n  - patience is 0; expected at least 1.\n",
     ),
     "DigitsData": (
         lambda config: config["data"]["init_args"].update(layout="image", image_size=4),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plt_nn.freezing import differing, digests
+from plt_nn.fingerprint.digest import differing, digests
 
 
 @pytest.mark.parametrize(

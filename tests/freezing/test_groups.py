@@ -29,7 +29,7 @@ from torch.optim.lr_scheduler import (
 from torch.optim.swa_utils import SWALR
 
 from plt_nn.errors import ConfigError
-from plt_nn.freezing import apply_lr_factors, set_lr_factors, split_groups
+from plt_nn.freezing.groups import apply_lr_factors, set_lr_factors, split_groups
 
 SCHEDULERS: dict[str, Callable[[Optimizer], LRScheduler]] = {
     "step": lambda optimizer: StepLR(optimizer, 2, gamma=0.5),

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plt_nn.errors import ConfigError
-from plt_nn.freezing import Adapt, Phase, parse_phases, phase_at
+from plt_nn.freezing import Adapt, Phase, parse_phases
+from plt_nn.freezing.phases import phase_at
 
 
 def test_mappings_and_phases_are_both_taken() -> None:

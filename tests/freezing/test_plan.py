@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from plt_nn.errors import ConfigError
-from plt_nn.freezing import held_modules, trained_parameters
+from plt_nn.freezing.plan import held_modules, trained_parameters
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plt_nn.freezing import Phase, stage_factors, warmup_factor
+from plt_nn.freezing import Phase
+from plt_nn.freezing.rates import stage_factors, warmup_factor
 
 
 @dataclass(frozen=True)

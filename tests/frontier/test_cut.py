@@ -10,7 +10,8 @@ from torchvision.models import vit_b_32
 from plt_nn import create_backbone, stages
 from plt_nn.architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
 from plt_nn.errors import NotCuttable
-from plt_nn.freezing import condition_of, freeze, held_modules, trained_parameters
+from plt_nn.freezing.freeze import flags_of, freeze
+from plt_nn.freezing.plan import held_modules, trained_parameters
 from plt_nn.frontier.cut import cut
 from tests.frontier import handmade_nets as nets
 from tests.frontier.cuts import assert_same, freeze_all_but, images
@@ -30,7 +31,7 @@ BACKBONES = {
 def test_a_backbone_is_the_same_at_every_depth(name: str) -> None:
     torch.manual_seed(0)
     net = create_backbone(name, pretrained=False, num_classes=3)
-    found, parts = condition_of(net.train()), stages(net)
+    found, parts = flags_of(net.train()), stages(net)
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
     seen = set()
     for depth in ["head", "last 1 stages", f"last {len(parts) // 2} stages", f"last {len(parts) - 2} stages"]:

@@ -18,22 +18,20 @@ from plt_nn.callbacks.lightning.compiled import before_each_forward
 from plt_nn.callbacks.lightning.strategies import require_whole_parameters, wrap_anew
 from plt_nn.callbacks.lightning.weight_averaging import hold_averages, measured_weights
 from plt_nn.callbacks.resume.exact_resume import ExactResume
-from plt_nn.freezing import (
-    Condition,
+from plt_nn.fingerprint.digest import digests
+from plt_nn.freezing import Phase, parse_phases
+from plt_nn.freezing.freeze import (
+    Flags,
     Frozen,
-    Phase,
-    apply_lr_factors,
-    condition_of,
-    condition_since,
-    digests,
+    flags_of,
     freeze,
-    hold,
-    hold_buffers,
-    parse_phases,
-    phase_at,
-    restore,
-    split_groups,
+    keep_in_eval_mode,
+    reset_buffers,
+    restore_flags,
+    updated_flags,
 )
+from plt_nn.freezing.groups import apply_lr_factors, split_groups
+from plt_nn.freezing.phases import phase_at
 
 
 class FreezingSchedule(Callback):
@@ -80,7 +78,7 @@ class FreezingSchedule(Callback):
         self._plateaus: set[int] = set()
         self._best: PlateauBest | None = None
         self._adapters = PhaseAdapters(self.phases, net, self._give_back)
-        self._found: Condition | None = None
+        self._found: Flags | None = None
         self._frozen = Frozen((), {}, {})
         self._digests: dict[str, int] = {}
         self._unhook: list[Callable[[], None]] = []
@@ -103,9 +101,9 @@ class FreezingSchedule(Callback):
         """Splits the optimizers' groups by stage, while all parameters still require gradients; then freezes."""
         warn_of_phases_not_reached(self.phases, self.monitor, trainer)
         self.plan = schedule_plan(pl_module, self.net, self.phases, trainer.optimizers, self._adapters.inserted)
-        self._found, self.current, self._plateaus = condition_of(pl_module), None, set()
+        self._found, self.current, self._plateaus = flags_of(pl_module), None, set()
         self._best, self._plan_is_logged = None, False
-        self._unhook += before_each_forward(pl_module, lambda: hold(self._frozen))
+        self._unhook += before_each_forward(pl_module, lambda: keep_in_eval_mode(self._frozen))
         for optimizer in trainer.optimizers:
             schedulers = [c.scheduler for c in trainer.lr_scheduler_configs if c.scheduler.optimizer is optimizer]
             split_groups(optimizer, schedulers, self.plan.stage_of)
@@ -122,7 +120,7 @@ class FreezingSchedule(Callback):
         due = phase_at(self.phases, trainer.current_epoch, trainer.global_step, self._plateaus)
         number = min(state["phase"], due)
         if self.current is None:
-            self._found = condition_of(pl_module)  # with what the module has frozen in its own `on_fit_start`
+            self._found = flags_of(pl_module)  # with what the module has frozen in its own `on_fit_start`
             self._enter(number, trainer, pl_module)
         if number == state["phase"]:
             self._began = state["began"]
@@ -147,11 +145,11 @@ class FreezingSchedule(Callback):
         between_steps = batch_idx % trainer.accumulate_grad_batches == 0  # no gradient of other weights is waiting
         entered = (between_steps or self.current is None) and self._advance(trainer, pl_module, batch_idx)
         if batch_idx == 0 and callbacks_of(trainer, StochasticWeightAveraging):
-            hold_buffers(self._frozen)
+            reset_buffers(self._frozen)
         if not self._plan_is_logged and self.plan is not None and self._found is not None:
             self._plan_is_logged = True
             log_plan(trainer, pl_module, self.plan, self._found, batch)
-        hold(self._frozen)
+        keep_in_eval_mode(self._frozen)
         assert self.current is not None
         if entered or batch_idx == 0:
             pl_module.log("phase", float(self.current), prog_bar=True, logger=False, on_step=True, on_epoch=False)
@@ -183,7 +181,7 @@ class FreezingSchedule(Callback):
             return False
         is_beginning = self.current is None
         if is_beginning:
-            self._found = condition_of(pl_module)  # with what the module has frozen as training started
+            self._found = flags_of(pl_module)  # with what the module has frozen as training started
         else:
             self._end_phase(number, trainer, pl_module)
         self._enter(number, trainer, pl_module)
@@ -199,7 +197,7 @@ class FreezingSchedule(Callback):
         hold_averages(trainer, self._frozen.tensors())
         if self._best is not None and following in self._plateaus:
             self._best.restore()
-        self._found = condition_since(pl_module, self._found, self._frozen)
+        self._found = updated_flags(pl_module, self._found, self._frozen)
 
     def _enter(self, number: int, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._found is not None and self.plan is not None, "a phase was entered outside a fit"  # noqa: PT018
@@ -234,7 +232,7 @@ class FreezingSchedule(Callback):
         while self._unhook:
             self._unhook.pop()()
         if self._found is not None:
-            restore(pl_module, self._found)
+            restore_flags(pl_module, self._found)
         self._found, self._frozen = None, Frozen((), {}, {})
         self._restored = None  # what a checkpoint held was for this fit, or loaded to validate
 

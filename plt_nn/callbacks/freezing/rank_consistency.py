@@ -8,7 +8,7 @@ from torch import Tensor
 
 from plt_nn.callbacks.lightning.strategies import ignored_by_ddp
 from plt_nn.errors import TrainingError
-from plt_nn.freezing import differing, digests
+from plt_nn.fingerprint.digest import differing, digests
 
 
 def require_unchanged(

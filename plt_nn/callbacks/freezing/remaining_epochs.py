@@ -7,7 +7,8 @@ from lightning.pytorch import Trainer
 
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.lightning.callback_order import callbacks_of
-from plt_nn.freezing import Phase, start_steps
+from plt_nn.freezing import Phase
+from plt_nn.freezing.phases import start_steps
 
 
 def remaining_epochs(trainer: Trainer) -> float:

@@ -13,13 +13,15 @@ from plt_nn.callbacks.freezing.plateau import PlateauWatch
 from plt_nn.callbacks.freezing.schedule_plan import SchedulePlan
 from plt_nn.callbacks.lightning.callback_order import callbacks_of
 from plt_nn.callbacks.lightning.run_logger import run_loggers
-from plt_nn.freezing import Condition, Phase, start_steps
+from plt_nn.freezing import Phase
 from plt_nn.freezing.costs.phase_costs import phase_costs
 from plt_nn.freezing.costs.tables import plan_markdown
+from plt_nn.freezing.freeze import Flags
+from plt_nn.freezing.phases import start_steps
 from plt_nn.tracking import tags
 
 
-def log_plan(trainer: Trainer, pl_module: LightningModule, plan: SchedulePlan, found: Condition, batch: Any) -> None:
+def log_plan(trainer: Trainer, pl_module: LightningModule, plan: SchedulePlan, found: Flags, batch: Any) -> None:
     """Logs what each phase trains and costs, as `freezing_plan.md`, to the loggers that store texts.
 
     Args:

@@ -10,19 +10,12 @@ from torch.optim import Optimizer
 from plt_nn.callbacks.freezing.net_stages import net_stages
 from plt_nn.callbacks.freezing.rank_consistency import listing
 from plt_nn.errors import ConfigError
-from plt_nn.freezing import (
-    LR_FACTOR,
-    STAGE,
-    Phase,
-    held_modules,
-    normalisations,
-    set_lr_factors,
-    stage_factors,
-    trained_parameters,
-    warmup_factor,
-)
+from plt_nn.freezing import Phase
 from plt_nn.freezing.adapters.stage_adapters import Adapters
-from plt_nn.freezing.plan import Stage
+from plt_nn.freezing.freeze import norms_with_statistics
+from plt_nn.freezing.groups import LR_FACTOR, STAGE, set_lr_factors
+from plt_nn.freezing.plan import Stage, held_modules, trained_parameters
+from plt_nn.freezing.rates import stage_factors, warmup_factor
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def schedule_plan(
     _require_in_optimizers(frozenset[str]().union(*selected), optimizers, pl_module)
     stage_of = {name: stage.name for stage in stages for name in stage.parameters}
     outside = sizes.keys() - stage_of.keys()
-    norms = normalisations(pl_module) & {name for stage in stages for name in stage.modules}
+    norms = norms_with_statistics(pl_module) & {name for stage in stages for name in stage.modules}
     labels = {id(parameter): stage_of.get(name, "") for name, parameter in pl_module.named_parameters()}
     return SchedulePlan(
         phases, stages, sizes, tuple(trained | outside for trained in selected), norms, labels, adapters

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from plt_nn.errors import ConfigError
+from plt_nn.errors import ConfigError, refuse
 from plt_nn.freezing.adapters.adapt import Adapt
 from plt_nn.freezing.adapters.adaptable import AdaptableLayers, adaptable_layers
 from plt_nn.freezing.phases import Phase
@@ -165,8 +165,7 @@ def _find(module: nn.Module, phases: Sequence[Phase], selected: Sequence[Set[str
         AdaptableLayers() if phase.adapt is None else adaptable_layers(module, chosen, phase.adapt.target)
         for phase, chosen in zip(phases, selected, strict=True)
     ]
-    if faults := [f"phases[{number}]: {fault}" for number, each in enumerate(found) for fault in each.faults]:
-        raise ConfigError("The adapters cannot be inserted:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    refuse("`adapt`", [f"phases[{number}]: {fault}" for number, each in enumerate(found) for fault in each.faults])
     return found
 
 

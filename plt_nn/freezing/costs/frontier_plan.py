@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from plt_nn.errors import NotCuttable
-from plt_nn.freezing.apply import condition_of, freeze
 from plt_nn.freezing.costs.flops import uncompiled, without_memory
+from plt_nn.freezing.freeze import flags_of, freeze
 from plt_nn.frontier.cut import cut
 
 
@@ -30,7 +30,7 @@ def frontier_in_words(
     """
     with uncompiled():
         copy = without_memory(module, trained)
-        freeze(copy, condition_of(copy.train()), trained, held)
+        freeze(copy, flags_of(copy.train()), trained, held)
         candidates = [copy.get_submodule(entry)] if entry else [copy, *copy.children()]
         reason = "nothing is frozen"
         for net in candidates:

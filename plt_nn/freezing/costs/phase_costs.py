@@ -10,10 +10,10 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves
 
 from plt_nn.errors import ConfigError
-from plt_nn.freezing.apply import normalisations
 from plt_nn.freezing.costs.flops import Flops, count_flops
 from plt_nn.freezing.costs.frontier_plan import frontier_in_words
 from plt_nn.freezing.costs.memory import state_memory
+from plt_nn.freezing.freeze import norms_with_statistics
 from plt_nn.freezing.phases import Phase
 from plt_nn.freezing.plan import Stage, held_modules, trained_parameters
 from plt_nn.freezing.rates import stage_factors
@@ -56,7 +56,7 @@ class PhaseCost:
         gradient_bytes: Memory of the gradients.
         optimizer_bytes: Memory of the optimizer's state, for all that has been trained so far: it keeps the state of
             what is frozen again. None where it is not known.
-        computed_once: What is the same for a sample in each epoch and can be kept (`FrozenFeatureCache`), in words.
+        computed_once: What is the same for a sample in each epoch and can be cached (`FrozenFeatureCache`), in words.
     """
 
     number: int
@@ -82,7 +82,7 @@ class PlanCost:
         everything: Operations per sample when all is trained, to compare with; None where they were not counted.
         optimizers: The classes of the optimizers.
         input_shapes: The shapes of the inputs of a sample, without the batch.
-        notes: What could not be told, and why; each a sentence.
+        notes: What is unknown and why; each a sentence.
     """
 
     phases: tuple[PhaseCost, ...]
@@ -111,9 +111,9 @@ def phase_costs(
         phases: The phases in order.
         stages: The stages from input to head, their parameters named as in `module`.
         module: Holds the parameters, as they are before any freezing: what does not require a gradient stays so.
-        trained: For each phase the names of just the parameters that it trains, whatever requires a gradient now.
-            Default: what it selects, and of a phase with adapters the head alone.
-        optimizers: What trains them. Without any, rates and the memory of their state are not told.
+        trained: For each phase the names of the parameters that it trains, whatever requires a gradient now; needed if
+            a phase has adapters. Default: what it selects.
+        optimizers: What trains them. Without any, rates and the memory of their state are unknown.
         inputs: The arguments of `forward` for a batch, for `count_flops`; only shapes and dtypes matter.
         entry: The part of the module whose `forward` takes them, by name. Default: the module itself.
 
@@ -127,10 +127,7 @@ def phase_costs(
     else:
         selections = [frozenset(names) for names in trained]
     everything = free.union(*selections)
-    absent = [number for number, phase in enumerate(phases) if phase.adapt is not None] if trained is None else []
-    notes = [
-        f"Phase {number} trains adapters, which are not in the net yet: they are not counted." for number in absent
-    ]
+    notes: list[str] = []
     flops = _flops(module, inputs, entry, [*selections, everything], notes)
     memory = _memory(optimizers, [{parameters[name] for name in names} for names in selections], notes)
     rates = {p: _base_rate(group) for made in optimizers for group in made.param_groups for p in group["params"]}
@@ -138,10 +135,10 @@ def phase_costs(
         _phase_cost(
             (number, phase),
             _stage_costs(phase, stages, parameters, names, rates),
-            flops=None if number in absent else flops[number],
+            flops=flops[number],
             gradient_bytes=sum(parameters[name].nbytes for name in names),
             optimizer_bytes=memory[number],
-            computed_once=_computed_once(module, stages, names, phase, None if number in absent else inputs, entry),
+            computed_once=_computed_once(module, stages, names, phase, inputs, entry),
         )
         for number, (phase, names) in enumerate(zip(phases, selections, strict=True))
     ]
@@ -154,10 +151,8 @@ def _selections(
 ) -> Sequence[Set[str]]:
     sizes = {name: parameter.numel() for name, parameter in parameters.items()}
     outside = parameters.keys() - {name for stage in stages for name in stage.parameters}
-    head = frozenset(stages[-1].parameters)
-    return [
-        outside | (trained_parameters(phase.train, stages, sizes) if phase.adapt is None else head) for phase in phases
-    ]
+    assert all(phase.adapt is None for phase in phases), "what adapters train is known once they are inserted"
+    return [outside | trained_parameters(phase.train, stages, sizes) for phase in phases]
 
 
 def _computed_once(
@@ -170,7 +165,7 @@ def _computed_once(
 ) -> str:
     held = held_modules(stages, frozenset(trained))
     if phase.norm == "frozen":
-        held |= normalisations(module)
+        held |= norms_with_statistics(module)
     return frontier_in_words(module, trained, held, inputs, entry)
 
 
@@ -249,7 +244,7 @@ def _memory(
     optimizers: Sequence[Optimizer], selections: Sequence[Set[Parameter]], notes: list[str]
 ) -> Sequence[int | None]:
     if not optimizers:
-        notes.append("Learning rates and optimizer state are not told: no optimizer is known.")
+        notes.append("Learning rates and optimizer state are unknown, because no optimizer is known.")
         return [None] * len(selections)
     try:
         return state_memory(optimizers, selections)

@@ -1,4 +1,4 @@
-"""A freezing schedule's costs as tables: for the terminal, and in Markdown to be kept with a run."""
+"""A freezing schedule's costs as tables: for the terminal, and in Markdown for a run."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,8 +13,9 @@ from rich.text import Text
 
 from plt_nn.freezing.costs.flops import Flops
 from plt_nn.freezing.costs.phase_costs import PhaseCost, PlanCost, StageCost
+from plt_nn.text import byte_size
 
-_ALIKE = 6  # so many stages in a row that are trained at one rate are told one by one
+_ALIKE = 6  # so many stages in a row that are trained at one rate have a row each
 _OVERVIEW = (
     "Phase",
     "Starts",
@@ -41,9 +42,9 @@ def plan_tables(plan: PlanCost, width: int = _FULL) -> RenderableType:
     """The schedule for a terminal: an overview of the phases, then the stages of each.
 
     Args:
-        plan: What `phase_costs` tells.
-        width: The width of a line in characters, at least 72; below 100 the overview leaves out what the tables of the
-            phases tell as well. Default: 100.
+        plan: What `phase_costs` returns.
+        width: The width of a line in characters, at least 72; below 100 the overview leaves out columns that the
+            tables of the phases have too. Default: 100.
     """
     shown = [place for place, name in enumerate(_OVERVIEW) if width >= _FULL or name not in _LEFT_OUT]
     notes = [Text(f"Note: {note}", style="yellow") for note in plan.notes]
@@ -62,7 +63,7 @@ def plan_text(plan: PlanCost, width: int = _FULL) -> str:
     """The tables as plain text.
 
     Args:
-        plan: What `phase_costs` tells.
+        plan: What `phase_costs` returns.
         width: The width of a line in characters, as for `plan_tables`.
     """
     console = Console(file=io.StringIO(), width=width, no_color=True)
@@ -75,7 +76,7 @@ def plan_markdown(plan: PlanCost) -> str:
     """The tables in Markdown.
 
     Args:
-        plan: What `phase_costs` tells.
+        plan: What `phase_costs` returns.
     """
     parts = [_facts(plan), *(f"Note: {note}" for note in plan.notes), _markdown(_OVERVIEW, _overview(plan))]
     for phase in plan.phases:
@@ -107,8 +108,8 @@ def _overview(plan: PlanCost) -> Iterator[Sequence[str]]:
             _scaled(phase.frozen),
             *([_scaled(phase.flops.forward), _scaled(phase.flops.backward)] if phase.flops else ["unknown"] * 2),
             _step(phase.flops, plan.everything),
-            _bytes(phase.gradient_bytes),
-            "unknown" if phase.optimizer_bytes is None else _bytes(phase.optimizer_bytes),
+            byte_size(phase.gradient_bytes),
+            "unknown" if phase.optimizer_bytes is None else byte_size(phase.optimizer_bytes),
         )
 
 
@@ -143,16 +144,13 @@ def _range(stages: Sequence[StageCost]) -> str:
     return first if len(stages) == 1 else f"{first} … {last} ({len(stages)} stages)"
 
 
-def _scaled(number: float, step: int = 1000, units: Sequence[str] = ("", "k", "M", "G", "T", "P")) -> str:
-    """Three digits and a unit: 8.18 G."""
-    place = 0
-    while number >= 999.5 and place + 1 < len(units):
-        number, place = number / step, place + 1
-    return f"{number:.3g} {units[place]}".strip()
-
-
-def _bytes(number: float) -> str:
-    return _scaled(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+def _scaled(number: float) -> str:
+    """Three digits and a unit: `8.18 G`."""
+    units = ["", "k", "M", "G", "T", "P"]
+    while number >= 999.5 and len(units) > 1:
+        number /= 1000
+        del units[0]
+    return f"{number:.3g} {units[0]}".strip()
 
 
 def _table(

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from plt_nn import create_backbone, stages
-from plt_nn.freezing import held_modules, trained_parameters
 from plt_nn.freezing.costs.frontier_plan import frontier_in_words
+from plt_nn.freezing.plan import held_modules, trained_parameters
 
 
 def in_words(depth: str, wrapped: bool = False, with_inputs: bool = True) -> str:
