@@ -16,6 +16,8 @@ MODULES = (
     "plt_nn.backbones.stages",
     "plt_nn.callbacks.stopping.best_loss_stopping",
     "plt_nn.data.image_folder",
+    "plt_nn.modules.classifier",
+    "plt_nn.modules.regressor",
 )
 
 

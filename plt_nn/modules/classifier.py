@@ -1,26 +1,23 @@
 """A LightningModule that classifies with any net."""
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
 from plt_nn.backbones import backbone_info, set_num_classes
 from plt_nn.errors import ConfigError
-from plt_nn.modules.batches import apply, unpack_batch
 from plt_nn.modules.epoch_mean import EpochMean
-from plt_nn.modules.mid_epoch import drop_old_means, load_means, save_means
-from plt_nn.modules.optimizers import adamw, optimizer_and_scheduler
-from plt_nn.modules.scores import Scores
+from plt_nn.modules.optimizers import adamw
+from plt_nn.modules.supervised import SupervisedModule
 
 
-class Classifier(LightningModule):
+class Classifier(SupervisedModule):
     """Classifies with any net that maps a batch to logits of shape `(N, num_classes)`, by cross-entropy.
 
     Batches are `(x, y)` or `(x, y, index)` with class indices `y` of shape `(N,)`. A pretrained backbone that was made
@@ -42,9 +39,20 @@ class Classifier(LightningModule):
 
     Raises:
         ConfigError: If `num_classes`, `class_weights`, the net's output and the data disagree.
+
+    Example:
+        >>> import torch
+        >>> from plt_nn import Classifier
+        >>> module = Classifier(torch.nn.Linear(2, 3), num_classes=3, label_smoothing=0.1)
+        >>> images, labels = torch.zeros(4, 2), torch.tensor([0, 1, 2, 0])
+        >>> module.training_step((images, labels), 0).shape
+        torch.Size([])
+        >>> module.predict_step((images, labels), 0)["probabilities"].shape
+        torch.Size([4, 3])
     """
 
     task: ClassVar = "classification"
+    prediction: ClassVar = "probabilities"
     class_weights: Tensor | None
 
     def __init__(
@@ -57,22 +65,19 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         class_weights: list[float] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(net, optimizer, lr_scheduler, lr_interval)
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {label_smoothing}; expected at least 0 and below 1.")
         if num_classes is not None and num_classes < 1:
             raise ConfigError(f"num_classes is {num_classes}; expected at least 1, or none to take the data's.")
         self.save_hyperparameters(ignore=["net", "optimizer", "lr_scheduler"])
-        self.net = net
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
-        self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
-        self.train_loss, self.train_acc = EpochMean(), EpochMean()
-        self.scores: Scores | None = None
+        self.train_acc = EpochMean()
 
     def setup(self, stage: str) -> None:
-        """Settles the number of classes, and with it the net's head and the metrics."""
+        """Determines the number of classes, and with it the net's head and the metrics."""
         in_data = getattr(getattr(self.trainer, "datamodule", None), "num_classes", None)
         classes = _agreed_classes(self.num_classes, in_data, self.net, self.class_weights)
         if self.num_classes is None:
@@ -80,96 +85,35 @@ class Classifier(LightningModule):
             if info is not None and not info.num_classes_given:
                 set_num_classes(self.net, classes)
             self.num_classes = classes
-        self.scores = Scores("test" if stage == "test" else "val", _metrics(classes))
+        super().setup(stage)
 
-    def forward(self, x: Any) -> Tensor:
-        """The logits, of shape `(N, num_classes)`."""
-        return apply(self.net, x)
-
-    def on_train_start(self) -> None:
-        """Forgets the training metrics of an epoch that does not go on."""
-        drop_old_means(self)
-
-    def training_step(self, batch: object, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
-        logits, y, loss, weight = self._losses(batch)
-        self.train_loss.update(loss, weight, batch_idx)
-        self.train_acc.update((logits.detach().argmax(1) == y).float().mean(), float(len(y)), batch_idx)
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Logs the epoch's training metrics."""
-        self.log("train_loss", self.train_loss.complete(), prog_bar=True)
-        self.log("train_acc", self.train_acc.complete())
-
-    def validation_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
-        """Adds a batch to the validation metrics.
-
-        Returns:
-            `probabilities` `(N, num_classes)`, `y` `(N,)` and the samples' `index` `(N,)` for callbacks; Lightning
-            does not keep them.
-        """
-        probabilities, y = self._evaluate(batch)
-        return {"probabilities": probabilities, "y": y, "index": unpack_batch(batch)[2]}
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics."""
-        assert self.scores is not None
-        self.scores.log_to(self)
-
-    def test_step(self, batch: object, batch_idx: int) -> None:
-        """Adds a batch to the test metrics."""
-        self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Logs the test metrics."""
-        assert self.scores is not None
-        self.scores.log_to(self)
-
-    def predict_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
-        """Probabilities of shape `(N, num_classes)` and the samples' indices of shape `(N,)`."""
-        x, _, index = unpack_batch(batch)
-        return {"index": index, "probabilities": self(x).softmax(1)}
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """All parameters in one optimizer, frozen or not."""
-        return optimizer_and_scheduler(self.net, self._optimizer, self._lr_scheduler, self._lr_interval)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the training metrics of the epoch so far."""
-        save_means(self, checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the training metrics of the epoch so far."""
-        load_means(self, checkpoint)
-
-    def _losses(self, batch: object) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
-        x, y, _ = unpack_batch(batch)
-        logits = self(x)
-        if logits.ndim != 2 or logits.shape[1] != self.num_classes:
+    def batch_loss(self, output: Tensor, y: Tensor) -> tuple[Tensor, Tensor | float]:
+        """The cross-entropy of a batch of logits, and the number of samples or the sum of their classes' weights."""
+        if output.ndim != 2 or output.shape[1] != self.num_classes:
             raise ConfigError(
-                f"The net's output has shape {tuple(logits.shape)}, but there are {self.num_classes} classes; expected "
+                f"The net's output has shape {tuple(output.shape)}, but there are {self.num_classes} classes; expected "
                 f"({len(y)}, {self.num_classes}). Make the net with as many outputs as there are classes."
             )
         weights = self.class_weights
-        loss = F.cross_entropy(logits, y, weights, label_smoothing=self.label_smoothing)
-        # With class weights a batch's loss is a mean over weights: their sum is what it counts for in the epoch's mean.
-        return logits, y, loss, float(len(y)) if weights is None else weights[y].sum()
+        loss = F.cross_entropy(output, y, weights, label_smoothing=self.label_smoothing)
+        return loss, float(len(y)) if weights is None else weights[y].sum()
 
-    def _evaluate(self, batch: object) -> tuple[Tensor, Tensor]:
-        assert self.scores is not None, "setup has not run"
-        logits, y, loss, weight = self._losses(batch)
-        probabilities = logits.softmax(1)
-        self.scores.update(probabilities, y, loss, weight)
-        return probabilities, y
+    def predictions(self, output: Tensor) -> Tensor:
+        """The probabilities, of shape `(N, num_classes)`."""
+        return output.softmax(1)
 
+    def train_metrics(self, output: Tensor, y: Tensor) -> Mapping[str, Tensor]:
+        """The accuracy."""
+        return {"train_acc": (output.argmax(1) == y).float().mean()}
 
-def _metrics(classes: int) -> dict[str, Metric | MetricCollection]:
-    return {
-        "acc": MulticlassAccuracy(classes, average="micro", validate_args=False),
-        "f1": MulticlassF1Score(classes, average="macro", validate_args=False),
-        "ece": MulticlassCalibrationError(classes, validate_args=False),
-    }
+    def eval_metrics(self) -> dict[str, Metric | MetricCollection]:
+        """Accuracy, macro F1 and expected calibration error."""
+        assert self.num_classes is not None, "setup has not run"
+        return {
+            "acc": MulticlassAccuracy(self.num_classes, average="micro", validate_args=False),
+            "f1": MulticlassF1Score(self.num_classes, average="macro", validate_args=False),
+            "ece": MulticlassCalibrationError(self.num_classes, validate_args=False),
+        }
 
 
 def _agreed_classes(given: int | None, in_data: int | None, net: nn.Module, weights: Tensor | None) -> int:

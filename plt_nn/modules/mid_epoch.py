@@ -17,7 +17,7 @@ _KEY = "epoch_means"
 def save_means(module: LightningModule, checkpoint: dict[str, Any]) -> None:
     """Puts what a module's `EpochMean`s have summed up on each process into a checkpoint, for `on_save_checkpoint`."""
     progress: Any = module.trainer.fit_loop.epoch_loop.batch_progress.current
-    mine = {name: mean.sums(progress.processed) for name, mean in _means_of(module).items()}
+    mine = {name: mean.sums(progress.processed) for name, mean in means_of(module).items()}
     checkpoint[_KEY] = {"epoch": module.current_epoch, "processes": _of_all_processes(mine, module.trainer)}
 
 
@@ -35,7 +35,7 @@ def load_means(module: LightningModule, checkpoint: Mapping[str, Any]) -> None:
         return
     if trainer.state.fn != "fit":
         return
-    for name, mean in _means_of(module).items():
+    for name, mean in means_of(module).items():
         mean.reset()
         mean.epoch = checkpoint[_KEY]["epoch"]
         for sums in checkpoint[_KEY]["processes"][trainer.global_rank :: trainer.world_size]:
@@ -47,13 +47,14 @@ def drop_old_means(module: LightningModule) -> None:
 
     They are not if the checkpoint was made at an epoch's end, or if an earlier fit broke off.
     """
-    for mean in _means_of(module).values():
+    for mean in means_of(module).values():
         if mean.epoch != module.current_epoch:
             mean.reset()
         mean.epoch = None
 
 
-def _means_of(module: LightningModule) -> dict[str, EpochMean]:
+def means_of(module: LightningModule) -> dict[str, EpochMean]:
+    """The `EpochMean`s that a module holds as attributes, by name."""
     return {name: child for name, child in module.named_children() if isinstance(child, EpochMean)}
 
 

@@ -1,27 +1,22 @@
 """A LightningModule that predicts numbers with any net."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, R2Score
+from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, R2Score
 
 from plt_nn.errors import ConfigError, DataError, did_you_mean
-from plt_nn.modules.batches import apply, unpack_batch
-from plt_nn.modules.epoch_mean import EpochMean
-from plt_nn.modules.mid_epoch import drop_old_means, load_means, save_means
-from plt_nn.modules.optimizers import adamw, optimizer_and_scheduler
-from plt_nn.modules.scores import Scores
+from plt_nn.modules.optimizers import adamw
+from plt_nn.modules.supervised import SupervisedModule
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 
 
-class Regressor(LightningModule):
+class Regressor(SupervisedModule):
     """Predicts numbers with any net that maps a batch to outputs of the targets' shape, `(N, targets)`.
 
     Batches are `(x, y)` or `(x, y, index)` with `y` of shape `(N, targets)`.
@@ -40,9 +35,17 @@ class Regressor(LightningModule):
     Raises:
         ConfigError: For an unknown loss.
         DataError: If the net's output has another shape than the targets.
+
+    Example:
+        >>> import torch
+        >>> from plt_nn import Regressor
+        >>> module = Regressor(torch.nn.Linear(2, 1), loss="huber")
+        >>> module.training_step((torch.zeros(4, 2), torch.zeros(4, 1)), 0).shape
+        torch.Size([])
     """
 
     task: ClassVar = "regression"
+    prediction: ClassVar = "values"
 
     def __init__(
         self,
@@ -52,91 +55,36 @@ class Regressor(LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
     ) -> None:
-        super().__init__()
+        super().__init__(net, optimizer, lr_scheduler, lr_interval)
         if loss not in _LOSSES:
             raise ConfigError(f"loss is {loss!r}.{did_you_mean(loss, _LOSSES)}")
         self.save_hyperparameters(ignore=["net", "optimizer", "lr_scheduler"])
-        self.net = net
         self._loss = _LOSSES[loss]
-        self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
-        self.train_loss = EpochMean()
-        self.scores: Scores | None = None
 
-    def setup(self, stage: str) -> None:
-        """Makes the metrics of the stage."""
-        self.scores = Scores("test" if stage == "test" else "val", {"mae": MeanAbsoluteError(), "r2": _R2()})
-
-    def forward(self, x: Any) -> Tensor:
-        """The predictions, of shape `(N, targets)`."""
-        return apply(self.net, x)
-
-    def on_train_start(self) -> None:
-        """Forgets the training loss of an epoch that does not go on."""
-        drop_old_means(self)
-
-    def training_step(self, batch: object, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
-        _, y, loss = self._losses(batch)
-        self.train_loss.update(loss, float(len(y)), batch_idx)
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Logs the epoch's training loss."""
-        self.log("train_loss", self.train_loss.complete(), prog_bar=True)
-
-    def validation_step(self, batch: object, batch_idx: int) -> None:
-        """Adds a batch to the validation metrics."""
-        self._evaluate(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics."""
-        assert self.scores is not None
-        self.scores.log_to(self)
-
-    def test_step(self, batch: object, batch_idx: int) -> None:
-        """Adds a batch to the test metrics."""
-        self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Logs the test metrics."""
-        assert self.scores is not None
-        self.scores.log_to(self)
-
-    def predict_step(self, batch: object, batch_idx: int) -> dict[str, Tensor | None]:
-        """Values of shape `(N, targets)` and the samples' indices of shape `(N,)`."""
-        x, _, index = unpack_batch(batch)
-        return {"index": index, "values": self(x)}
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """All parameters in one optimizer, frozen or not."""
-        return optimizer_and_scheduler(self.net, self._optimizer, self._lr_scheduler, self._lr_interval)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the training loss of the epoch so far."""
-        save_means(self, checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the training loss of the epoch so far."""
-        load_means(self, checkpoint)
-
-    def _losses(self, batch: object) -> tuple[Tensor, Tensor, Tensor]:
-        x, y, _ = unpack_batch(batch)
-        output = self(x)
-        if output.shape != y.shape:  # broadcasting would train on (N, N) differences without a word
+    def batch_loss(self, output: Tensor, y: Tensor) -> tuple[Tensor, float]:
+        """The mean loss of a batch, and its number of samples."""
+        if output.shape != y.shape:  # broadcasting would silently train on (N, N) differences
             raise DataError(
                 f"The net's output has shape {tuple(output.shape)}, the targets have {tuple(y.shape)}; they must be "
                 "equal. Make the net with as many outputs as there are targets, and the targets of shape (N, targets)."
             )
-        return output, y, self._loss(output, y)
+        return self._loss(output, y), float(len(y))
 
-    def _evaluate(self, batch: object) -> None:
-        assert self.scores is not None, "setup has not run"
-        output, y, loss = self._losses(batch)
-        self.scores.update(output, y, loss, float(len(y)))
+    def predictions(self, output: Tensor) -> Tensor:
+        """The output itself: values of shape `(N, targets)`."""
+        return output
+
+    def train_metrics(self, output: Tensor, y: Tensor) -> Mapping[str, Tensor]:
+        """None besides the loss."""
+        return {}
+
+    def eval_metrics(self) -> dict[str, Metric | MetricCollection]:
+        """Mean absolute error and coefficient of determination."""
+        return {"mae": MeanAbsoluteError(), "r2": _R2()}
 
 
 class _R2(R2Score):
-    """R2 that is NaN where torchmetrics raises: for a single sample it is not defined, and no reason to stop a run."""
+    """R2 that is NaN where torchmetrics raises: it is undefined for a single sample, which should not end a run."""
 
     def compute(self) -> Tensor:
         return super().compute() if self.total > 1 else torch.tensor(torch.nan, device=self.device)
