@@ -1,9 +1,12 @@
 """Callbacks that a callback cannot do without, and those that must be called after all others."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+
+_Kind = TypeVar("_Kind", bound=Callback)
 
 
 class RunsLast(Callback):
@@ -39,3 +42,19 @@ def before_checkpoints(callbacks: Iterable[Callback], callback: Callback) -> lis
 def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
     """The callbacks in their order, but those that close at the end."""
     return sorted(callbacks, key=lambda callback: callback.order if isinstance(callback, RunsLast) else 0)
+
+
+def all_callbacks(trainer: Trainer) -> list[Callback]:
+    """The trainer's callbacks, in the order in which they are called."""
+    callbacks: list[Callback] = getattr(trainer, "callbacks", [])  # an attribute that Lightning does not declare
+    return list(callbacks)
+
+
+def callbacks_of(trainer: Trainer, kind: type[_Kind]) -> list[_Kind]:
+    """The trainer's callbacks of one class, in the order in which they are called."""
+    return [callback for callback in all_callbacks(trainer) if isinstance(callback, kind)]
+
+
+def callback_of(trainer: Trainer, kind: type[_Kind]) -> _Kind | None:
+    """The trainer's first callback of one class, or None."""
+    return next(iter(callbacks_of(trainer, kind)), None)
