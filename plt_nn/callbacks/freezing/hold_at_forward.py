@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from lightning.pytorch import LightningModule
 
+from plt_nn.callbacks.lightning.loaders import is_compiled_by_lightning
 from plt_nn.features.forward import is_compiled
 
 
@@ -19,7 +20,7 @@ def hold_at_forward(pl_module: LightningModule, hold: Callable[[], None]) -> lis
     Returns:
         Functions that take the hooks off again.
     """
-    if getattr(pl_module, "_compiler_ctx", None) is not None:
+    if is_compiled_by_lightning(pl_module):
         return []
     plain = [child for child in pl_module.children() if not is_compiled(child)]
     return [child.register_forward_pre_hook(lambda *arguments: hold()).remove for child in plain]

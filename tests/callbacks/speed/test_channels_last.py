@@ -35,7 +35,7 @@ class Pooled(Pictures):
         )
 
 
-@pytest.mark.usefixtures("keeping_pays")
+@pytest.mark.usefixtures("caching_pays")
 @pytest.mark.parametrize("arguments", [{}, {"precision": "bf16-mixed"}], ids=["float32", "bf16"])
 def test_features_that_are_kept_change_nothing(tmp_path: Path, arguments: dict[str, Any]) -> None:
     def run(kept: bool) -> tuple[list[float], LightningModule]:
@@ -56,7 +56,7 @@ def test_features_that_are_kept_change_nothing(tmp_path: Path, arguments: dict[s
     assert second.samples == 0
 
 
-@pytest.mark.usefixtures("keeping_pays")
+@pytest.mark.usefixtures("caching_pays")
 def test_features_of_another_format_are_not_taken(tmp_path: Path) -> None:
     torch.manual_seed(0)
     modules = Pooled(), Pooled()
@@ -71,7 +71,7 @@ def test_features_of_another_format_are_not_taken(tmp_path: Path) -> None:
 
 
 def test_two_processes_stay_the_same(tmp_path: Path) -> None:
-    done = warm.run_ranks(2, [HERE / "cached_fits.py", tmp_path, "channels last"], env=None)
+    done = warm.run_ranks(2, [HERE.parent / "feature_cache" / "cached_fits.py", tmp_path, "channels last"], env=None)
     assert done.returncode == 0, done.stderr
     assert "strides" not in done.stderr, done.stderr  # of gradients, of which DDP would warn
     one, other = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
