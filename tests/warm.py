@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.ports import free_port
 
 INTERPRETER = Path(__file__).with_name("warm_interpreter.py")
-PATIENCE = 240.0  # seconds; a busy machine is no fault of the code
+PATIENCE = 600.0  # seconds; a busy machine is no fault of the code
 
 
 class Interpreter:

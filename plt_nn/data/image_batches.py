@@ -7,9 +7,10 @@ from torch.utils.data import DataLoader
 
 from plt_nn.data.batch import Batch
 from plt_nn.data.image_files import ImageFiles
-from plt_nn.data.image_source import ImageSource
+from plt_nn.data.image_source import image_source
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.workers import reading_options
+from plt_nn.features.source import Source
 
 
 class ImageBatches(DataLoader[Batch]):
@@ -25,7 +26,7 @@ class ImageBatches(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names its private iterator class
         for batch in super().__iter__():
-            self.epoch_batches.done += 1
+            self.epoch_batches.count_batch()
             yield batch
 
     @property
@@ -38,9 +39,9 @@ class ImageBatches(DataLoader[Batch]):
         """The order in which they are read."""
         return cast("EpochBatches", self.sampler)
 
-    def feature_source(self, views: int = 0) -> ImageSource:
-        """The images by number, for features that are computed once; `views` as in `ImageSource`."""
-        return ImageSource(self.files, self.epoch_batches, self.num_workers, views)
+    def feature_source(self, views: int = 0) -> Source:
+        """The images by number, for features that are computed once; `views` as in `image_source`."""
+        return image_source(self.files, self.epoch_batches, self.num_workers, views)
 
     def state_dict(self) -> dict[str, int]:
         """How far training has come in this epoch."""

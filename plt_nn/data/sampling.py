@@ -144,6 +144,10 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
         self.done = state["done"] if state is not None and state["epoch"] == self.epoch else 0
         return self.done
 
+    def count_batch(self) -> None:
+        """Count a batch of the epoch that is handed out."""
+        self.done += 1
+
     def state_dict(self) -> dict[str, int]:
         """How far training has come in this epoch; a batch whose training was broken off comes again."""
         return self._resume_at or {"epoch": self.epoch, "done": self.done - self._in_work()}

@@ -10,6 +10,7 @@ from torch import Tensor
 from plt_nn.data.batch import Batch
 from plt_nn.data.sampling import EpochBatches, sampler_for
 from plt_nn.errors import DataError
+from plt_nn.features.source import Source
 from plt_nn.fingerprint.identity import object_identity
 
 # Rows of a table are so small that a batch costs what it costs to make, not what is in it.
@@ -91,12 +92,21 @@ class TensorBatches:
             strict=True,
         )
         for batch in list(batches)[begin:]:
-            sampler.done += 1
+            sampler.count_batch()
             yield Batch(*batch)
 
-    def feature_source(self, views: int = 0) -> "TensorSource":
-        """The samples by number, for what is computed of them once; there is one view of each."""
-        return TensorSource(self)
+    def feature_source(self, views: int = 0) -> Source:
+        """The samples by number, for features that are computed once; there is one view of each."""
+        x, version = self.x, _version(self.x)
+        return Source(
+            size=len(x),
+            plan=self._plan,
+            read=lambda batches: (self._batch(rows, self.x.index_select(0, rows)) for rows in batches),
+            batch=self._batch,
+            identity=lambda: object_identity(self.x),
+            has_changed=lambda: self.x is not x or _version(x) != version,
+            on_served=self.sampler.count_batch,
+        )
 
     def state_dict(self) -> dict[str, int]:
         """How far training has come in this epoch."""
@@ -106,86 +116,13 @@ class TensorBatches:
         """Begin the epoch of `state` where `state` was taken."""
         self.sampler.load_state_dict(state)
 
+    def _plan(self) -> Iterator[Sequence[Tensor]]:
+        """The samples of the remaining batches of the epoch."""
+        begin = self.sampler.begin()
+        yield self.sampler.cut(self.sampler.order())[begin:]
 
-class TensorSource:
-    """Samples that lie in memory, by number.
-
-    Args:
-        loader: The loader.
-    """
-
-    def __init__(self, loader: "TensorBatches") -> None:
-        self._loader = loader
-        self._inputs = loader.x, _version(loader.x)
-
-    @property
-    def size(self) -> int:
-        """Number of samples."""
-        return len(self._loader.x)
-
-    @property
-    def identity(self) -> str | None:
-        """The samples' content."""
-        return object_identity(self._loader.x)
-
-    def is_random(self) -> bool:
-        """They are what they are."""
-        return False
-
-    def look(self, reads: bool = True) -> None:
-        """Nothing to be done."""
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether the inputs are others."""
-        tensor, version = self._inputs
-        return self._loader.x is not tensor or _version(tensor) != version
-
-    def plan(self) -> Iterator[Sequence[Tensor]]:
-        """The samples of the batches that the epoch still holds."""
-        sampler = self._loader.sampler
-        begin = sampler.begin()
-        yield sampler.cut(sampler.order())[begin:]
-
-    @property
-    def draws_ahead(self) -> bool:
-        """The order hangs on the seed and the epoch alone."""
-        return False
-
-    def is_begun(self) -> None:
-        """Makes no difference."""
-
-    def read(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
-        """Gathers batches."""
-        for rows in batches:
-            yield self.batch(rows, self.read_inputs(rows))
-
-    def read_inputs(self, rows: Tensor) -> Tensor:
-        """Gathers the inputs of a batch."""
-        return self._loader.x.index_select(0, rows)
-
-    def knows(self, rows: Tensor) -> bool:
-        """All is known."""
-        return True
-
-    def batch(self, rows: Tensor, inputs: Tensor) -> Batch:
-        """A batch with its targets."""
-        return Batch(inputs, self._loader.y.index_select(0, rows), rows)
-
-    def inputs_of(self, batch: Batch) -> Tensor | None:
-        """The inputs."""
-        return batch.x if isinstance(batch.x, Tensor) else None
-
-    def with_inputs(self, batch: Batch, inputs: Tensor) -> Batch:
-        """The batch with other inputs."""
-        return batch._replace(x=inputs)
-
-    def handed_out(self) -> None:
-        """Counts the batches of the epoch."""
-        self._loader.sampler.done += 1
-
-    def forget(self) -> None:
-        """Nothing is remembered."""
+    def _batch(self, rows: Tensor, inputs: Tensor) -> Batch:
+        return Batch(inputs, self.y.index_select(0, rows), rows)
 
 
 def _rows(data: Tensor, order: Tensor, sampler: EpochBatches) -> Tensor:

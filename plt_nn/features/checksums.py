@@ -1,4 +1,4 @@
-"""Checksums of rows, to tell what was stored whole from what was never written or is damaged."""
+"""Checksums of rows: they distinguish complete rows from missing and damaged ones, and changed from unchanged ones."""
 
 import zlib
 
@@ -9,8 +9,8 @@ from torch import Tensor
 def row_checksums(rows: Tensor) -> Tensor:
     """The CRC-32 of each row's bytes, int64 `(N,)`; never 0.
 
-    Any change of up to 32 bits in a row shows, any other but for a chance of one in 2^32. Sums with random weights are
-    faster, but overlook pairs of changed signs.
+    It detects any change of up to 32 adjacent bits in a row, and any other with a chance of all but one in 2^32. Sums
+    with random weights are faster, but overlook pairs of changed signs.
 
     Args:
         rows: A tensor `(N, ...)` of any dtype on the CPU.

@@ -1,8 +1,8 @@
-"""The module of a LightningModule that gets the inputs, and its forward pass taken over."""
+"""The net inside a module that gets the inputs, and replacing its forward pass for a while."""
 
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
@@ -13,11 +13,11 @@ Forward = Callable[..., Any]
 
 
 def feature_net(module: nn.Module, net: str | None) -> nn.Module | None:
-    """The module whose frozen part is computed once; None where nothing is frozen.
+    """The net whose frozen part is computed once; None if nothing is frozen.
 
     Args:
         module: What is trained.
-        net: The attribute that holds it. Default: the first child of which a part is frozen.
+        net: The attribute that holds the net. Default: the first child of which a part is frozen.
 
     Raises:
         ConfigError: If there is no such attribute.
@@ -31,63 +31,35 @@ def feature_net(module: nn.Module, net: str | None) -> nn.Module | None:
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether a module, or a part of it, is compiled: its forward pass must be left alone."""
+    """Whether torch has compiled a module or a part of it: its forward pass must not be replaced."""
     parts: list[Any] = list(module.modules())
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in parts)
 
 
-class FrozenState(NamedTuple):
-    """What decides where a module stops being frozen.
-
-    Args:
-        module: Its identity.
-        needed: Which parameters get gradients.
-        modes: Which submodules are in training mode.
-        changes: How often what is frozen has been changed.
-    """
-
-    module: int
-    needed: tuple[bool, ...]
-    modes: tuple[bool, ...]
-    changes: int
-
-    def is_like(self, other: "FrozenState | None") -> bool:
-        """Whether another one is the same but for changes of what is frozen."""
-        return other is not None and self[:3] == other[:3]
-
-
-def frozen_state(module: nn.Module) -> FrozenState:
-    """The condition in which a module is now."""
-    parameters = list(module.parameters())
-    needed = tuple(parameter.requires_grad for parameter in parameters)
-    changes = sum(parameter._version for parameter in parameters if not parameter.requires_grad)
-    return FrozenState(id(module), needed, tuple(part.training for part in module.modules()), changes)
-
-
 def take_over(module: nn.Module, run: Callable[[Forward, tuple[Any, ...], dict[str, Any]], Any]) -> Callable[[], None]:
-    """Puts a function in the place of a module's forward pass.
+    """Replaces a module's forward pass.
 
     Args:
         module: The module.
-        run: Gets the module's own forward pass and the arguments, by place and by keyword.
+        run: Gets the module's own forward pass, and the arguments by position and by keyword.
 
     Returns:
-        A function that gives the module its forward pass back.
+        A function that restores the module's forward pass.
     """
     own, before = module.forward, vars(module).get("forward")
 
     def forward(this: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if this is not module:  # a copy, such as an average of weights: it has a forward pass of its own
+        if this is not module:  # a copy, such as an average of weights, has a forward pass of its own
             return type(this).forward(this, *args, **kwargs)
         return run(own, args, kwargs)
 
     setattr(forward, STANDS_IN, before is None or getattr(before, STANDS_IN, False))
 
-    def give_back() -> None:
+    def restore() -> None:
         if before is None:
             vars(module).pop("forward", None)
         else:
             vars(module)["forward"] = before
 
     vars(module)["forward"] = MethodType(forward, module)
-    return give_back
+    return restore

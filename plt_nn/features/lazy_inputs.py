@@ -1,4 +1,4 @@
-"""A batch's inputs that are read only if somebody looks at them."""
+"""A batch's inputs that are read only if something needs them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,24 +13,24 @@ _TO = (torch.ops.aten.to.device, torch.ops.aten.to.dtype, torch.ops.aten.to.dtyp
 
 
 class LazyInputs(Tensor):
-    """Stands for the inputs of a batch, of which the features are at hand, or will be kept.
+    """Represents the inputs of a batch whose features are cached, or will be.
 
-    It has the shape, dtype and device of the inputs. Whatever is done with it but asking for these, moving it to
-    another device and handing it to the net whose features they are, is done with the inputs themselves, which are then
-    read: code that looks at the inputs works as ever, and only costs what it would have cost. Of samples that are
-    picked by index only those are read. Once somebody has changed the inputs in place, or wants their gradient, the
-    features are none of theirs.
+    It has the shape, dtype and device of the inputs. Asking for these, moving it to another device and passing it to
+    the net whose features they are do not read the inputs. Every other operation does, and is then done with the inputs
+    themselves: code that uses the inputs works and costs what it would cost without features. If samples are picked by
+    index, only these are read. Once the inputs were changed in place, or need a gradient, the features no longer
+    belong to them.
 
     Attributes:
         rows: The number of each sample in the store of features, int64 `(N,)` on the CPU.
-        features: What was kept of the samples, on the device of the inputs; None where nothing was, or it is no longer
-            theirs.
-        source: Whose features they are; compared by identity. None where they are no longer theirs.
-        looked_at: Whether the inputs were needed although the features were at hand.
+        features: The cached features of the samples, on the device of the inputs; None if there are none, or if they no
+            longer belong to the inputs.
+        served_by: What serves the features; compared by identity. None if they no longer belong to the inputs.
+        was_read: Whether the inputs were read although features are cached.
     """
 
     rows: Tensor
-    looked_at: bool
+    was_read: bool
 
     @staticmethod
     def __new__(
@@ -41,49 +41,49 @@ class LazyInputs(Tensor):
         device: torch.device,
         rows: Tensor,
         features: tuple[Tensor, ...] | None = None,
-        source: object = None,
+        served_by: object = None,
     ) -> "LazyInputs":
         """Makes one.
 
         Args:
             cls: This class.
-            inputs: The inputs `(N, ...)`, or what reads those of some rows.
+            inputs: The inputs `(N, ...)`, or a function that reads those of some rows.
             shape: Their shape.
             dtype: Their dtype.
-            device: Where they are to be.
+            device: Their device, to which they are moved when they are read.
             rows: The number of each sample in the store of features.
-            features: What was kept of the samples.
-            source: Whose features they are.
+            features: The cached features of the samples.
+            served_by: What serves the features.
         """
         made = torch.Tensor._make_wrapper_subclass(cls, torch.Size(shape), dtype=dtype, device=device)
         assert isinstance(made, LazyInputs)
         held: Any = made
-        held._inputs, held._is_changed, held._features, held._source = inputs, False, features, source
-        made.rows, made.looked_at = rows, False
+        held._inputs, held._is_changed, held._features, held._served_by = inputs, False, features, served_by
+        made.rows, made.was_read = rows, False
         return made
 
     @property
     def features(self) -> tuple[Tensor, ...] | None:
-        """What was kept of the samples."""
+        """The cached features of the samples."""
         held: Any = self
-        features: tuple[Tensor, ...] | None = None if self._is_others() else held._features
+        features: tuple[Tensor, ...] | None = None if self._is_detached() else held._features
         return features
 
     @property
-    def source(self) -> object:
-        """Whose features they are."""
+    def served_by(self) -> object:
+        """What serves the features."""
         held: Any = self
-        return None if self._is_others() else held._source
+        return None if self._is_detached() else held._served_by
 
     def inputs(self) -> Tensor:
-        """The inputs themselves, `(N, ...)`, on the device where this is."""
+        """The inputs themselves, `(N, ...)`, on the device of this."""
         # A clone's gradient goes back to this tensor.
         return self.clone() if self.requires_grad and torch.is_grad_enabled() else self._read()
 
     def numpy(self, *, force: bool = False) -> Any:
         """The inputs as an array."""
         held: Any = self
-        held._is_changed = True  # whoever has the array may write to it, and nobody would know
+        held._is_changed = True  # the array may be written to without a trace
         return self._read().numpy(force=force)
 
     def tolist(self) -> Any:
@@ -94,7 +94,7 @@ class LazyInputs(Tensor):
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
     def __repr__(self, **options: Any) -> str:  # type: ignore[override]  # torch leaves it untyped
-        return f"Deferred(shape={tuple(self.shape)}, dtype={self.dtype}, device='{self.device}')"
+        return f"LazyInputs(shape={tuple(self.shape)}, dtype={self.dtype}, device='{self.device}')"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         return self.inputs().clone()
@@ -109,7 +109,7 @@ class LazyInputs(Tensor):
     def __torch_dispatch__(  # type: ignore[override]  # typed as an instance's method
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Moves it as it is, and does everything else with the inputs."""
+        """Moves it without reading the inputs, and does everything else with the inputs."""
         kwargs = dict(kwargs or {})
         if func in _TO:
             return func.decompose(*args, **kwargs)
@@ -119,15 +119,15 @@ class LazyInputs(Tensor):
             return args[0]._read_some(picked)
         found = [leaf for leaf in tree_leaves((tuple(args), kwargs)) if isinstance(leaf, LazyInputs)]
         args, kwargs = tree_map_only(LazyInputs, LazyInputs._read, (tuple(args), kwargs))
-        for deferred in found:
-            deferred._expect(func)
+        for lazy in found:
+            lazy._note(func)
         return func(*args, **kwargs)
 
     def _read(self) -> Tensor:
         held: Any = self
         if not isinstance(held._inputs, Tensor):
             held._inputs = held._inputs(self.rows)
-            held.looked_at = True
+            held.was_read = True
         if held._inputs.device != self.device:
             held._inputs = held._inputs.to(self.device, non_blocking=True)
         inputs: Tensor = held._inputs
@@ -138,16 +138,16 @@ class LazyInputs(Tensor):
         read: Tensor = held._inputs(self.rows[index.cpu()])
         return read.to(self.device, non_blocking=True)
 
-    def _is_others(self) -> bool:
-        """Whether the features are not those of what this stands for now, or leave out somebody's gradient."""
+    def _is_detached(self) -> bool:
+        """Whether the features no longer belong to the inputs, or would omit a gradient of the inputs."""
         held: Any = self
-        # A version counts the changes in place, through views as well.
+        # A version counts changes in place, including those through views.
         return bool(held._is_changed or self.requires_grad or not (self.is_inference() or self._version == 0))
 
-    def _expect(self, func: Any) -> None:
-        """Sees whether a function may lead to a change in place where no version tells of it."""
+    def _note(self, func: Any) -> None:
+        """Notes functions that may lead to a change in place that no version counts."""
         held: Any = self
-        if self.is_inference():  # whoever gets a view may change it
+        if self.is_inference():  # a view may be written to
             schema = func._schema
             held._is_changed |= schema.is_mutable or any(value.alias_info is not None for value in schema.returns)
 
@@ -157,16 +157,16 @@ class LazyInputs(Tensor):
             features = tuple(tensor.to(device, non_blocking=True) for tensor in features)
         held: Any = self._inputs  # type: ignore[attr-defined]
         inputs = held.to(device, non_blocking=True) if isinstance(held, Tensor) else held
-        return LazyInputs(inputs, self.shape, self.dtype, device, self.rows, features, self.source)
+        return LazyInputs(inputs, self.shape, self.dtype, device, self.rows, features, self.served_by)
 
 
-def inputs_of(value: Any) -> Any:
-    """The inputs themselves where they are deferred; any other value as it is."""
+def as_read(value: Any) -> Any:
+    """The inputs themselves of `LazyInputs`; any other value as it is."""
     return value.inputs() if isinstance(value, LazyInputs) else value
 
 
 def _picked(func: Any, args: Sequence[Any]) -> Tensor | None:
-    """The places of the samples that a function copies out of inputs that are not read; None for anything else."""
+    """The positions of samples that a function copies out of inputs not read yet; None for any other function."""
     source: Any = args[0] if args else None
     if not isinstance(source, LazyInputs) or isinstance(source._inputs, Tensor):  # type: ignore[attr-defined]
         return None
@@ -178,6 +178,6 @@ def _picked(func: Any, args: Sequence[Any]) -> Tensor | None:
     return index if isinstance(index, Tensor) and index.ndim == 1 else None
 
 
-def _only_moves(deferred: LazyInputs, kwargs: Mapping[str, Any]) -> bool:
-    same_kind = kwargs.get("dtype") in (None, deferred.dtype)
+def _only_moves(lazy: LazyInputs, kwargs: Mapping[str, Any]) -> bool:
+    same_kind = kwargs.get("dtype") in (None, lazy.dtype)
     return same_kind and kwargs.get("memory_format") in (None, torch.preserve_format)

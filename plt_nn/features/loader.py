@@ -1,4 +1,4 @@
-"""A loader that serves the features of samples where they are stored, and their inputs where they are not."""
+"""A loader that serves cached features of samples in place of their inputs, which are then not read."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plt_nn.features.inputs import inputs_of, with_inputs
 from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.features.prefetcher import Prefetcher, one_thread
 from plt_nn.features.rows import RowStore
@@ -16,26 +17,31 @@ from plt_nn.features.source import Source
 
 
 class Serving:
-    """What a loader serves.
+    """What a loader serves, and counts of what was served.
 
     Args:
         store: The rows; None until it is known what they are made of.
         shape: Shape of one sample's inputs; None until it is known.
         dtype: Their dtype.
+        cached: The `CachedLoader` whose features they are.
     """
 
     def __init__(
-        self, store: RowStore | None = None, shape: tuple[int, ...] | None = None, dtype: torch.dtype = torch.float32
+        self,
+        store: RowStore | None = None,
+        shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype = torch.float32,
+        cached: object = None,
     ) -> None:
-        self.store, self.shape, self.dtype = store, shape, dtype
-        self.handed_out, self._told = 0, 0  # batches whose inputs are deferred
-        self.served = 0  # batches of which the inputs were not read
-        self.looked_at = 0.0  # of these, how many were needed after all; of some, a part
+        self.store, self.shape, self.dtype, self.cached = store, shape, dtype, cached
+        self.handed_out, self._seen = 0, 0  # batches with lazy inputs
+        self.served = 0  # batches whose inputs were not read
+        self.read_anyway = 0.0  # of these, how many were needed after all; a part counts as a fraction
 
     def has_news(self) -> bool:
-        """Whether a batch was handed out since this was last asked."""
-        told, self._told = self._told, self.handed_out
-        return self.handed_out > told
+        """Whether a batch was handed out since the last call."""
+        seen, self._seen = self._seen, self.handed_out
+        return self.handed_out > seen
 
     def has(self, rows: Tensor) -> bool:
         """Whether the features of rows can be served."""
@@ -43,21 +49,21 @@ class Serving:
 
 
 class FeatureLoader:
-    """Stands in the place of a loader, and gives its batches in its order.
+    """Replaces a loader, and gives its batches in its order.
 
-    While it is `serving`, inputs are `LazyInputs`: with the features of those whose rows are stored, which are not read
-    at all; the others are read as ever. Otherwise it is the loader.
+    While it is `serving`, inputs are `LazyInputs`. Those with cached features are not read at all; the others are read
+    as without it. When it is not serving it is the loader.
 
     Args:
         loader: The loader.
-        source: The same, as `Source`.
+        source: The loader's samples by number.
     """
 
     def __init__(self, loader: Any, source: Source) -> None:
         self.loader, self.source = loader, source
-        self.gathers_ahead = _has_gpu()  # on a CPU the net's own threads would only be disturbed
+        self.gathers_ahead = _has_gpu()  # on a CPU it would take cores from the net
         self.serving: Serving | None = None
-        self.is_outdated = False  # whether it has stopped serving because the samples are others
+        self.is_outdated = False  # whether it has stopped serving because the samples have changed
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -68,12 +74,12 @@ class FeatureLoader:
         return getattr(self.loader, name)
 
     def __iter__(self) -> Iterator[Any]:
-        # A generator: what is served, and the epoch, are settled between the call of iter() and of next().
+        # A generator: what is served, and the epoch, are decided between the calls of iter() and next().
         if self.serving is None:
             self.source.forget()
             yield from self.loader
             return
-        self.source.look()
+        self.source.look(True)
         with one_thread(self.gathers_ahead) as pool:
             for portion in self.source.plan():
                 yield from self._batches(portion, pool)
@@ -82,62 +88,60 @@ class FeatureLoader:
         at = 0
         while at < len(portion):
             self._stop_if_changed()
-            serving, left = self.serving, portion[at:]
-            ahead = Prefetcher(partial(_features, serving), pool)
-            is_ready = [self._is_ready(rows, serving) for rows in left]
-            reader = self.source.read([rows for rows, ready in zip(left, is_ready, strict=True) if not ready])
-            stored = deque(rows for rows, ready in zip(left, is_ready, strict=True) if ready)
-            for rows, ready in zip(left, is_ready, strict=True):
-                if ready and serving:
-                    stored.popleft()
-                    batch = self._stored(rows, serving, ahead.get(rows, stored))
+            serving, remaining = self.serving, portion[at:]
+            prefetcher = Prefetcher(partial(_features, serving), pool)
+            is_cached = [self._is_cached(rows, serving) for rows in remaining]
+            reader = self.source.read([rows for rows, known in zip(remaining, is_cached, strict=True) if not known])
+            to_come = deque(rows for rows, known in zip(remaining, is_cached, strict=True) if known)
+            for rows, known in zip(remaining, is_cached, strict=True):
+                if known and serving:
+                    to_come.popleft()
+                    batch = self._cached_batch(rows, serving, prefetcher.get(rows, to_come))
                 else:
-                    batch = self._read(rows, next(reader), serving)
+                    batch = self._read_batch(rows, next(reader), serving)
                 at += 1
-                self.source.handed_out()
+                self.source.on_served()
                 yield batch
                 if self.serving is not serving:
-                    break  # what is stored has changed: what comes is planned anew
+                    break  # other features are served now: the remaining batches are planned anew
 
-    def _is_ready(self, rows: Any, serving: Serving | None) -> bool:
+    def _is_cached(self, rows: Any, serving: Serving | None) -> bool:
         """Whether a batch need not be read."""
         return isinstance(rows, Tensor) and serving is not None and self.source.knows(rows) and serving.has(rows)
 
     def _stop_if_changed(self) -> None:
-        """Serves nothing any more if what was kept is of samples that are no longer the same."""
-        if self.source.has_changed and self.serving is not None:
+        """Stops serving if the cached features are of samples that have changed."""
+        if self.serving is not None and self.source.has_changed():
             self.serving, self.is_outdated = None, True
 
-    def _read(self, rows: Any, batch: Any, serving: Serving | None) -> Any:
+    def _read_batch(self, rows: Any, batch: Any, serving: Serving | None) -> Any:
         self._stop_if_changed()
         if serving is None or self.serving is None or not isinstance(rows, Tensor):
             return batch
-        inputs = self.source.inputs_of(batch)
+        inputs = inputs_of(batch)
         if inputs is None or len(inputs) != len(rows):
             return batch
         if serving.shape is None:
             serving.shape, serving.dtype = tuple(inputs.shape[1:]), inputs.dtype
         if (tuple(inputs.shape[1:]), inputs.dtype) != (serving.shape, serving.dtype):
-            return batch  # what is computed of it has no place among the rows
+            return batch  # its features do not fit among the rows
         features = _features(serving, rows) if serving.has(rows) else None
         if features is not None:
             features = tuple(tensor.to(inputs.device) for tensor in features)
-        deferred = LazyInputs(inputs, inputs.shape, inputs.dtype, inputs.device, rows, features, serving)
         serving.handed_out += 1
-        return self.source.with_inputs(batch, deferred)
+        lazy = LazyInputs(inputs, inputs.shape, inputs.dtype, inputs.device, rows, features, serving)
+        return with_inputs(batch, lazy)
 
-    def _stored(self, rows: Tensor, serving: Serving, features: tuple[Tensor, ...]) -> Any:
+    def _cached_batch(self, rows: Tensor, serving: Serving, features: tuple[Tensor, ...]) -> Any:
         assert serving.shape is not None
-        shape = (len(rows), *serving.shape)
-        read = partial(self._look_at, len(rows), serving)
+        read = partial(self._read_anyway, len(rows), serving)
         serving.handed_out += 1
         serving.served += 1
-        return self.source.batch(
-            rows, LazyInputs(read, shape, serving.dtype, torch.device("cpu"), rows, features, serving)
-        )
+        shape, cpu = (len(rows), *serving.shape), torch.device("cpu")
+        return self.source.batch(rows, LazyInputs(read, shape, serving.dtype, cpu, rows, features, serving))
 
-    def _look_at(self, size: int, serving: Serving, rows: Tensor) -> Tensor:
-        serving.looked_at += len(rows) / size
+    def _read_anyway(self, size: int, serving: Serving, rows: Tensor) -> Tensor:
+        serving.read_anyway += len(rows) / size
         return self.source.read_inputs(rows)
 
 
@@ -150,12 +154,12 @@ class ResumableFeatureLoader(FeatureLoader):
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on with an epoch."""
+        """Continues an epoch."""
         self.loader.load_state_dict(state)
 
 
 def feature_loader(loader: Any, source: Source) -> FeatureLoader:
-    """A loader in the place of another one."""
+    """A `FeatureLoader` that is resumable if the loader is."""
     is_resumable = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
     return ResumableFeatureLoader(loader, source) if is_resumable else FeatureLoader(loader, source)
 

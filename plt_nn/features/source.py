@@ -1,10 +1,12 @@
-"""What a loader must be able to do for its samples' features to be served in the place of their inputs."""
+"""A loader whose samples have numbers: what it must be able to do for features to be served in place of inputs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
+
+from plt_nn.features.inputs import inputs_of
 
 
 @dataclass(frozen=True)
@@ -18,69 +20,51 @@ class Unnumbered:
     keys: Any
 
 
-class Source(Protocol):
-    """A loader whose samples have numbers.
+@dataclass(frozen=True)
+class Source:
+    """A loader whose samples have rows in a store of features: one row each, or several if they are augmented.
 
-    Each sample has a row in the store of features, or several if it is augmented in as many ways. Whatever reads
-    samples may raise what the user's data set raises.
+    Four members are required; the others have defaults, which are right for samples that never change and are known
+    without being read. Whatever reads samples may raise what the user's data set raises.
+
+    Args:
+        size: Number of rows: samples times views.
+        plan: The rows of each batch that remains in the epoch, int64 `(N,)`, or a batch that is `Unnumbered`. Begins
+            the epoch when the first batch is asked for. Batches come in portions; the next portion is asked for when
+            its first batch is needed.
+        read: Reads batches of a plan, ahead if it can.
+        batch: A batch of known rows with these inputs.
+        read_one: Reads the inputs of one batch, `(N, ...)`, besides the epoch. Default: by `read`.
+        knows: Whether everything but the inputs of some rows is known without reading them.
+        identity: A text that differs whenever a row's inputs may differ; None if nothing is known about that.
+        why_random: Why reading a row twice may give different inputs; empty if it gives the same. May read a few rows.
+        look: Checks, when an epoch begins, whether rows have changed; it may read a few if its argument is True.
+        has_changed: Whether rows were seen to have changed: their stored features are wrong.
+        draws_ahead: Whether an iterator of the loader draws, as soon as it is made, an order that `plan` cannot know.
+        on_begun: Called when an iterator of the loader was made for the epoch that `plan` begins, and is not used.
+        on_served: Called for each batch that is handed out.
+        forget: Drops what is remembered of samples: nothing is served any more.
     """
 
-    @property
-    def size(self) -> int:
-        """Number of rows: samples times views."""
-
-    @property
-    def identity(self) -> str | None:
-        """A text that is another one whenever a row's inputs may be others; None if nothing is known of that."""
-
-    def is_random(self) -> bool:
-        """Whether reading a row twice may give other inputs; found out by reading a few."""
-
-    def look(self, reads: bool = True) -> None:
-        """Looks, at the beginning of an epoch, whether rows are still what they were when they were first read.
-
-        Args:
-            reads: Whether it may read a few.
-        """
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether it was seen that rows are no longer what they were: their features are none of theirs."""
-
-    def plan(self) -> Iterator[Sequence[Any]]:
-        """The rows of each batch that the epoch still holds, int64 `(N,)`, or a batch that is `Unnumbered`.
-
-        Begins the epoch when it is first asked. They come in portions; the next one is asked for when its first batch
-        is needed.
-        """
-
-    @property
-    def draws_ahead(self) -> bool:
-        """Whether an iterator of the loader draws, as soon as it is made, an order that `plan` cannot know."""
-
-    def is_begun(self) -> None:
-        """Says that an iterator was made of the loader for the epoch that `plan` begins, and that it is not used."""
-
-    def read(self, batches: Sequence[Any]) -> Iterator[Any]:
-        """Reads batches of a plan, ahead if it can, and remembers of them all but the inputs."""
+    size: int
+    plan: Callable[[], Iterator[Sequence[Any]]]
+    read: Callable[[Sequence[Any]], Iterator[Any]]
+    batch: Callable[[Tensor, Tensor], Any]
+    read_one: Callable[[Tensor], Tensor] | None = None
+    knows: Callable[[Tensor], bool] = lambda rows: True
+    identity: Callable[[], str | None] = lambda: None
+    why_random: Callable[[], str] = lambda: ""
+    look: Callable[[bool], None] = lambda may_read: None
+    has_changed: Callable[[], bool] = lambda: False
+    draws_ahead: Callable[[], bool] = lambda: False
+    on_begun: Callable[[], None] = lambda: None
+    on_served: Callable[[], None] = lambda: None
+    forget: Callable[[], None] = lambda: None
 
     def read_inputs(self, rows: Tensor) -> Tensor:
         """Reads the inputs of one batch, `(N, ...)`."""
-
-    def knows(self, rows: Tensor) -> bool:
-        """Whether all but the inputs is known of rows without reading them."""
-
-    def batch(self, rows: Tensor, inputs: Tensor) -> Any:
-        """A batch of rows that it knows, with these inputs."""
-
-    def inputs_of(self, batch: Any) -> Tensor | None:
-        """The inputs in a batch that was read; None if they are not one tensor with a row for each sample."""
-
-    def with_inputs(self, batch: Any, inputs: Tensor) -> Any:
-        """A batch that was read, with other inputs."""
-
-    def handed_out(self) -> None:
-        """Called for each batch that is handed out."""
-
-    def forget(self) -> None:
-        """Lets go of what it remembers of samples: nothing is served any more."""
+        if self.read_one is not None:
+            return self.read_one(rows)
+        inputs = inputs_of(next(self.read([rows])))
+        assert inputs is not None
+        return inputs

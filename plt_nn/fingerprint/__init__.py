@@ -1,1 +1,1 @@
-"""Texts that tell what objects hold and what code does, the same in every process; they know nothing of plt_nn."""
+"""Identifies objects, arrays, tensors, code and package versions by texts that are the same in every process."""

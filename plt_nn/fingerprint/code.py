@@ -1,4 +1,4 @@
-"""What compiled code does, and the names that it looks up."""
+"""Facts about compiled code: a digest of what it does, and the names that it looks up."""
 
 import dis
 import hashlib
@@ -13,12 +13,12 @@ _GLOBALS = frozenset(("LOAD_GLOBAL", "LOAD_NAME"))
 
 @dataclass(frozen=True)
 class CodeFacts:
-    """What is known of a code object and of all that are in it.
+    """Facts about a code object and the code objects inside it.
 
     Args:
-        digest: A digest of what it does, as far as that does not hang on its surroundings.
-        globals: The names that it looks up outside of itself, in order.
-        names: All names in it, those of attributes included.
+        digest: A digest of what it does, without what it looks up elsewhere.
+        globals: The names that it looks up outside of itself, sorted.
+        names: All names in it, including those of attributes.
         imports: The modules that it imports, each with the number of dots before its name.
     """
 
@@ -28,12 +28,12 @@ class CodeFacts:
     imports: tuple[tuple[int, str], ...]
 
 
-@cache  # it is the same as long as it lives, unlike what it looks up
+@cache  # a code object never changes, unlike what it looks up
 def code_facts(code: CodeType) -> CodeFacts:
-    """Reads a code object: that which is loaded, whatever its file says by now.
+    """Reads a loaded code object; the file it came from may have changed since.
 
     Args:
-        code: That of a function.
+        code: The code of a function.
     """
     inner = [code_facts(part) for part in code.co_consts if isinstance(part, CodeType)]
     steps = list(dis.get_instructions(code))
@@ -63,7 +63,7 @@ def _facts(code: CodeType) -> list[Any]:
 
 
 def _constant(value: object) -> Any:
-    """A constant as text: without addresses, and a set in an order that is the same in each process."""
+    """A constant as text that is the same in every process: without addresses, sets sorted."""
     if isinstance(value, CodeType):
         return code_facts(value).digest
     if isinstance(value, tuple):

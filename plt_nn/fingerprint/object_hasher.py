@@ -1,4 +1,4 @@
-"""Describes any object by what it holds and does: no addresses, no order of sets, the same text in every process."""
+"""Hashes any object by what it holds and does: without addresses or the order of sets, the same in every process."""
 
 import functools
 import hashlib
@@ -16,49 +16,48 @@ import torch
 from torch import Tensor, fx, nn
 
 from plt_nn.errors import NotFingerprintable
-from plt_nn.fingerprint.arrays import array_content, tensor_content
-from plt_nn.fingerprint.classes import of_class
+from plt_nn.fingerprint.classes import of_attributes, of_class, of_instance
 from plt_nn.fingerprint.code import code_facts
+from plt_nn.fingerprint.digest import array_digest, tensor_digest
 from plt_nn.fingerprint.functions import of_builtin, of_function
-from plt_nn.fingerprint.instances import of_attributes, of_instance
 from plt_nn.fingerprint.packages import package_of
 
 _PLAIN = (bool, int, float, complex, str, bytes, range, type(None), type(Ellipsis), type(NotImplemented))
 _OF_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 _BY_REPR = frozenset((*_PLAIN, *_OF_TORCH))
-_BARE = (list, tuple, set, frozenset, dict)  # which have no attributes
+_BARE = (list, tuple, set, frozenset, dict)  # classes whose objects have no attributes
 _TENSORS = (Tensor, nn.Parameter, nn.Buffer)
 _IN_CLASSES = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
 _METHODS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
-# They have no part in what is computed; the code of a graph is that of its module's class.
-_SILENT = (logging.Logger, type(threading.Lock()), type(threading.RLock()), fx.Graph)
+# They do not affect what is computed; a graph's code is also that of its module's class.
+_IGNORED = (logging.Logger, type(threading.Lock()), type(threading.RLock()), fx.Graph)
 _OPERATORS = frozenset(("aten", "prim", "prims", "torchvision"))
 
 
 class ObjectHasher:
-    """Describes objects, each once.
+    """Hashes objects; an object that occurs several times is hashed once.
 
     Args:
-        known: What is described elsewhere: texts by the ids of objects, which live longer than this.
+        known: Texts, by id, for objects that are identified elsewhere; these must live longer than this.
     """
 
     def __init__(self, known: Mapping[int, str]) -> None:
         self._texts = dict(known)
-        self._kept: list[object] = []  # so that nothing else gets their ids
-        self._open: list[int] = []
+        self._held: list[object] = []  # no other object may get the id of a hashed one
+        self._open: list[int] = []  # objects that are being hashed, the outermost first
 
     def __call__(self, value: Any) -> str:
-        """The text of an object, another one whenever it may be another object.
+        """A text that differs whenever the object may hold or do something else.
 
         Raises:
-            Unknown: If nothing tells it from others.
+            NotFingerprintable: If nothing distinguishes the object from others of its class.
         """
         if type(value) in _BY_REPR:
             return f"{type(value).__name__} {value!r}"
         key = id(value)
         if key in self._texts:
             return self._texts[key]
-        if key in self._open:  # it holds itself
+        if key in self._open:  # the object holds itself
             return f"again {self._open.index(key)} {_name(value)}"
         self._open.append(key)
         try:
@@ -66,7 +65,7 @@ class ObjectHasher:
         finally:
             self._open.pop()
         self._texts[key] = text
-        self._kept.append(value)
+        self._held.append(value)
         return text
 
     def _parts(self, value: Any) -> list[object]:
@@ -78,16 +77,16 @@ class ObjectHasher:
 
     def _data(self, value: Any) -> list[object] | None:
         if type(value) in _TENSORS:
-            return ["tensor", tensor_content(value)]
-        if isinstance(value, Tensor):  # of a class that may hold anything
+            return ["tensor", tensor_digest(value)]
+        if isinstance(value, Tensor):  # of a subclass, which may hold anything
             raise NotFingerprintable
         if type(value) is np.ndarray:
-            return ["array", array_content(value)]
+            return ["array", array_digest(value)]
         if isinstance(value, Enum):
             return ["enum", self(type(value)), value.name, self(value.value)]
         if isinstance(value, PurePath):
             return ["path", repr(value)]
-        if isinstance(value, _SILENT):
+        if isinstance(value, _IGNORED):
             return [type(value).__name__]
         return None
 
@@ -104,8 +103,8 @@ class ObjectHasher:
             return None
         if type(value) in _BARE:
             return [type(value).__name__, parts]
-        made = getattr(value, "default_factory", None)
-        return [self(type(value)), parts, of_attributes(value, self), self(made)]
+        factory = getattr(value, "default_factory", None)
+        return [self(type(value)), parts, of_attributes(value, self), self(factory)]
 
     def _callable(self, value: Any) -> list[object] | None:
         if isinstance(value, types.FunctionType):
@@ -119,14 +118,14 @@ class ObjectHasher:
         if isinstance(value, functools.partial | functools.partialmethod):
             inner = (value.func, value.args, value.keywords, vars(value))
             return [self(type(value)), *(self(part) for part in inner)]
-        if isinstance(value, functools._lru_cache_wrapper):  # whatever it remembers
+        if isinstance(value, functools._lru_cache_wrapper):  # without the results it holds
             return ["cache", self(value.__wrapped__)]
         if isinstance(value, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
             return _operator(str(value))
         return None
 
     def _part_of_code(self, value: Any) -> list[object] | None:
-        """What is found in the body of a class, and around functions."""
+        """Objects that occur in the bodies of classes and in the scopes of functions."""
         if isinstance(value, staticmethod | classmethod):
             return [type(value).__name__, self(value.__func__)]
         if type(value) is property:
@@ -143,18 +142,22 @@ class ObjectHasher:
         if isinstance(value, weakref.ReferenceType):
             return ["reference", self(value())]
         if type(value).__module__ == "typing" or isinstance(value, types.GenericAlias | types.UnionType):
-            return ["type", repr(value)]  # of which only annotations are made
+            return ["type", repr(value)]  # used in annotations only
         return None
 
 
 def _name(value: Any) -> str:
-    """What tells most objects from others, without a look into them."""
+    """A name that distinguishes most objects without looking into them."""
     plain = repr(value) if type(value) in _BY_REPR else getattr(value, "__qualname__", "")
     return f"{type(value).__qualname__} {plain}"
 
 
 def _module(module: types.ModuleType) -> str:
-    """A module of a package; one of the user's own holds too much, unless it is known what is looked up in it."""
+    """The text of a package's module.
+
+    Raises:
+        NotFingerprintable: For a module of the user's, which may hold anything.
+    """
     package = package_of(module.__name__)
     if package is None:
         raise NotFingerprintable
@@ -162,20 +165,11 @@ def _module(module: types.ModuleType) -> str:
 
 
 def _operator(name: str) -> list[object]:
-    """An operator of torch; those of others may be anything."""
+    """The parts of an operator of torch.
+
+    Raises:
+        NotFingerprintable: For an operator of somebody else, which may do anything.
+    """
     if name.partition(".")[0] not in _OPERATORS:
         raise NotFingerprintable
     return ["operator", name, torch.__version__]
-
-
-def description(value: Any, known: Mapping[int, str] | None = None) -> str | None:
-    """A text that is another one whenever an object may hold or do something else; None where nobody can tell.
-
-    Args:
-        value: Any object, with all that it holds: classes and functions by their code, and by what that looks up.
-        known: What is described elsewhere: texts by the ids of objects.
-    """
-    try:
-        return ObjectHasher(known or {})(value)
-    except Exception:  # noqa: BLE001 -- what is not told by Unknown: somebody's attribute may raise anything
-        return None

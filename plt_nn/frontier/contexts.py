@@ -1,6 +1,7 @@
-"""What code enters while it is traced, of which a graph would know nothing."""
+"""Contexts that code enters while it is traced, and that its graph would not contain."""
 
 from contextlib import ExitStack
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,20 +11,22 @@ from torch.autograd.graph import saved_tensors_hooks
 
 
 class Contexts:
-    """Counts contexts that are open: `torch.autocast`, and those of checkpointing; the mode of gradients torch tells.
+    """Counts the contexts of `torch.autocast` and of checkpointing that this thread has entered.
+
+    Only one thread may use it at a time, because it replaces methods of torch's classes; others are not affected.
 
     Attributes:
-        autocast: How many of autocast, whatever they switch on or off.
-        saved: How many that save what the backward pass needs in another way.
+        autocast: How many autocast contexts are open, whatever they switch on or off.
+        saved: How many contexts are open that save tensors for the backward pass in another way.
     """
 
     def __init__(self) -> None:
         self.autocast = self.saved = 0
-        self._mode = torch.is_grad_enabled()
+        self._mode, self._thread = torch.is_grad_enabled(), get_ident()
         self._patches = ExitStack()
 
-    def keeps_gradients_otherwise(self) -> bool:
-        """Whether gradients are switched off or on here, or what they need is saved in another way."""
+    def changes_gradients(self) -> bool:
+        """Whether gradients are switched on or off here, or tensors for them are saved in another way."""
         return self.saved > 0 or torch.is_grad_enabled() != self._mode
 
     def __enter__(self) -> Self:
@@ -39,7 +42,8 @@ class Contexts:
 
     def _counted(self, own: Any, name: str, change: int) -> Any:
         def counted(this: Any, *args: Any) -> Any:
-            setattr(self, name, getattr(self, name) + change)
+            if get_ident() == self._thread:
+                setattr(self, name, getattr(self, name) + change)
             return own(this, *args)
 
         return counted

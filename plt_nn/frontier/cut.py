@@ -1,9 +1,9 @@
-"""Cuts a net where it stops being frozen: what comes before gives the same output for the same input, always."""
+"""Cuts a net where it stops being frozen: the part before always gives the same output for the same input."""
 
 import operator
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from plt_nn.errors import NotCuttable
 from plt_nn.frontier.features_and_head import cut_features_and_head
 from plt_nn.frontier.guard import CutGuard
-from plt_nn.frontier.module_attributes import Slot, attributes_restored
+from plt_nn.frontier.module_attributes import attributes_restored
 from plt_nn.frontier.partition import partition
 from plt_nn.frontier.random_state import generators_restored
 from plt_nn.frontier.tracing import Traced, trace
@@ -21,17 +21,17 @@ from plt_nn.text import first_line
 
 __all__ = ["STANDS_IN", "Crossing", "Frontier", "Layout", "NotCuttable", "cut"]
 
-STANDS_IN = "stands_in_for_the_class"  # an attribute of a function in the place of `forward` that runs the class's own
+STANDS_IN = "stands_in_for_the_class"  # attribute of a function that replaces `forward` and runs the class's own
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the values that cross a frontier are made of rows; the same for every batch.
+    """How rows form the values that cross a frontier; the same for every batch.
 
     Args:
-        spec: How the tensors and the constants lie in the values that cross.
-        stand_ins: Shape after the first dimension, and dtype, of the tensors of which the rest needs only these.
-        constants: Numbers that cross, such as the sides of a feature map, and their places among the tensors.
+        spec: The structure of the values that cross.
+        stand_ins: Shape after the first dimension, and dtype, of tensors of which the suffix needs only these.
+        constants: Numbers that cross, such as the sides of a feature map, and their positions among the tensors.
     """
 
     spec: pytree.TreeSpec
@@ -41,11 +41,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Crossing:
-    """What crosses a frontier for one batch.
+    """The values that cross a frontier for one batch.
 
     Args:
         rows: Tensors `(N, ...)`: a row for each sample.
-        layout: How to go on from them.
+        layout: How rows form the values.
     """
 
     rows: tuple[Tensor, ...]
@@ -54,34 +54,34 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Frontier:
-    """A module in two parts that are made of its own submodules: weights, hooks, modes and gradients stay its own.
+    """A module in two parts that consist of its own submodules: they share its weights, hooks, modes and gradients.
 
     `after(before(x))` is what the module gives for `x`.
 
     Args:
-        prefix: From the module's inputs to what crosses; all of it is frozen.
-        suffix: From what crosses to the module's output.
-        crosses: What the values that cross are called in the graph, such as `blocks_5`.
+        prefix: From the module's inputs to the values that cross; all of it is frozen.
+        suffix: From the values that cross to the module's output.
+        crosses: The names of these values in the graph, such as `blocks_5`.
         tensors: The parameters and buffers of the prefix, by their names in the module.
-        still: What must be as it was when the module was cut.
+        guard: Checks that the module is unchanged since it was cut.
     """
 
     prefix: fx.GraphModule
     suffix: fx.GraphModule
     crosses: tuple[str, ...]
     tensors: dict[str, Tensor] = field(repr=False)
-    still: CutGuard = field(repr=False)
+    guard: CutGuard = field(repr=False)
 
     def before(self, *inputs: Any) -> Crossing:
-        """Runs the prefix. As all of it is frozen there are no gradients, whether they are switched on or not.
+        """Runs the prefix, which gives no gradients because all of it is frozen.
 
         Args:
             inputs: The module's inputs for N samples.
 
         Raises:
-            NotCuttable: If what crosses has not a row for each sample, or gets gradients.
+            NotCuttable: If what crosses does not have a row for each sample, or gets gradients.
         """
-        # Gradients stay switched on: without them torch runs some modules, such as LSTMs, in another way.
+        # Gradients stay switched on: without them torch computes some modules, such as LSTMs, differently.
         values, shaped = pytree.tree_map_only(Tensor, _detached, self.prefix(*inputs))
         leaves, spec = pytree.tree_flatten(values)
         constants = tuple((place, leaf) for place, leaf in enumerate(leaves) if isinstance(leaf, int | float | None))
@@ -93,7 +93,7 @@ class Frontier:
             if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != samples:
                 what = f"shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
                 where = ", ".join(self.crosses)
-                raise NotCuttable(f"what crosses at {where} ({what}) has not a row for each of {samples} samples")
+                raise NotCuttable(f"what crosses at {where} ({what}) does not have a row for each of {samples} samples")
         stand_ins = tuple((leaf.shape[1:], leaf.dtype) for leaf in shaped)
         return Crossing(tuple(rows), Layout(spec, stand_ins, constants))
 
@@ -101,7 +101,7 @@ class Frontier:
         """Runs the suffix.
 
         Args:
-            crossing: What has crossed.
+            crossing: The values that cross.
         """
         first, leaves = crossing.rows[0], list[Any](crossing.rows)
         for place, constant in crossing.layout.constants:
@@ -113,25 +113,11 @@ class Frontier:
         ]
         return self.suffix(*values, *stand_ins)
 
-    def is_valid(self) -> bool:
-        """Whether the module is what it was when it was cut: what was frozen and still is so yet, and the same."""
-        return self.still.holds()
-
-    def is_untouched(self, but: Set[Slot] = frozenset()) -> bool:
-        """Whether that holds of each bit and setting of the frozen part: asked once an epoch, for it takes a while.
-
-        Args:
-            but: Attributes that the modules set themselves.
-        """
-        return self.still.is_untouched(but)
-
-    def renewed(self) -> "Frontier":
-        """The same, after what is frozen was written again, bit for bit."""
-        return replace(self, still=self.still.renewed())
-
 
 def cut(module: nn.Module) -> Frontier:
-    """Cuts a module, in its present mode, where it stops being frozen: what gets no gradient and is still is frozen.
+    """Cuts a module, in its present mode, where it stops being frozen.
+
+    A part is frozen if it gets no gradients, draws no random numbers and counts no statistics.
 
     Args:
         module: Any module that `torch.fx` can trace, apart from what in it is wholly frozen or wholly trained; or that
@@ -145,7 +131,7 @@ def cut(module: nn.Module) -> Frontier:
     own = vars(module).get("forward")
     if own is not None and not getattr(own, STANDS_IN, False):
         raise NotCuttable(f"this {type(module).__name__} has a forward pass of its own in place of its class's")
-    with _left_alone(module):
+    with _restored(module):
         net, traced, are_buffers_fixed = _traced(module)
         parts = partition(traced.graph, net)
         prefix = fx.GraphModule(net, parts.prefix, "Prefix")
@@ -157,16 +143,16 @@ def cut(module: nn.Module) -> Frontier:
     tensors |= {name: operator.attrgetter(name)(prefix) for name in _attributes(parts.prefix)}
     named = [name for name in (*_attributes(parts.prefix), *_attributes(parts.suffix)) if _is_in(net, name)]
     fixed = [b for part in traced.looked_into for b in part.buffers(recurse=False)] if are_buffers_fixed else []
-    still = CutGuard.of(module, traced, tuple(modules.values()), [*tensors.values()], fixed, net, named)
-    return Frontier(prefix, suffix, parts.crosses, tensors, still)
+    guard = CutGuard.of(module, traced, tuple(modules.values()), [*tensors.values()], fixed, net, named)
+    return Frontier(prefix, suffix, parts.crosses, tensors, guard)
 
 
 @contextmanager
-def _left_alone(module: nn.Module) -> Iterator[None]:
-    """Gives a module its attributes and buffers back after a trace, and the generators their state.
+def _restored(module: nn.Module) -> Iterator[None]:
+    """Restores a module's attributes and buffers, and the generators, after a trace.
 
     Raises:
-        NotCuttable: If its forward pass changes one of these, which the trace has left out of the graph.
+        NotCuttable: If its forward pass changes one of these, which its graph would not do.
     """
     buffers = [(name, buffer, _version(buffer), buffer.clone()) for name, buffer in module.named_buffers()]
     with attributes_restored(module) as attributes, generators_restored() as has_drawn:
@@ -186,9 +172,9 @@ def _left_alone(module: nn.Module) -> Iterator[None]:
 
 
 def _traced(net: nn.Module) -> tuple[nn.Module, Traced, bool]:
-    """The trace of a net, the module whose submodules it calls, and whether it knows the values of buffers.
+    """The module whose submodules a graph calls, its trace, and whether the graph knows the values of buffers.
 
-    That module is the net, or one that is made of its parts.
+    The module is the net, or one that is made of its parts.
     """
     for are_buffers_fixed in (False, True):
         try:
@@ -218,7 +204,7 @@ def _attributes(graph: fx.Graph) -> list[str]:
 
 
 def _is_in(module: nn.Module, name: str) -> bool:
-    """Whether a module has an attribute of its own; what the trace has found besides is in the graph alone."""
+    """Whether a module has an attribute; other tensors that the trace has found are in the graph alone."""
     try:
         return operator.attrgetter(name)(module) is not None
     except AttributeError:

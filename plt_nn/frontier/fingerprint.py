@@ -1,4 +1,4 @@
-"""Tells whether two frozen prefixes compute the same."""
+"""Identifies what a frozen prefix computes, to use its features again in later runs."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plt_nn.fingerprint.digest import digests
-from plt_nn.fingerprint.object_hasher import description
+from plt_nn.fingerprint.identity import object_identity
 from plt_nn.frontier.cut import Frontier
 from plt_nn.frontier.features_and_head import Step
 
@@ -31,7 +31,7 @@ def frontier_fingerprint(frontier: Frontier) -> str | None:
     del modules[""]  # which is the graph
     settings = [(name, _settings(module)) for name, module in modules.items()]
     known = _elsewhere(modules, frontier.tensors) | {id(node): f"node {node.name}" for node in nodes}
-    computed = description((graph, settings), known)
+    computed = object_identity((graph, settings), known)
     if computed is None:
         return None
     formed = [name for name, tensor in frontier.tensors.items() if is_channels_last(tensor)]  # which round otherwise

@@ -1,4 +1,4 @@
-"""Whether a module is what it was when it was cut."""
+"""Whether a net is unchanged since it was cut: the one place that answers this, from cheap to expensive."""
 
 import operator
 from collections.abc import Mapping, Sequence, Set
@@ -8,26 +8,26 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from plt_nn.frontier.module_attributes import Plain, Slot, are_the_same, plain_attributes
+from plt_nn.frontier.module_attributes import Plain, Slot, are_unchanged, plain_attributes
 from plt_nn.frontier.tracing import Traced
 
 
 @dataclass(frozen=True)
 class CutGuard:
-    """What of a module must be as it was; asked at every step, so that it is held ready.
+    """What must stay unchanged for a cut to be right; collected once, because it is checked in every step.
 
     Args:
-        tensors: Those of the prefix: frozen, and not changed.
+        tensors: Parameters and buffers of the prefix.
         parameters: The parameters among them; DDP writes to buffers in every pass.
-        version: How often these had been changed in place.
+        version: The sum of torch's counts of changes of these in place.
         fixed: Buffers whose values the graphs know.
-        sums: Of the bits of all these, for changes that torch does not count (`tensor.data`).
+        sums: Sums of the bits of all these, for changes that torch does not count (`tensor.data`).
         still: The submodules of the prefix that were in eval mode.
-        modes: The modules that were looked into, whose mode is a part of the graphs, and that mode.
-        attributes: What these modules have besides, and the graphs have the values of.
-        settings: What the modules of the prefix have besides.
-        hooks: Where hooks of the prefix, and of the modules that were looked into, would lie: the graphs call none.
-        named: Tensors that the graphs take from the module, with their names, and the module.
+        modes: The modules that were traced into, whose mode is a part of the graphs, and that mode.
+        attributes: Attributes of these modules whose values are a part of the graphs.
+        settings: Attributes of the modules of the prefix.
+        hooks: Where hooks of the prefix, and of the modules that were traced into, would be; the graphs call none.
+        named: Tensors that the graphs take from the module, with the module and their names.
     """
 
     tensors: tuple[Tensor, ...]
@@ -53,27 +53,27 @@ class CutGuard:
         net: nn.Module,
         named: Sequence[str],
     ) -> Self:
-        """What must hold from now on.
+        """The guard of a net as it is now.
 
         Args:
-            root: What was cut; its own hooks run around its forward pass.
-            traced: What was seen of it.
-            prefix: The modules that are in the prefix as a whole.
-            tensors: Those of the prefix.
+            root: What was cut; its own hooks run around its forward pass, and do not matter.
+            traced: What the trace has seen.
+            prefix: The modules that belong to the prefix as a whole.
+            tensors: Parameters and buffers of the prefix.
             fixed: Buffers whose values the graphs know.
             net: The module whose attributes the graphs take.
-            named: The names of these.
+            named: The names of these attributes.
         """
         looked_into = [root, *(part for part in traced.looked_into if part is not root)]
         inner = [part for whole in prefix for part in whole.modules()]
-        kept = tuple(tensor for tensor in tensors if not tensor.is_inference())
-        parameters = tuple(tensor for tensor in kept if isinstance(tensor, nn.Parameter))
+        watched = tuple(tensor for tensor in tensors if not tensor.is_inference())
+        parameters = tuple(tensor for tensor in watched if isinstance(tensor, nn.Parameter))
         return cls(
-            kept,
+            watched,
             parameters,
             _versions(parameters),
             tuple(fixed),
-            bit_sums([*kept, *fixed]),
+            bit_sums([*watched, *fixed]),
             tuple(part for part in inner if not part.training),
             tuple((part, part.training) for part in looked_into),
             plain_attributes(looked_into, traced.read),
@@ -83,32 +83,39 @@ class CutGuard:
         )
 
     def holds(self) -> bool:
-        """Whether all is as it was, but for what torch does not count."""
+        """Whether the net is unchanged, apart from changes that torch does not count; asked in every step."""
+        return not self.is_rewritten() and self.is_current()
+
+    def is_rewritten(self) -> bool:
+        """Whether torch counts writes to the frozen weights, which may have written the same values."""
+        return _versions(self.parameters) != self.version
+
+    def is_current(self) -> bool:
+        """Whether the same is frozen, in the same modes, with the same attributes, hooks and tensors."""
         return (
             not any(tensor.requires_grad for tensor in self.tensors)
-            and _versions(self.parameters) == self.version
             and not any(module.training for module in self.still)
             and all(module.training == mode for module, mode in self.modes)
-            and are_the_same(self.attributes)
+            and are_unchanged(self.attributes)
             and not any(self.hooks)
             and all(operator.attrgetter(name)(module) is tensor for module, name, tensor in self.named)
         )
 
-    def is_untouched(self, but: Set[Slot]) -> bool:
-        """Whether the tensors' bits and the modules' settings are what they were: some milliseconds for 100 MB.
+    def is_unchanged(self, but: Set[Slot] = frozenset()) -> bool:
+        """Whether the bits of the tensors and the settings of the modules are unchanged: milliseconds for 100 MB.
 
         Args:
             but: Attributes that the modules set themselves.
         """
-        return are_the_same(self.settings, but) and bit_sums([*self.tensors, *self.fixed]) == self.sums
+        return are_unchanged(self.settings, but) and bit_sums([*self.tensors, *self.fixed]) == self.sums
 
     def renewed(self) -> Self:
-        """The same for tensors that were written again."""
+        """The guard after the same values were written to the weights again."""
         return replace(self, version=_versions(self.parameters))
 
 
 def bit_sums(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    """The sum of each tensor's bits as integers: another one, all but certainly, if somebody has trained it."""
+    """The sum of each tensor's bits as integers, which training a tensor changes (all but certainly)."""
     sums = [_bits(tensor.detach()).sum(dtype=torch.int64) for tensor in tensors if tensor.device.type != "meta"]
     by_device: dict[torch.device, list[Tensor]] = {}
     for each in sums:
@@ -117,13 +124,13 @@ def bit_sums(tensors: Sequence[Tensor]) -> tuple[int, ...]:
 
 
 def _bits(tensor: Tensor) -> Tensor:
-    """The same memory as integers, as large ones as it can be read as: these are summed without a copy."""
+    """The tensor's memory as the largest integers possible: these are summed fastest, and without a copy."""
     if tensor.is_sparse or tensor.layout is not torch.strided:
         return (tensor.coalesce() if tensor.is_sparse else tensor).values().view(torch.uint8)
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     if tensor.ndim == 4 and not tensor.is_contiguous():
-        tensor = tensor.permute(0, 2, 3, 1)  # of `channels_last` the order in memory
+        tensor = tensor.permute(0, 2, 3, 1)  # the order in memory of `channels_last`
     if tensor.is_contiguous() and tensor.numel() * tensor.element_size() % 8 == 0 and tensor.dtype != torch.bool:
         return tensor.reshape(-1).view(torch.int64)
     if not tensor.is_floating_point():

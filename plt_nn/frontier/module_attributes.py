@@ -1,13 +1,14 @@
-"""The plain attributes of modules: that a trace leaves them as they were, and that they are yet what it saw."""
+"""Attributes of modules: restores them after a trace, notes which ones code reads, compares plain ones."""
 
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 from torch import nn
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-_CONSTANT = "_tensor_constant"  # which torch.fx calls the tensors that it found in a forward pass
+_CONSTANT = "_tensor_constant"  # torch.fx's name for a tensor that a forward pass makes
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 Slot = tuple[int, str]  # the id of a module's attributes, and the name of one
@@ -16,10 +17,10 @@ Plain = tuple[dict[str, Any], str, Any]  # the attributes of a module, the name 
 
 @contextmanager
 def attributes_restored(net: nn.Module) -> Iterator[list[Slot]]:
-    """Gives all modules the attributes back that they had.
+    """Restores the attributes of all modules, and the content of those that are lists or dictionaries.
 
     Yields:
-        A list into which, at the end, those come that had changed: lists and dictionaries too whose content had.
+        A list to which, at the end, the attributes are added that had changed.
     """
     before = [(vars(module), dict(vars(module)), _contents(vars(module))) for module in net.modules()]
     changed: list[Slot] = []
@@ -28,9 +29,9 @@ def attributes_restored(net: nn.Module) -> Iterator[list[Slot]]:
     finally:
         for now, known, contents in before:
             for name in now.keys() | known.keys():
-                value, kept = now.get(name, before), known.get(name, before)
-                if value is not kept:
-                    if not name.startswith(_CONSTANT) and not _is_alike(value, kept):
+                value, earlier = now.get(name, before), known.get(name, before)
+                if value is not earlier:
+                    if not name.startswith(_CONSTANT) and not _is_equal_container(value, earlier):
                         changed.append((id(now), name))
                     if name in known:
                         now[name] = known[name]
@@ -44,12 +45,19 @@ def attributes_restored(net: nn.Module) -> Iterator[list[Slot]]:
 
 @contextmanager
 def attributes_read() -> Iterator[set[Slot]]:
-    """Notes which attributes of modules are read, those that it has noted included in the set that it yields."""
+    """Notes which attributes of modules this thread reads.
+
+    For this it replaces a method of every module in the process: only one thread may do so at a time. Other threads
+    read as before, and what they read is not noted.
+
+    Yields:
+        A set to which they are added.
+    """
     read: set[Slot] = set()
-    own = nn.Module.__getattribute__
+    own, thread = nn.Module.__getattribute__, get_ident()
 
     def noting(module: nn.Module, name: str) -> Any:
-        if name != "__dict__":
+        if name != "__dict__" and get_ident() == thread:
             read.add((id(own(module, "__dict__")), name))
         return own(module, name)
 
@@ -58,15 +66,15 @@ def attributes_read() -> Iterator[set[Slot]]:
     try:
         yield read
     finally:
-        del typed.__getattribute__  # it was that of every object
+        del typed.__getattribute__  # modules inherit it from object
 
 
 def plain_attributes(modules: Iterable[nn.Module], read: Set[Slot] | None = None) -> tuple[Plain, ...]:
-    """The attributes of modules that are numbers, texts and such, or sequences of them: a trace has their values.
+    """The attributes of modules that are numbers, texts and the like, or sequences of these: a trace uses their values.
 
     Args:
         modules: The modules.
-        read: Those that count; all of them by default.
+        read: The attributes that matter. Default: all.
     """
     return tuple(
         (own, name, value.copy() if isinstance(value, list) else value)
@@ -76,18 +84,18 @@ def plain_attributes(modules: Iterable[nn.Module], read: Set[Slot] | None = None
     )
 
 
-def are_the_same(attributes: Iterable[Plain], but: Set[Slot] = frozenset()) -> bool:
-    """Whether they have the values yet.
+def are_unchanged(attributes: Iterable[Plain], but: Set[Slot] = frozenset()) -> bool:
+    """Whether attributes still have their values.
 
     Args:
         attributes: What `plain_attributes` gave.
-        but: Those that may have changed.
+        but: Attributes that may change.
     """
     return all(_is_equal(own.get(name, attributes), value) or (id(own), name) in but for own, name, value in attributes)
 
 
 def _is_equal(one: Any, other: Any) -> bool:
-    """Whether two plain values are the same; what is compared with one may be anything."""
+    """Whether a value of any kind equals a plain one."""
     if type(one) is not type(other):
         return False
     if isinstance(one, list | tuple):
@@ -100,18 +108,18 @@ def _is_plain(value: object) -> bool:
 
 
 def _contents(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Copies of the lists and dictionaries among a module's own attributes."""
+    """Copies of the lists and dictionaries among a module's attributes."""
     own = {name: value for name, value in attributes.items() if name not in _OF_EVERY_MODULE}
     return {name: value.copy() for name, value in own.items() if type(value) in (list, dict)}
 
 
-def _is_alike(one: Any, other: Any) -> bool:
-    """Whether two lists or dictionaries hold the same, such as a cache that was emptied."""
+def _is_equal_container(one: Any, other: Any) -> bool:
+    """Whether two lists or dictionaries hold the same objects, such as a cache that was emptied."""
     return type(one) in (list, dict) and type(one) is type(other) and _is_content(one, other)
 
 
 def _is_content(value: Any, content: Any) -> bool:
-    """Whether the same objects are in it: they are not compared, for what is compared with a symbol is one."""
+    """Whether a list or dictionary holds the same objects; comparing by value would add nodes to a trace."""
     if len(value) != len(content):
         return False
     if isinstance(content, list):

@@ -1,9 +1,10 @@
-"""A graph of a net in which what is wholly frozen, and what is wholly trained, is a single node."""
+"""Traces a net into a graph in which a module that is wholly frozen or wholly trained is a single node."""
 
 import inspect
 import sys
 from collections.abc import Callable, Set
 from contextlib import nullcontext
+from threading import RLock, get_ident
 from typing import Any, NamedTuple
 
 from torch import fx, nn
@@ -13,16 +14,17 @@ from plt_nn.frontier.module_attributes import Slot, attributes_read
 from plt_nn.frontier.nondeterminism import has_hooks, is_active
 from plt_nn.frontier.symbols import Symbol
 
-WITHOUT_GRADIENTS = "without gradients"  # in the `meta` of a node that runs where gradients are kept otherwise
+WITHOUT_GRADIENTS = "without gradients"  # in the `meta` of a node that runs where gradients are handled differently
+_lock = RLock()  # torch.fx replaces methods of every module in the process while it traces, and so do we
 
 
 class Traced(NamedTuple):
-    """What a trace has seen.
+    """The result of a trace.
 
     Args:
         graph: The graph.
-        looked_into: The modules that are no node of it, although it has been through them: the net, first of all.
-        read: The attributes of modules that were read; of a whole trace, none.
+        looked_into: The modules that were traced into, and so are no nodes: the net is the first.
+        read: The attributes of modules that were read; not noted by a whole trace.
     """
 
     graph: fx.Graph
@@ -34,42 +36,43 @@ def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) 
     """The graph of a net's forward pass in its present mode and state of freezing.
 
     Nodes are functions, methods, and modules that are wholly frozen and still, wholly trained, of torch itself, or
-    cannot be looked into. Arguments of `forward` that have a default value have it. Nodes that ran without gradients,
-    or under checkpointing, are marked: a graph does not do so by itself.
+    cannot be traced into. Arguments of `forward` with a default have this value. Nodes that ran without gradients, or
+    under checkpointing, are marked, because a graph does not repeat that. One thread traces at a time; other threads
+    may run any net meanwhile.
 
     Args:
         net: Any module.
-        whole: Whether to look into modules that are wholly frozen or trained as well.
-        are_buffers_fixed: Whether what is computed of buffers alone is a constant: code may then ask for their values,
-            but does not see when they change.
+        whole: Whether to trace into modules that are wholly frozen or trained as well.
+        are_buffers_fixed: Whether values computed from buffers alone are constants: code may then ask for them, but
+            does not see later changes.
 
     Raises:
         Exception: Whatever the net's `forward` raises when it is run on symbols.
     """
     functions, modules = _opaque()
-    # Of the class: in the place of the net's own there may be one that stands for it and takes any arguments.
+    # The class's: an instance may have a forward that replaces it and takes any arguments.
     _, *parameters = inspect.signature(type(net).forward).parameters.values()
     taken = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     defaults = {p.name: p.default for p in taken if p.default is not p.empty}
-    noting = nullcontext(set[Slot]()) if whole else attributes_read()  # which takes a while
-    with Contexts() as contexts, noting as read:
+    noting = nullcontext(set[Slot]()) if whole else attributes_read()  # noting is slow
+    with _lock, Contexts() as contexts, noting as read:
         tracer = _FreezingTracer(functions, modules, whole, contexts)
         tracer.proxy_buffer_attributes = not are_buffers_fixed
         graph = tracer.trace(net, concrete_args=defaults or None)
-    for node in list(graph.nodes):  # what stands for the defaults
+    for node in list(graph.nodes):  # placeholders of the defaults
         if node.op == "placeholder" and not node.users and node.name not in {p.name for p in taken}:
             graph.erase_node(node)
     return Traced(graph, [net, *tracer.looked_into], read)
 
 
 class _FreezingTracer(fx.Tracer):
-    """Looks only into modules of which a part is frozen and a part is not.
+    """Traces only into modules of which a part is frozen and a part is not.
 
     Args:
-        functions: Functions that are not looked into.
-        modules: Classes of modules that are not looked into.
-        whole: Whether to look into all others.
-        contexts: What is entered meanwhile.
+        functions: Functions that are not traced into.
+        modules: Classes of modules that are not traced into.
+        whole: Whether to trace into all others.
+        contexts: Counts the contexts that are entered meanwhile.
     """
 
     def __init__(
@@ -80,11 +83,11 @@ class _FreezingTracer(fx.Tracer):
         contexts: Contexts,
     ) -> None:
         super().__init__(autowrap_functions=functions)
-        self._opaque, self._whole, self._contexts = modules, whole, contexts
+        self._opaque, self._whole, self._contexts, self._thread = modules, whole, contexts, get_ident()
         self.looked_into: dict[nn.Module, None] = {}
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """A node, marked if it runs in a context that the graph does not know.
+        """A node, marked if it runs in a context that the graph does not contain.
 
         Raises:
             RuntimeError: If it runs under autocast of its own, which changes what it computes.
@@ -92,12 +95,12 @@ class _FreezingTracer(fx.Tracer):
         if self._contexts.autocast:
             raise RuntimeError("its forward pass enters torch.autocast")
         node = super().create_node(*args, **kwargs)
-        if self._contexts.keeps_gradients_otherwise():
+        if self._contexts.changes_gradients():
             node.meta[WITHOUT_GRADIENTS] = True
         return node
 
     def proxy(self, node: fx.Node) -> Symbol:
-        """What stands for a node's value in the net's code."""
+        """The symbol of a node's value."""
         return Symbol(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -109,10 +112,16 @@ class _FreezingTracer(fx.Tracer):
         needs = {parameter.requires_grad for parameter in m.parameters()}
         return needs == {True} if True in needs else not is_active(m)
 
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """An attribute of a module as a symbol; as it is where another thread reads it."""
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if get_ident() == self._thread else attr_val
+
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Looks into a module, and takes it as a single node if that fails."""
+        """Traces into a module, and takes it as a single node if that fails; runs it if another thread calls it."""
+        if get_ident() != self._thread:
+            return forward(*args, **kwargs)
         last, stack = next(iter(reversed(self.graph.nodes)), None), self.module_stack.copy()
         path, before = self.path_of_module(m), self.looked_into.copy()
         if self.is_leaf_module(m, path):
@@ -120,9 +129,9 @@ class _FreezingTracer(fx.Tracer):
         self.looked_into[m] = None
         try:
             return super().call_module(m, forward, args, kwargs)
-        except Exception:  # a forward that is run on symbols may raise anything
+        except Exception:  # a forward pass that is run on symbols may raise anything
             self.module_stack, self.looked_into = stack, before
-            for node in reversed(self.graph.nodes):  # what it did until then must not be done twice
+            for node in reversed(self.graph.nodes):  # its nodes until then must not run twice
                 if node is last:
                     break
                 self.graph.erase_node(node)
@@ -132,7 +141,7 @@ class _FreezingTracer(fx.Tracer):
 
 
 def _opaque() -> tuple[tuple[Callable[..., Any], ...], tuple[type[nn.Module], ...]]:
-    """What timm says cannot be traced, if timm is there at all."""
+    """The functions and modules that timm lists as not traceable, if timm is imported."""
     if "timm" not in sys.modules:
         return (), ()
     import timm.models

@@ -92,6 +92,6 @@ def info(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def keeping_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+def caching_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The nets of these tests are so small that it hangs on what else the machine has to do whether it would pay."""
     monkeypatch.setattr(Costs, "pays", lambda costs: True)

@@ -7,4 +7,4 @@ ARGUMENTS = [
     *("--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
-SECONDS = 30_000  # milliseconds to wait for a page on a busy machine
+SECONDS = 300_000  # milliseconds to wait for a page on a busy machine

@@ -15,6 +15,7 @@ import yaml
 from plt_nn.cli.main import main
 from tests import warm
 from tests.cli.chromium import ARGUMENTS, CHROMIUM
+from tests.deliveries import until_all_delivered
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -99,7 +100,7 @@ def process() -> Callable[..., Completed]:
     def run(*words: str | Path, folder: Path | None = None) -> Completed:
         command = [sys.executable, "-m", "plt_nn", *map(str, words)]
         return subprocess.run(
-            command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, check=False
+            command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=warm.PATIENCE, check=False
         )
 
     return run
@@ -161,6 +162,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, process: Callable[..., Comp
     (folder / "tiny.yaml").write_text(TINY)
     done = process("fit", "--config", "tiny.yaml", folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
+    until_all_delivered(folder / "mlruns")
     return folder, done
 
 

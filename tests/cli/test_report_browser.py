@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from plt_nn.reports.page import page as page_of
 from plt_nn.tracking import store_at
+from tests import warm
 from tests.cli.chromium import CHROMIUM, SECONDS
 from tests.cli.conftest import Completed
 from tests.ports import free_port
@@ -195,7 +196,7 @@ def ui(fitted: tuple[Path, Completed]) -> Iterator[str]:
     """The MLflow UI on the folder of the fit."""
     sync = [sys.executable, "-m", "plt_nn", "sync"]
     plain = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    subprocess.run(sync, cwd=fitted[0], env=plain, check=True, timeout=200, capture_output=True)
+    subprocess.run(sync, cwd=fitted[0], env=plain, check=True, timeout=warm.PATIENCE, capture_output=True)
     words = [sys.executable, "-m", "plt_nn", "ui", "--port", str(free_port())]
     server = subprocess.Popen(words, cwd=fitted[0], env=plain, stdout=subprocess.PIPE, text=True)
     try:
@@ -204,7 +205,7 @@ def ui(fitted: tuple[Path, Completed]) -> Iterator[str]:
         yield re.findall(r"http://\S+", told)[0]
     finally:
         server.terminate()
-        server.communicate(timeout=60)
+        server.communicate(timeout=warm.PATIENCE)
 
 
 def test_the_report_of_a_run_is_seen_in_the_mlflow_ui(

@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from plt_nn.tracking import store_at
 from tests import warm
 from tests.cli.conftest import environment
+from tests.deliveries import until_all_delivered
 
 Tiny = Callable[..., Path]
 
@@ -22,7 +23,7 @@ def slurm_environment(folder: Path) -> dict[str, str]:
     """That of a job of one task, with an `scontrol` that says yes: SLURM itself cannot be had here."""
     (folder / "bin").mkdir(exist_ok=True)
     scontrol = folder / "bin" / "scontrol"
-    scontrol.write_text("#!/bin/sh\nexit 0\n")
+    scontrol.write_text(f"#!/bin/sh\ntouch {folder}/requeued\n")
     scontrol.chmod(0o755)
     variables = ("JOB_ID", "PROCID", "LOCALID", "NODEID")
     job = {f"SLURM_{name}": "0" for name in variables} | {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "training"}
@@ -42,9 +43,8 @@ def test_a_job_that_is_requeued_goes_on_with_its_run(tiny: Tiny, here: Path, sto
         while job.poll() is None and not list(here.glob("mlruns/checkpoints/tiny/*/checkpoints/last.ckpt")):
             time.sleep(0.05)
         job.send_signal(signal.SIGUSR1)
-        while job.poll() is None and not (here / "hpc_ckpt_1.ckpt").exists():
+        while job.poll() is None and not (here / "requeued").exists():
             time.sleep(0.05)
-        time.sleep(0.5)
         job.send_signal(signal.SIGTERM)  # which Lightning passes over in a job that will be requeued
         job.kill()
         out, _ = job.communicate(timeout=60)
@@ -56,6 +56,7 @@ def test_a_job_that_is_requeued_goes_on_with_its_run(tiny: Tiny, here: Path, sto
     config.write_text(yaml.safe_dump(content))
     again = warm.run(words, env=slurm_environment(here))
     assert again.returncode == 0, again.stdout + again.stderr
+    until_all_delivered(here / "mlruns")
     client = MlflowClient(store_at(here / "mlruns").uri)
     (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])
     assert run.info.status == "FINISHED"

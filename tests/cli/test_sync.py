@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
+from plt_nn.tracking.upload.state import load_state
 from tests import warm
 from tests.cli.conftest import environment
 
@@ -83,12 +84,10 @@ def test_watching_delivers_what_comes(store: Path) -> None:
     watching = warm.Process(words, env=environment(), together=True, interpreter=warm.MLFLOW)
     try:
         folder = leave_behind()
-        while watching.poll() is None and "finished_at" not in _text(folder.state):
-            time.sleep(0.1)
-        while '"finished_at": null' in _text(folder.state):
-            time.sleep(0.1)
+        while watching.poll() is None and load_state(folder.state).finished_at is None:
+            time.sleep(0.05)
         watching.terminate()
-        out, _ = watching.communicate(timeout=60)
+        out, _ = watching.communicate(timeout=warm.PATIENCE)
     finally:
         watching.kill()
     assert watching.returncode == 0, out
@@ -102,7 +101,3 @@ def test_without_a_store(call: Call, here: Path) -> None:
     (here / "elsewhere").mkdir()
     assert call("sync", "--store", "elsewhere").stdout == "Everything is in MLflow.\n"
     assert "There is no spool in" in call("sync", "--store", "elsewhere", "--status").stdout
-
-
-def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""

@@ -23,6 +23,7 @@ from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import spool_folders
 from plt_nn.tracking.upload.backlog import wait_for_delivery
 from tests import warm
+from tests.deliveries import until_all_delivered
 
 Completed = subprocess.CompletedProcess[str]
 Call = Callable[..., Completed]
@@ -31,6 +32,7 @@ Fitted = tuple[Path, Completed]
 
 
 def only_run(folder: Path) -> Run:
+    until_all_delivered(folder / "mlruns")
     client = MlflowClient(store_at(folder / "mlruns").uri)
     experiments = [found.experiment_id for found in client.search_experiments()]
     (run,) = client.search_runs(experiments)
@@ -155,7 +157,7 @@ def test_a_signal_ends_a_fit_and_the_best_is_kept(
         while running.poll() is None and not list(here.rglob("best.safetensors")):
             time.sleep(0.05)
         running.send_signal(signal_)
-        out, _ = running.communicate(timeout=60)
+        out, _ = running.communicate(timeout=warm.PATIENCE)
     finally:
         running.kill()
     assert running.returncode == status, out[-2000:]
@@ -163,7 +165,7 @@ def test_a_signal_ends_a_fit_and_the_best_is_kept(
     best = recorded(best_file(here))
     assert f"{best['val_loss']:.6g}" in out, "the summary"
     (spool,) = spool_folders(here / "mlruns")
-    assert wait_for_delivery(spool, 60).is_nothing, "after a signal a fit waits for ten seconds only"
+    assert wait_for_delivery(spool, warm.PATIENCE).is_nothing, "after a signal a fit waits for ten seconds only"
     run = only_run(here)
     assert run.info.status == "KILLED"
     assert run.data.tags["plt_nn.failure"]

@@ -90,26 +90,26 @@ def test_views_are_those_of_the_loaders_first_epochs(paths: list[Path]) -> None:
 
 
 def test_a_random_transform_is_told_unless_its_views_are_fixed(paths: list[Path]) -> None:
-    assert not images(paths).feature_source().is_random()
-    assert images(paths, AT_RANDOM).feature_source().is_random()
-    assert not images(paths, AT_RANDOM).feature_source(3).is_random()
+    assert not images(paths).feature_source().why_random()
+    assert images(paths, AT_RANDOM).feature_source().why_random()
+    assert not images(paths, AT_RANDOM).feature_source(3).why_random()
     assert images(paths, AT_RANDOM).feature_source(3).size == 3 * SIZE
 
 
 def test_the_identity_of_images_tells_files_transform_and_views(paths: list[Path]) -> None:
-    first = images(paths).feature_source().identity
+    first = images(paths).feature_source().identity()
     assert first is not None
-    assert images(paths, shuffle=False).feature_source().identity == first
+    assert images(paths, shuffle=False).feature_source().identity() == first
     others = [
-        images([*paths[:-1], paths[0]]).feature_source().identity,
-        images(paths, v2.Compose([v2.Resize(3), *TO_TENSOR])).feature_source().identity,
-        images(paths, AT_RANDOM).feature_source(2).identity,
-        images(paths, AT_RANDOM).feature_source(3).identity,
+        images([*paths[:-1], paths[0]]).feature_source().identity(),
+        images(paths, v2.Compose([v2.Resize(3), *TO_TENSOR])).feature_source().identity(),
+        images(paths, AT_RANDOM).feature_source(2).identity(),
+        images(paths, AT_RANDOM).feature_source(3).identity(),
     ]
     assert len({first, None, *others}) == 6
-    assert images(paths, partial(torch.where, iter([1]))).feature_source().identity is None
+    assert images(paths, partial(torch.where, iter([1]))).feature_source().identity() is None
     os.utime(paths[0], (1e9, 1e9))
-    assert images(paths).feature_source().identity != first
+    assert images(paths).feature_source().identity() != first
 
 
 @pytest.mark.parametrize("stored", [0, SIZE])
@@ -156,7 +156,7 @@ def test_each_process_plans_its_own_share() -> None:
 
 def test_the_identity_of_tensors_is_that_of_the_inputs() -> None:
     def identity(x: Tensor, y: Tensor) -> str | None:
-        return TensorBatches(x, y, EpochBatches(SIZE, 4)).feature_source().identity
+        return TensorBatches(x, y, EpochBatches(SIZE, 4)).feature_source().identity()
 
     x, y = torch.randn(SIZE, 2), torch.arange(SIZE)
     assert identity(x, y) == identity(x.clone(), y + 1)

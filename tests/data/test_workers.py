@@ -1,11 +1,11 @@
 """Workers that outlive SIGTERM do not outlive the process that started them, nor keep it from ending."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from tests import warm
 
 SCRIPT = """
 import os, signal, sys
@@ -29,8 +29,8 @@ def test_a_loader_that_is_read_from_to_the_end(tmp_path: Path) -> None:
         (tmp_path / kind).mkdir()
         for number in range(10):
             Image.new("RGB", (40, 40)).save(tmp_path / kind / f"{number}.png")
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = warm.run(["-c", SCRIPT, tmp_path])
+    assert done.returncode == 0, done.stderr
     workers = done.stdout.split()
     assert len(workers) == 2
     assert not any(Path("/proc", worker).exists() for worker in workers)

@@ -156,7 +156,7 @@ class Served:
             )
 
     def wait(self) -> None:
-        end = time.monotonic() + 240
+        end = time.monotonic() + warm.PATIENCE
         while time.monotonic() < end:
             assert self._process.poll() is None, self._log.read_text()
             try:
@@ -171,7 +171,7 @@ class Served:
         address = f"http://127.0.0.1:{self.port}/invocations"
         request = urllib.request.Request(address, body, {"Content-Type": kind})
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=warm.PATIENCE) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

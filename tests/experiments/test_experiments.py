@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import warm
+from tests.deliveries import until_all_delivered
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -55,8 +56,9 @@ def small_runs(
 def reached(file: Path, folder: Path, *arguments: str) -> float:
     """Runs an experiment in a folder, and gives the accuracy that it tells."""
     words = ["-m", "plt_nn", "fit", "--config", file, "--trainer.enable_progress_bar", "false", *arguments]
-    done = warm.run(words, cwd=folder, timeout=900)
+    done = warm.run(words, cwd=folder)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    until_all_delivered(folder / "mlruns")
     summary = json.loads(next(folder.rglob("summary.json")).read_text())
     return float(summary["val_acc there"])
 

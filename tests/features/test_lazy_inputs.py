@@ -71,13 +71,13 @@ FACTS: dict[str, Callable[[Tensor], Any]] = {
 def test_facts_are_those_of_the_inputs_and_read_nothing(made: Made, name: str) -> None:
     assert FACTS[name](made.x) == FACTS[name](made.expected)
     assert made.reads == 0
-    assert not made.x.looked_at
+    assert not made.x.was_read
     assert made.x.features is made.features
-    assert made.x.source is made.owner
+    assert made.x.served_by is made.owner
 
 
 def test_its_text_reads_nothing(made: Made) -> None:
-    assert repr(made.x) == str(made.x) == "Deferred(shape=(3, 2, 4), dtype=torch.float32, device='cpu')"
+    assert repr(made.x) == str(made.x) == "LazyInputs(shape=(3, 2, 4), dtype=torch.float32, device='cpu')"
     assert made.reads == 0
 
 
@@ -122,7 +122,7 @@ def test_whoever_looks_sees_the_inputs(made: Made, name: str, inference: bool) -
         assert found.dtype is expected.dtype
         assert torch.equal(found, expected)
     assert made.reads == 1
-    assert made.x.looked_at
+    assert made.x.was_read
 
 
 def test_saving_keeps_the_inputs(made: Made) -> None:
@@ -159,7 +159,7 @@ def test_moving_it_moves_the_features_and_reads_nothing(made: Made, name: str) -
     assert (moved.shape, moved.dtype, moved.device.type) == (made.x.shape, made.x.dtype, "meta")
     assert moved.features is not None
     assert moved.features[0].device.type == "meta"
-    assert moved.source is made.owner
+    assert moved.served_by is made.owner
     assert torch.equal(moved.rows, made.x.rows)
     assert made.reads == 0
     assert moved.inputs().device.type == "meta"
@@ -215,14 +215,14 @@ def test_a_change_in_place_is_not_lost(made: Made, name: str, inference: bool) -
         CHANGES[name](made.expected)
         assert torch.equal(made.x.inputs(), made.expected)
         assert made.x.features is None
-        assert made.x.source is None  # nothing is kept of what was changed
+        assert made.x.served_by is None  # features do not belong to changed inputs
 
 
 def test_whoever_wants_a_gradient_of_the_inputs_gets_it(made: Made) -> None:
     x = made.x
     x.requires_grad_()
     assert x.features is None
-    assert x.source is None
+    assert x.served_by is None
     torch.autograd.backward((x.inputs() * 3).sum())
     assert x.grad is not None
     assert torch.equal(torch.as_tensor(x.grad), torch.full((3, 2, 4), 3.0))
@@ -242,17 +242,17 @@ def test_only_the_samples_that_are_picked_are_read(pick: str, made: Made) -> Non
     found = PICKS[pick](made.x)
     assert type(found) is Tensor
     assert torch.equal(found, PICKS[pick](made.expected))
-    assert not made.x.looked_at
+    assert not made.x.was_read
     assert made.x.features is made.features
     found.zero_()
     assert torch.equal(made.x.inputs(), made.expected), "a copy"
-    assert made.x.looked_at
+    assert made.x.was_read
 
 
 def test_what_picks_more_than_samples_reads_all(made: Made) -> None:
     places = torch.tensor([1, 0])
     assert torch.equal(made.x.index_select(1, places), made.expected.index_select(1, places))
-    assert made.x.looked_at
+    assert made.x.was_read
     assert torch.equal(made.x[places, places], made.expected[places, places])
 
 
@@ -260,14 +260,14 @@ def test_inputs_at_hand_are_not_looked_at(made: Made) -> None:
     x = LazyInputs(made.inputs, (3, 2, 4), torch.float32, torch.device("cpu"), torch.arange(3))
     assert x.inputs() is made.inputs
     assert x.features is None
-    assert not x.looked_at
+    assert not x.was_read
 
 
 @pytest.mark.parametrize("is_inference", [False, True])
 def test_moving_it_reads_nothing_in_any_mode(made: Made, is_inference: bool) -> None:
     with torch.inference_mode(is_inference):
         moved = [made.x.to("cpu"), made.x.cpu(), made.x.to("cpu", copy=True), made.x.to("cpu", non_blocking=True)]
-        assert all(isinstance(one, LazyInputs) and one.source is made.owner for one in moved)
+        assert all(isinstance(one, LazyInputs) and one.served_by is made.owner for one in moved)
         assert made.reads == 0
         assert torch.equal(made.x.to(torch.float64), made.expected.double())
     assert made.reads == 1

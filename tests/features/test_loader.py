@@ -13,7 +13,7 @@ from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.tensors import TensorBatches
 from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.features.loader import FeatureLoader, ResumableFeatureLoader, Serving, feature_loader
-from plt_nn.features.plain_loader.data_loader import DataLoaderSource
+from plt_nn.features.plain_loader.data_loader import data_loader_source
 from plt_nn.features.rows import RowStore, RowType
 
 SIZE = 22
@@ -94,7 +94,7 @@ def epochs(loader: Any, count: int = 3) -> list[Any]:
 def test_batches_order_and_global_random_numbers_are_the_loaders(name: str, stored: int) -> None:
     expected = epochs(LOADERS[name]())
     loader = LOADERS[name]()
-    served = feature_loader(loader, DataLoaderSource(loader))
+    served = feature_loader(loader, data_loader_source(loader))
     served.serving = new_serving(torch.arange(stored))
     assert epochs(served) == expected
     assert len(served) == len(loader)
@@ -103,7 +103,7 @@ def test_batches_order_and_global_random_numbers_are_the_loaders(name: str, stor
 def test_without_serving_it_is_the_loader() -> None:
     expected = epochs(LOADERS["shuffled"]())
     loader = LOADERS["shuffled"]()
-    served = feature_loader(loader, DataLoaderSource(loader))
+    served = feature_loader(loader, data_loader_source(loader))
     assert epochs(served) == expected
     assert served.batch_size == 4
     assert type(served) is FeatureLoader
@@ -112,7 +112,7 @@ def test_without_serving_it_is_the_loader() -> None:
 
 
 def test_nothing_is_remembered_where_nothing_is_served() -> None:
-    source = DataLoaderSource(loader := LOADERS["shuffled"]())
+    source = data_loader_source(loader := LOADERS["shuffled"]())
     served = feature_loader(loader, source)
     served.serving = new_serving()
     list(served)
@@ -134,7 +134,7 @@ def test_batches_without_numbers_are_handed_out_as_they_are() -> None:
         return DataLoader(Wrapping(), batch_sampler=[[0, 1], [2, -1], [3, SIZE + 4], [5]], num_workers=workers)
 
     for workers in (0, 1):
-        served = feature_loader(wrapping(workers), DataLoaderSource(wrapping(workers)))
+        served = feature_loader(wrapping(workers), data_loader_source(wrapping(workers)))
         served.serving = new_serving(torch.arange(SIZE))
         for _ in range(2):
             batches = list(served)
@@ -158,12 +158,12 @@ def test_what_is_stored_is_served_and_not_read() -> None:
             return X[number], Y[number]
 
     loader = DataLoader(Counted(), batch_size=4, shuffle=True)
-    served = feature_loader(loader, DataLoaderSource(loader))
+    served = feature_loader(loader, data_loader_source(loader))
     serving = served.serving = new_serving()
     for x, y in served:
         assert isinstance(x, LazyInputs)
         assert x.features is None
-        assert x.source is serving
+        assert x.served_by is serving
         assert torch.equal(x.rows, y)
         assert serving.store is not None
         serving.store.put(x.rows, [feature(x.inputs())])
@@ -172,17 +172,17 @@ def test_what_is_stored_is_served_and_not_read() -> None:
         assert x.features is not None
         assert torch.equal(x.features[0], feature(X[y]))
     assert len(reads) == SIZE + 4, "a few, to see whether they are the same"
-    assert serving.looked_at == 0
+    assert serving.read_anyway == 0
     reads.clear()
     batch = next(iter(served))
     assert torch.equal(batch[0].inputs(), X[batch[1]])
-    assert serving.looked_at == 1
+    assert serving.read_anyway == 1
     assert len(reads) == 4 + 4
 
 
 def test_batches_with_texts_are_read_and_have_their_features_yet() -> None:
     loader = LOADERS["texts"]()
-    served = feature_loader(loader, DataLoaderSource(loader))
+    served = feature_loader(loader, data_loader_source(loader))
     served.serving = new_serving(torch.arange(SIZE))
     for _ in range(2):
         for batch in served:
@@ -195,7 +195,7 @@ def test_batches_with_texts_are_read_and_have_their_features_yet() -> None:
 def test_serving_may_change_in_the_middle_of_an_epoch(name: str) -> None:
     expected = epochs(LOADERS[name](), 2)
     loader = LOADERS[name]()
-    served = feature_loader(loader, DataLoaderSource(loader))
+    served = feature_loader(loader, data_loader_source(loader))
     list(served)  # all is known
     torch.manual_seed(2)
     found: list[Any] = []
@@ -216,7 +216,7 @@ def test_serving_may_change_in_the_middle_of_an_epoch(name: str) -> None:
 
 def test_an_epoch_that_is_broken_off_leaves_the_next_one_whole() -> None:
     loader = pairs(batch_size=4, num_workers=1)
-    served = feature_loader(loader, DataLoaderSource(loader))
+    served = feature_loader(loader, data_loader_source(loader))
     served.serving = new_serving(torch.arange(6))
     iterator: Iterator[Any] = iter(served)
     next(iterator)
@@ -234,7 +234,7 @@ def test_inputs_of_another_shape_are_handed_out_as_they_are() -> None:
             return torch.ones(3 if number < 4 else 5), number
 
     loader = DataLoader(Ragged(), batch_size=4)
-    served = feature_loader(loader, DataLoaderSource(loader))
+    served = feature_loader(loader, data_loader_source(loader))
     served.serving = Serving()
     assert [type(x) for x, _ in served] == [LazyInputs, Tensor]
 
@@ -263,7 +263,7 @@ def test_a_resumable_loader_resumes_at_the_right_batch(stored: int) -> None:
 
 
 def test_what_comes_next_is_gathered_meanwhile() -> None:
-    loader = feature_loader(pairs(batch_size=4), DataLoaderSource(pairs(batch_size=4)))
+    loader = feature_loader(pairs(batch_size=4), data_loader_source(pairs(batch_size=4)))
     loader.serving = Serving(RowStore(SIZE, [RowType((3,), torch.float32)]), (3,))
     plain = list(loader)
     assert loader.serving.store is not None
@@ -287,7 +287,7 @@ def test_what_comes_next_is_gathered_meanwhile() -> None:
 
 
 def test_an_epoch_that_is_broken_off_leaves_no_thread() -> None:
-    loader = feature_loader(pairs(batch_size=4), DataLoaderSource(pairs(batch_size=4)))
+    loader = feature_loader(pairs(batch_size=4), data_loader_source(pairs(batch_size=4)))
     loader.serving = Serving(RowStore(SIZE, [RowType((3,), torch.float32)]), (3,))
     list(loader)
     assert loader.serving.store is not None

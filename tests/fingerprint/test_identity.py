@@ -16,7 +16,6 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from plt_nn.fingerprint.identity import dataset_identity, files_identity, object_identity
-from tests.another_process import printed_everywhere
 from tests.fingerprint.user_code import load
 
 X = torch.arange(12.0).reshape(6, 2)
@@ -109,19 +108,6 @@ def test_code_counts_wherever_it_is(name: str) -> None:
     assert other not in (first, None)
 
 
-SAME = """
-import torch
-from torchvision.transforms import v2
-from plt_nn.fingerprint.identity import object_identity
-print(object_identity([v2.Resize(32), v2.ColorJitter(0.5), {"a", "b", "c"}, {"x": torch.ones(3)}]))
-"""
-
-
-@pytest.mark.multiprocess
-def test_identity_is_the_same_in_every_process() -> None:
-    assert printed_everywhere(SAME) != "None\n"
-
-
 def test_tensors_are_told_by_content_shape_and_dtype() -> None:
     values = [X, X + 1, X.reshape(2, 6), X.to(torch.bfloat16), X.long(), X.T.contiguous()]
     assert len({object_identity(value) for value in values}) == len(values)
@@ -129,7 +115,7 @@ def test_tensors_are_told_by_content_shape_and_dtype() -> None:
     assert object_identity((X, X)) != object_identity((X,))
 
 
-@pytest.mark.parametrize("size", [2**22 - 1, 2**22, 2**22 + 1, 3 * 2**22])
+@pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20])
 def test_every_byte_of_a_large_tensor_or_array_counts(size: int) -> None:
     large = torch.zeros(size, dtype=torch.uint8)
     seen = {object_identity(large), object_identity(large.numpy()), object_identity(large[1:])}

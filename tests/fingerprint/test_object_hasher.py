@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from plt_nn.fingerprint.object_hasher import description
-from tests.another_process import printed_everywhere
+from plt_nn.fingerprint.identity import object_identity
 from tests.fingerprint.user_code import load
 
 # Source in which AAA is one thing or another one.
@@ -105,20 +104,20 @@ def variant(name: str, second: bool = False) -> Any:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_whatever_may_change_what_is_done_changes_the_text(name: str) -> None:
-    first = description(variant(name))
+    first = object_identity(variant(name))
     assert first is not None
-    assert description(variant(name)) == first
-    assert description(variant(name, True)) not in (first, None)
+    assert object_identity(variant(name)) == first
+    assert object_identity(variant(name, True)) not in (first, None)
 
 
 def test_no_two_variants_are_taken_for_each_other() -> None:
-    found = {description(variant(name, second)) for name in VARIANTS for second in (False, True)}
+    found = {object_identity(variant(name, second)) for name in VARIANTS for second in (False, True)}
     assert len(found) == 2 * len(VARIANTS)
 
 
 def test_what_is_not_looked_up_does_not_count() -> None:
     def text(others: str) -> str | None:
-        return description(load(f"{others}\ndef it(x): return x.scale + 1").it)
+        return object_identity(load(f"{others}\ndef it(x): return x.scale + 1").it)
 
     assert text("scale = 1") == text("scale = 2") == text("scale = iter([1])")
 
@@ -128,16 +127,16 @@ def test_the_code_that_is_loaded_counts_and_not_what_its_file_says_by_now(tmp_pa
     scope: dict[str, Any] = {"__name__": "user_code", "__file__": str(file)}
     file.write_text("def it(x): return x + 1")
     exec(compile(file.read_text(), str(file), "exec"), scope)
-    first = description(scope["it"])
+    first = object_identity(scope["it"])
     file.write_text("def it(x): return x + 2")
-    assert description(scope["it"]) == first
+    assert object_identity(scope["it"]) == first
 
 
 def test_a_constant_may_change_in_one_process() -> None:
     module = load("K = 1\nclass it:\n def f(self): return K")
-    first = description(module.it)
+    first = object_identity(module.it)
     module.K = 2
-    assert description(module.it) not in (first, None)
+    assert object_identity(module.it) not in (first, None)
 
 
 IMPORTS = {
@@ -157,33 +156,33 @@ def test_what_is_looked_up_in_other_modules_counts(source: str, monkeypatch: pyt
         settings.deeper = load(f"K = {k}", "settings.deeper")
         settings.deeper.up = settings
         monkeypatch.setitem(sys.modules, "settings", settings)
-        return description(load(source).it)
+        return object_identity(load(source).it)
 
     assert text(1, 1) == text(1, 2) != text(2, 2)
     assert text(1, 1) is not None
 
 
 def test_what_is_imported_from_packages_is_told_by_their_version() -> None:
-    assert description(load("def it(x):\n import wave\n return wave.open(x)").it) is not None
-    assert description(load("def it(x):\n import timm.layers\n return timm.layers.Mlp(x)").it) is not None
+    assert object_identity(load("def it(x):\n import wave\n return wave.open(x)").it) is not None
+    assert object_identity(load("def it(x):\n import timm.layers\n return timm.layers.Mlp(x)").it) is not None
 
 
 def test_what_is_not_imported_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     it = load("def it(x):\n import not_there\n return not_there.f(x)").it
-    assert description(it) is not None  # it will raise
+    assert object_identity(it) is not None  # it will raise
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "not_there.py").write_text("def f(x): return x")
-    assert description(it) is None
+    assert object_identity(it) is None
 
 
 def test_functions_that_one_function_of_a_package_has_made_are_told_apart() -> None:
-    assert len({description(made) for made in (F.max_pool1d, F.max_pool2d, F.adaptive_max_pool2d, None)}) == 4
+    assert len({object_identity(made) for made in (F.max_pool1d, F.max_pool2d, F.adaptive_max_pool2d, None)}) == 4
 
 
 def test_a_function_put_into_a_class_of_a_package_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = description(nn.Hardtanh())
+    first = object_identity(nn.Hardtanh())
     monkeypatch.setattr(nn.Hardtanh, "forward", load("def it(self, x): return x").it)
-    assert description(nn.Hardtanh()) not in (first, None)
+    assert object_identity(nn.Hardtanh()) not in (first, None)
 
 
 KNOWN = {
@@ -212,7 +211,7 @@ KNOWN = {
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_what_is_told(name: str) -> None:
-    assert description(KNOWN[name]) == description(KNOWN[name]) is not None
+    assert object_identity(KNOWN[name]) == object_identity(KNOWN[name]) is not None
 
 
 class Sneaky:
@@ -242,34 +241,19 @@ UNKNOWN: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_nobody_can_tell_has_no_text(name: str) -> None:
-    assert description(UNKNOWN[name]) is None
-    assert description([{"a": UNKNOWN[name]}]) is None
+    assert object_identity(UNKNOWN[name]) is None
+    assert object_identity([{"a": UNKNOWN[name]}]) is None
 
 
 def test_what_is_known_already_is_not_looked_into() -> None:
     inner = nn.Linear(2, 2)
-    first = description([inner], {id(inner): "inner"})
+    first = object_identity([inner], {id(inner): "inner"})
     nn.init.zeros_(inner.weight)
-    assert description([inner], {id(inner): "inner"}) == first
-    assert description([inner], {id(inner): "other"}) != first
-    assert description([iter([])], {}) is None
+    assert object_identity([inner], {id(inner): "inner"}) == first
+    assert object_identity([inner], {id(inner): "other"}) != first
+    assert object_identity([iter([])], {}) is None
 
 
 def test_shared_and_equal_things_are_alike() -> None:
     one, other = [1, 2], [1, 2]
-    assert description([one, one]) == description([one, other])
-
-
-SAME = """
-from plt_nn.fingerprint.object_hasher import description
-from tests.fingerprint.test_object_hasher import KNOWN, VARIANTS, variant
-KNOWN.pop("module")
-print({name: description(value) for name, value in KNOWN.items()})
-print({name: description(variant(name)) for name in VARIANTS})
-print(description({variant(name) for name in ("a helper that calls it", "a class", "a static method")}))
-"""
-
-
-@pytest.mark.multiprocess
-def test_texts_are_the_same_in_every_process() -> None:
-    assert "None" not in printed_everywhere(SAME)
+    assert object_identity([one, one]) == object_identity([one, other])

@@ -11,7 +11,7 @@ import plt_nn.fingerprint.packages as packages
 from plt_nn.fingerprint.packages import package_of
 
 
-def test_packages_are_told_by_their_version() -> None:
+def test_packages_are_identified_by_their_version() -> None:
     import timm
     import torch
 
@@ -57,7 +57,7 @@ def test_a_package_installed_anew_without_another_version_is_another_one(
         (information / "RECORD").write_text(
             f"mine/__init__.py,sha256={digest},0\nmine-1.0.dist-info/INSTALLER,{by},4\n"
         )
-        packages._told.cache_clear()
+        packages._identified.cache_clear()
         return package_of("mine")
 
     first = installed("abc", "pip")
@@ -68,5 +68,5 @@ def test_a_package_installed_anew_without_another_version_is_another_one(
     (information / "RECORD").unlink()
     (information / "METADATA").unlink()
     information.rmdir()
-    packages._told.cache_clear()
+    packages._identified.cache_clear()
     assert package_of("mine") is None  # nothing tells its version: its code is looked at

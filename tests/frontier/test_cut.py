@@ -159,15 +159,15 @@ def test_a_frontier_shares_the_weights() -> None:
 def test_it_is_valid_until_something_is_thawed_or_woken() -> None:
     net = freeze_all_but(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)), "2")
     frontier = cut(net)
-    assert frontier.is_valid()
+    assert frontier.guard.holds()
     net[2].eval()  # type: ignore[index]
-    assert frontier.is_valid()
+    assert frontier.guard.holds()
     net[1].train()  # type: ignore[index]
-    assert not frontier.is_valid()
+    assert not frontier.guard.holds()
     net[1].eval()  # type: ignore[index]
-    assert frontier.is_valid()
+    assert frontier.guard.holds()
     net[0].weight.requires_grad_()  # type: ignore[index]
-    assert not frontier.is_valid()
+    assert not frontier.guard.holds()
 
 
 def test_it_is_not_valid_in_another_mode_that_the_graph_has_taken_up() -> None:
@@ -177,15 +177,15 @@ def test_it_is_not_valid_in_another_mode_that_the_graph_has_taken_up() -> None:
     net.train()
     net.a.eval()  # type: ignore[union-attr]
     net.b.eval()  # type: ignore[union-attr]
-    assert not frontier.is_valid()
+    assert not frontier.guard.holds()
 
 
 def test_a_frozen_constant_that_is_thawed_ends_it() -> None:
     net = freeze_all_but(nets.Constants(), "c", "token")
     frontier = cut(net)
-    assert frontier.is_valid()
+    assert frontier.guard.holds()
     net.get_parameter("fixed").requires_grad_()
-    assert not frontier.is_valid()
+    assert not frontier.guard.holds()
 
 
 def test_there_is_no_frontier_where_nothing_is_frozen() -> None:

@@ -123,7 +123,7 @@ def test_buffers_are_read_in_every_pass_and_nothing_is_left_behind() -> None:
     assert_same(net, frontier, torch.randn(3, 4))
     frontier = cut(net)
     net.t.fill_(3.0)  # type: ignore[operator]
-    assert frontier.is_valid()
+    assert frontier.guard.holds()
     x = torch.randn(3, 4)
     assert torch.equal(frontier.after(frontier.before(x)), net(x))
 
@@ -137,9 +137,9 @@ def test_a_buffer_whose_value_decides_something() -> None:
     net = AsksItsBuffer()
     frontier = cut(freeze_all_but(net, "c"))
     assert_same(net, frontier, torch.randn(3, 4))
-    assert frontier.is_untouched()
+    assert frontier.guard.is_unchanged()
     net.t.fill_(-1.0)
-    assert not frontier.is_untouched()
+    assert not frontier.guard.is_unchanged()
 
 
 def replaces_buffer(net: Parts) -> None:
@@ -165,9 +165,9 @@ def test_a_change_is_seen_at_once(what: str) -> None:
     if what == "the mode":
         net.eval()
     frontier = cut(net)
-    assert frontier.is_valid()
+    assert frontier.guard.holds()
     CHANGES[what](net)
-    assert not frontier.is_valid()
+    assert not frontier.guard.holds()
 
 
 NOTHING: dict[str, Callable[[Parts], object]] = {
@@ -184,11 +184,11 @@ def test_other_changes_make_no_difference(what: str) -> None:
     net.unused = nn.Linear(4, 4)
     setattr(net, "epoch", float("nan"))  # noqa: B010  # mypy takes it for a module
     frontier = cut(freeze_all_but(net, "c"))
-    assert frontier.is_valid()
+    assert frontier.guard.holds()
     NOTHING[what](net)
-    assert frontier.is_untouched()
-    assert frontier.renewed().is_valid()
-    assert what == "the same once more" or frontier.is_valid()
+    assert frontier.guard.is_unchanged()
+    assert frontier.guard.renewed().holds()
+    assert what == "the same once more" or frontier.guard.holds()
 
 
 HIDDEN: dict[str, Callable[[Parts], object]] = {
@@ -201,7 +201,7 @@ HIDDEN: dict[str, Callable[[Parts], object]] = {
 def test_other_changes_are_seen_when_all_is_looked_at(what: str) -> None:
     net = Temperature()
     frontier = cut(freeze_all_but(net, "c"))
-    assert frontier.is_untouched()
+    assert frontier.guard.is_unchanged()
     HIDDEN[what](net)
-    assert frontier.is_valid()
-    assert not frontier.is_untouched()
+    assert frontier.guard.holds()
+    assert not frontier.guard.is_unchanged()

@@ -60,9 +60,9 @@ def test_the_head_goes_on_from_the_features() -> None:
         assert head.weight.grad is not None
         found.append((output, head.weight.grad.clone()))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
-    assert frontier.is_valid()
+    assert frontier.guard.holds()
     net.eval()
-    assert not frontier.is_valid()
+    assert not frontier.guard.holds()
 
 
 @pytest.mark.parametrize("trained", ["norm", "body"])

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from plt_nn.frontier.cut import cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint
-from tests.another_process import printed_everywhere
 from tests.fingerprint.user_code import load
 from tests.frontier.cuts import freeze_all_but
 from tests.frontier.test_features_and_head import Untraceable
@@ -249,26 +248,3 @@ def test_a_net_in_two_steps_may_hold_its_head_in_a_list() -> None:
     first = frontier_fingerprint(cut(net))
     nn.init.zeros_(net.head.weight)
     assert frontier_fingerprint(cut(net)) == first is not None
-
-
-SAME = """
-import torch
-from torch import nn
-from plt_nn.frontier.cut import cut
-from plt_nn.frontier.fingerprint import frontier_fingerprint
-from tests.frontier.test_fingerprint import CODES, Custom, encoder, fingerprint
-class Odd(Custom):
-    def forward(self, x):
-        names = [name for name in ("a", "b", "c") if name in {"a", "c"}]
-        return super().forward(x) * sum(map(lambda name: len(name), names))
-torch.manual_seed(0)
-net = nn.Sequential(Odd(fixed={"b", "a"}).eval().requires_grad_(False), nn.Linear(4, 2))
-print(frontier_fingerprint(cut(net)))
-for name in CODES:
-    print(fingerprint(encoder(name, 1.0)))
-"""
-
-
-@pytest.mark.multiprocess
-def test_it_is_the_same_in_every_process() -> None:
-    assert "None" not in printed_everywhere(SAME)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.entities import Run
@@ -33,6 +34,14 @@ def new_store(empty_database: Path) -> Callable[[Path], str]:
         return str(folder)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def patient_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a fit waits for delivery as long as a busy machine takes, where a test does not say how long."""
+    init: Any = DurableMLFlowLogger.__init__
+    patient = tuple(warm.PATIENCE if default == 30.0 else default for default in init.__defaults__)
+    monkeypatch.setattr(init, "__defaults__", patient)
 
 
 @pytest.fixture

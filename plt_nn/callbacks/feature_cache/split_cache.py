@@ -1,15 +1,15 @@
-"""The loaders of training or of validation, and what is kept of their samples."""
+"""The loaders of one split, and the cached features of their samples."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from plt_nn.callbacks.lightning.loops import reads_in_sequence
+from plt_nn.callbacks.feature_cache.next_action import FrozenState
+from plt_nn.callbacks.lightning.loaders import LoopLoaders, Split
 from plt_nn.features.cached_loader import CachedLoader, CacheSetting
-from plt_nn.features.forward import FrozenState
 from plt_nn.features.loader import FeatureLoader, feature_loader
-from plt_nn.features.plain_loader.data_loader import DataLoaderSource, why_no_source
+from plt_nn.features.plain_loader.data_loader import data_loader_source, why_no_source
 from plt_nn.features.plain_loader.reader import reason_of
 from plt_nn.features.source import Source
 
@@ -17,14 +17,14 @@ _CHANGED = "the data have changed between epochs"
 
 
 @dataclass
-class _Wrapped:
-    """A loader in whose place ours stands.
+class _Replaced:
+    """A loader that ours replaces.
 
     Args:
         combined: Lightning's loader of which it is a part.
         at: Its place in that.
         loader: Ours.
-        why_not: Why its samples cannot be kept; empty if they can; None if that is not known yet.
+        why_not: Why its samples cannot be cached; empty if they can; None if that is not known yet.
     """
 
     combined: Any
@@ -32,7 +32,7 @@ class _Wrapped:
     loader: FeatureLoader
     why_not: str | None = None
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Puts the loader back in its place."""
         self.loader.serving = None
         self.loader.source.forget()
@@ -43,85 +43,94 @@ class _Wrapped:
 
 
 class SplitCache:
-    """What is kept of the samples of one kind of loaders.
+    """The cached features of the samples of one split.
 
     Args:
-        name: `training` or `validation`.
-        views: How many augmented views of a sample are kept; 0 for samples that are not augmented.
+        name: The split.
+        views: How many augmented views of a sample are cached; 0 for samples that are not augmented.
     """
 
-    def __init__(self, name: str, views: int) -> None:
+    def __init__(self, name: Split, views: int) -> None:
         self.name, self._views = name, views
-        self.sites: list[CachedLoader] = []
-        self.condition: FrozenState | None = None
+        self.cached: list[CachedLoader] = []
+        self.opened_for: FrozenState | None = None
         self.combined: Any = None  # the loaders for which this was last opened
-        self._wrapped: list[_Wrapped] = []
+        self._replaced: list[_Replaced] = []
 
-    def open(self, net: nn.Module, fetcher: Any, setting: CacheSetting, is_made: bool) -> None:
-        """Opens a site for each loader whose samples can be kept.
+    def open(
+        self, net: nn.Module, state: FrozenState, loaders: LoopLoaders, setting: CacheSetting, is_made: bool
+    ) -> None:
+        """Caches the features of each loader whose samples can be cached.
 
         Args:
             net: The net that gets the inputs.
-            fetcher: Lightning's fetcher of the loaders.
-            setting: What the callback says.
-            is_made: Whether Lightning has made the iterator of the epoch to come.
+            state: What is frozen of it.
+            loaders: The loaders.
+            setting: The settings of the fit.
+            is_made: Whether Lightning has already made the iterator of the coming epoch.
         """
-        # Of loaders that are made anew for a later epoch of training Lightning makes an iterator, and then another one.
-        is_made = is_made and (self.combined in (None, fetcher.combined_loader) or self.name != "training")
-        self.combined = fetcher.combined_loader
-        for wrapped in self._wrapped:
-            if wrapped.combined is not self.combined:
-                wrapped.put_back()
-        self._wrapped = [wrapped for wrapped in self._wrapped if wrapped.combined is self.combined]
-        new = self._wrap(setting)
-        for wrapped in self._wrapped:
-            self._open_site(wrapped, net, setting)
-        if is_made:
-            _begin_anew(fetcher, new)
+        # Of training loaders that are made anew for a later epoch Lightning makes an iterator, and then another one.
+        is_made = is_made and (self.combined in (None, loaders.combined) or self.name != "training")
+        self.opened_for, self.combined = state, loaders.combined
+        for replaced in self._replaced:
+            if replaced.combined is not self.combined:
+                replaced.restore()
+        self._replaced = [replaced for replaced in self._replaced if replaced.combined is self.combined]
+        new = self._replace(loaders, setting)
+        for replaced in self._replaced:
+            self._open_one(replaced, net, setting)
+        first = next((one.loader for one in new if one.at == 0 and one.loader.serving is not None), None)
+        # An iterator stays if its order cannot be known, or if batches were taken from it.
+        if is_made and first is not None and loaders.has_unused_iterator() and not first.source.draws_ahead():
+            first.source.on_begun()
+            loaders.replace_iterator()
 
-    def check(self) -> None:
-        """Gives up where serving features saves no reading of the inputs, or is no longer right."""
-        for site in self.sites:
-            if site.loader.is_outdated:
-                site.loader.is_outdated = False
-                site.discard()
-                site.close(_CHANGED)
-            serving = site.loader.serving
-            if serving is not None and serving.has_news():  # else the epoch is still one of the loader itself
-                site.check()
+    def check_step(self) -> None:
+        """Stops after a step where serving features saves no reading of the inputs, or is no longer right."""
+        for cached in self.cached:
+            if cached.loader.is_outdated:
+                cached.loader.is_outdated = False
+                cached.discard()
+                cached.close(_CHANGED)
+            serving = cached.loader.serving
+            if serving is not None and serving.has_news():  # otherwise the epoch is still one of the loader itself
+                cached.check_step()
+
+    def confirm(self) -> None:
+        """Removes what was cached in the last epoch if the frozen part has changed meanwhile."""
+        for cached in self.cached:
+            cached.confirm()
 
     def close(self) -> None:
-        """Serves nothing any more."""
-        for site in self.sites:
-            site.loader.source.look(reads=False)
-            if site.loader.source.has_changed:
-                site.discard()
-            site.close()
-        self.sites, self.condition = [], None
+        """Stops serving."""
+        for cached in self.cached:
+            cached.loader.source.look(False)
+            if cached.loader.source.has_changed():
+                cached.discard()
+            cached.close()
+        self.cached, self.opened_for = [], None
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Puts the loaders back in their places."""
         self.close()
-        for wrapped in self._wrapped:
-            wrapped.put_back()
-        self._wrapped, self.combined = [], None
+        for replaced in self._replaced:
+            replaced.restore()
+        self._replaced, self.combined = [], None
 
-    def _wrap(self, setting: CacheSetting) -> list[_Wrapped]:
-        """Puts ours in the place of the loaders; those that are new."""
-        flattened = self.combined.flattened  # the list that an iterator goes through: it comes to those that are next
-        if len(flattened) > 1 and not reads_in_sequence(self.combined):
+    def _replace(self, loaders: LoopLoaders, setting: CacheSetting) -> list[_Replaced]:
+        """Replaces the loaders that are not ours yet; returns these."""
+        if loaders.are_read_together():
             self._say_why_not(setting, "several loaders are read at once")
             return []
+        flattened = self.combined.flattened  # the list that a running iterator goes through
         new = []
         for at, loader in enumerate(flattened):
-            if isinstance(loader, FeatureLoader):
-                continue
-            source = self._source(loader, setting)
+            source = None if isinstance(loader, FeatureLoader) else self._source(loader, setting)
             if source is not None:
-                self._wrapped = [known for known in self._wrapped if known.at != at]
-                new.append(_Wrapped(self.combined, at, feature_loader(loader, source)))
+                self._replaced = [known for known in self._replaced if known.at != at]
+                new.append(_Replaced(self.combined, at, feature_loader(loader, source)))
                 flattened[at] = new[-1].loader
-        self._wrapped += new
+        self._replaced += new
         self.combined.flattened = flattened
         return new
 
@@ -132,46 +141,30 @@ class SplitCache:
                 return source
             why_not = why_no_source(loader)
             if why_not is None:
-                return DataLoaderSource(loader)
-        except Exception as error:  # noqa: BLE001  # a stranger's data are no reason to end a fit
+                return data_loader_source(loader)
+        except Exception as error:  # noqa: BLE001  # a user's data are no reason to end a fit
             why_not = reason_of(error)
         self._say_why_not(setting, why_not)
         return None
 
-    def _open_site(self, wrapped: _Wrapped, net: nn.Module, setting: CacheSetting) -> None:
-        source = wrapped.loader.source
+    def _open_one(self, replaced: _Replaced, net: nn.Module, setting: CacheSetting) -> None:
+        source = replaced.loader.source
         try:
-            if wrapped.why_not is None:
-                wrapped.why_not = self._why_not(wrapped.loader)
-            why_not = _CHANGED if source.has_changed else wrapped.why_not
+            if replaced.why_not is None:
+                replaced.why_not = self._why_not(replaced.loader)
+            why_not = _CHANGED if source.has_changed() else replaced.why_not
             if not why_not:
-                self.sites.append(CachedLoader(self.name, net, wrapped.loader, setting))
+                self.cached.append(CachedLoader(self.name, net, replaced.loader, setting))
                 return
-        except Exception as error:  # noqa: BLE001  # a stranger's data are no reason to end a fit
-            wrapped.loader.serving = None
-            why_not = wrapped.why_not = f"they cannot be read one by one ({reason_of(error)})"
+        except Exception as error:  # noqa: BLE001  # a user's data are no reason to end a fit
+            replaced.loader.serving = None
+            why_not = replaced.why_not = f"they cannot be read one by one ({reason_of(error)})"
         self._say_why_not(setting, why_not)
 
     def _why_not(self, loader: FeatureLoader) -> str:
-        source = loader.source
-        if not source.is_random():
-            return ""
-        if isinstance(source, DataLoaderSource):
-            return source.why_random
-        has_views = self.name == "training" and hasattr(loader.loader, "feature_source")
-        return "they are read at random" + ("; views=K keeps K augmented views of each" if has_views else "")
+        reason = loader.source.why_random()
+        can_have_views = self.name == "training" and hasattr(loader.loader, "feature_source")
+        return f"{reason}; views=K caches K augmented views of each" if reason and can_have_views else reason
 
     def _say_why_not(self, setting: CacheSetting, reason: str) -> None:
-        setting.say(f"Features of the {self.name} samples are not kept: {reason}.")
-
-
-def _begin_anew(fetcher: Any, new: list[_Wrapped]) -> None:
-    """Puts ours in the place of the iterator that Lightning has made of a loader that was there before.
-
-    With an order that it alone knows it stays, and so it does where batches were taken of it.
-    """
-    first = next((wrapped.loader for wrapped in new if wrapped.at == 0), None)
-    is_untouched = fetcher.length is not None and fetcher.fetched == 0
-    if first is not None and first.serving is not None and is_untouched and not first.source.draws_ahead:
-        first.source.is_begun()
-        iter(fetcher)
+        setting.say(f"Features of the {self.name} samples are not cached: {reason}.")

@@ -7,9 +7,9 @@ from lightning.pytorch import LightningModule
 from plt_nn.features.forward import is_compiled
 
 
-def is_module_compiled(pl_module: LightningModule) -> bool:
-    """Whether a LightningModule or a part of it is compiled, so that its forward pass must be left alone."""
-    return _is_compiled_as_a_whole(pl_module) or is_compiled(pl_module)
+def is_compiled_by_lightning(pl_module: LightningModule) -> bool:
+    """Whether the module is what `torch.compile(module)` gave, which Lightning unpacks and compiles itself."""
+    return getattr(pl_module, "_compiler_ctx", None) is not None
 
 
 def before_each_forward(pl_module: LightningModule, call: Callable[[], None]) -> list[Callable[[], None]]:
@@ -24,10 +24,6 @@ def before_each_forward(pl_module: LightningModule, call: Callable[[], None]) ->
     Returns:
         Functions that remove the hooks.
     """
-    children = [] if _is_compiled_as_a_whole(pl_module) else pl_module.children()
+    children = [] if is_compiled_by_lightning(pl_module) else pl_module.children()
     plain = [child for child in children if not is_compiled(child)]
     return [child.register_forward_pre_hook(lambda *arguments: call()).remove for child in plain]
-
-
-def _is_compiled_as_a_whole(pl_module: LightningModule) -> bool:
-    return getattr(pl_module, "_compiler_ctx", None) is not None

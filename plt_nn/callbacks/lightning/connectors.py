@@ -1,9 +1,8 @@
-"""What a trainer's connectors know: its data, the checkpoint of a requeued job, the metrics that it has at hand."""
+"""What a trainer's connectors know: its data and the checkpoint of a requeued job."""
 
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from torch import Tensor
 
 
 def attach_data(trainer: Trainer, module: LightningModule, datamodule: LightningDataModule | None) -> None:
@@ -15,8 +14,3 @@ def requeued_checkpoint(trainer: Trainer) -> Path | None:
     """The checkpoint that Lightning made when a scheduler ended the job, and from which it would resume by itself."""
     path = trainer._checkpoint_connector._hpc_resume_path
     return None if path is None else Path(path)
-
-
-def metrics_at_hand(trainer: Trainer) -> dict[str, Tensor]:
-    """The metrics as last computed. `trainer.callback_metrics` computes them, which may wait for other processes."""
-    return trainer._logger_connector._callback_metrics

@@ -13,16 +13,6 @@ def batches_done(trainer: Trainer) -> int:
     return int(progress.processed)
 
 
-def data_fetcher(loop: Any) -> Any:
-    """What a loop takes its batches from, such as `trainer.fit_loop`; None until the loop has set its data up."""
-    return loop._data_fetcher
-
-
-def reads_in_sequence(combined_loader: Any) -> bool:
-    """Whether a combined loader reads one loader after another rather than all of them at once."""
-    return bool(combined_loader._mode == "sequential")
-
-
 def watch_fetches(trainer: Trainer, before: Callable[[], None], after: Callable[[], None]) -> None:
     """Has functions called before and after each time that the training loop takes a batch from its loader.
 

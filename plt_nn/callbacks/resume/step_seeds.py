@@ -11,7 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
 from plt_nn.callbacks.lightning.callback_order import sort_callbacks
-from plt_nn.callbacks.lightning.loops import batches_done, data_fetcher
+from plt_nn.callbacks.lightning.loaders import LoopLoaders
+from plt_nn.callbacks.lightning.loops import batches_done
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 
 Purpose = Literal["fit", "epoch", "fetch", "step", "validation"]
@@ -136,9 +137,9 @@ def _iterate_anew(trainer: Trainer) -> None:
     Lightning makes the iterators of later epochs at this place. That of the first one it makes before it sets the
     sampler's epoch, so workers that read ahead would read in the order of epoch 0.
     """
-    fetcher = data_fetcher(trainer.fit_loop)
-    if all(map(_can_iterate_anew, fetcher.combined_loader.flattened)):
-        iter(fetcher)
+    loaders = LoopLoaders(trainer, "training")
+    if all(map(_can_iterate_anew, loaders.combined.flattened)):
+        loaders.replace_iterator()
 
 
 def _can_iterate_anew(loader: object) -> bool:

@@ -11,9 +11,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from plt_nn.callbacks.lightning.callback_order import sort_callbacks
-from plt_nn.callbacks.lightning.compiled import is_module_compiled
+from plt_nn.callbacks.lightning.compiled import is_compiled_by_lightning
 from plt_nn.errors import ConfigError, TrainingError
-from plt_nn.features.forward import Forward, take_over
+from plt_nn.features.forward import Forward, is_compiled, take_over
 from plt_nn.text import first_line
 
 _VERSIONS = 64  # of one forward pass: a phase has one for training, one for evaluation, and others for other shapes
@@ -22,7 +22,7 @@ _VERSIONS = 64  # of one forward pass: a phase has one for training, one for eva
 class CompileNet(Callback):
     """Compiles the forward pass of the nets in a module with `torch.compile`, for as long as a fit takes.
 
-    Works with freezing schedules and with features that are kept: where a frozen part is computed once, that part runs
+    Works with freezing schedules and with cached features: where a frozen part is computed once, that part runs
     as it was written, and the part that is trained is what is compiled. The net itself stays as it is: names, hooks,
     checkpoints, best weights and the deployable model are those of the plain net, and nothing is left of it after the
     fit. Results are the same up to rounding, and but for dropout and the like, for which `inductor` draws other random
@@ -62,7 +62,7 @@ class CompileNet(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the places of the forward passes; they are compiled when they are called."""
         self._until_end.close()
-        if is_module_compiled(pl_module):
+        if is_compiled_by_lightning(pl_module) or is_compiled(pl_module):
             raise ConfigError("CompileNet: the net is compiled already. Leave the callback out, or give the plain net.")
         self._nets, self._is_used = self._find(pl_module), False
         self._until_end.callback(self._nets.clear)

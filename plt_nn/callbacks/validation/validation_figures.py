@@ -11,8 +11,8 @@ from torch import Tensor
 
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.lightning.callback_order import callback_of
-from plt_nn.callbacks.lightning.connectors import metrics_at_hand
 from plt_nn.callbacks.lightning.monitored import logged_by_this_loop
+from plt_nn.callbacks.lightning.progress import metrics_at_hand
 from plt_nn.callbacks.lightning.run_logger import node_loggers, run_loggers
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
 from plt_nn.callbacks.validation.best_or_last import BestOrLast, from_state, measured_now, share_of_epoch, to_state

@@ -5,58 +5,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_FLUSH = 64  # losses that wait to be added up
-
 
 class EpochLoss:
-    """Collects the losses of steps, at the price of appending to a list."""
+    """Adds up the losses of an epoch's steps on their device."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begins an epoch."""
-        self._waiting: list[Tensor] = []
-        self._total: Tensor | None = None
+        self._sum: Tensor | None = None
         self._count = 0
-        self._copy: tuple[Tensor, Any] | None = None  # on its way from the device, and what tells its arrival
-        self._arrived: float | None = None
+        self._copy: tuple[Tensor, Any] | None = None  # which may still be on its way from the GPU, and its arrival
+        self._latest: float | None = None
 
     def add(self, outputs: Any) -> None:
-        """Adds what a training step has returned, if it holds a loss."""
+        """Adds what a training step has returned, if it contains a loss."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and loss.numel() == 1:
-            self._waiting.append(loss)
-            if len(self._waiting) >= _FLUSH:
-                self._add_up()
+            loss = loss.detach().reshape(())
+            self._sum = loss.float() if self._sum is None else self._sum + loss
+            self._count += 1
 
-    def glance(self) -> float | None:
-        """The mean as far as it can be told without waiting: on a GPU that of the glance before, or of one earlier."""
+    def mean(self) -> float | None:
+        """The mean of all losses; waits for the device."""
+        return None if self._sum is None else float(self._sum / self._count)
+
+    def latest(self) -> float | None:
+        """The mean as far as it is known without waiting: on a GPU, that of this call or of an earlier one."""
+        if self._sum is None or self._sum.device.type != "cuda":
+            return self.mean()
         if self._copy is not None and self._copy[1].query():
-            self._arrived, self._copy = float(self._copy[0]), None
-        if self._copy is None and (mean := self._mean()) is not None:
-            if mean.device.type != "cuda":
-                return float(mean)
-            there = mean.to("cpu", non_blocking=True)  # into pinned memory
-            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record(torch.cuda.current_stream(mean.device))
-            self._copy = (there, event)
-        return self._arrived
-
-    def value(self) -> float | None:
-        """The mean; waits for it."""
-        mean = self._mean()
-        return None if mean is None else float(mean)
-
-    def _mean(self) -> Tensor | None:
-        self._add_up()
-        return None if self._total is None else self._total / self._count
-
-    def _add_up(self) -> None:
-        if not self._waiting:
-            return
-        with torch.no_grad():
-            total = torch.stack([loss.detach().reshape(()) for loss in self._waiting]).float().sum()
-        self._total = total if self._total is None else self._total + total
-        self._count += len(self._waiting)
-        self._waiting = []
+            self._latest, self._copy = float(self._copy[0]), None
+        if self._copy is None:
+            arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._copy = ((self._sum / self._count).to("cpu", non_blocking=True), arrival)  # into pinned memory
+            arrival.record(torch.cuda.current_stream(self._sum.device))
+        return self._latest

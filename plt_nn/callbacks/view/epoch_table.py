@@ -1,111 +1,76 @@
-"""The table of a fit's epochs, written line by line as they end. Pure."""
+"""The table of epochs, one line at a time as they end. Pure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.text import Text
 
-from plt_nn.callbacks.view.snapshot import EpochRow, duration, number
+from plt_nn.callbacks.view.snapshot import Snapshot, number
+from plt_nn.text import duration
 
-_PHASE_WIDTH = 18  # so that in 80 columns there is room for two losses and an accuracy
+_PHASE_WIDTH = 18  # leaves room in 80 columns for two losses and an accuracy
 _GAP = 2
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column.
-
-    Args:
-        name: Its heading.
-        width: In characters.
-        need: The order in which columns are kept where not all have room; the lowest first.
-        is_left: Whether it is aligned to the left.
-    """
-
-    name: str
+class _Cell(NamedTuple):
+    heading: str
     width: int
-    need: int
-    is_left: bool = False
+    need: int  # where not all columns have room, those with the lowest are shown
+    text: str
+    style: str = ""
+    is_left: bool = False  # aligned
 
 
 class EpochTable:
-    """Remembers which columns it has, and repeats the headings when they change or the terminal does."""
+    """Remembers its columns, and repeats the headings when they change."""
 
     def __init__(self) -> None:
-        self._columns: list[Column] = []
-        self._metrics: list[str] = []
-        self._width = 0
+        self._metrics: dict[str, None] = {}  # in the order in which they came
+        self._headings: list[str] = []
 
-    def lines(self, row: EpochRow, width: int, ascii_only: bool = False) -> list[Text]:
+    def lines(self, epoch: Snapshot, width: int, ascii_only: bool = False) -> list[Text]:
         """An epoch's line, after the headings if they are due.
 
         Args:
-            row: The epoch.
+            epoch: The epoch that has ended.
             width: Columns of the terminal.
-            ascii_only: Whether it knows no other characters.
+            ascii_only: Whether the terminal can show only ASCII.
         """
-        new = [name for name in row.metrics if name not in self._metrics]
-        headings = []
-        if new or width != self._width or not self._columns:
-            self._metrics += new
-            columns = _fitting(_all_columns(self._metrics, row), width)
-            if columns != self._columns:
-                self._columns = columns
-                headings.append(_line([_heading(column, metrics=self._metrics) for column in columns], columns))
-            self._width = width
-        return [*headings, _line([_cell(column, row, ascii_only) for column in self._columns], self._columns)]
+        self._metrics |= dict.fromkeys(epoch.metrics)
+        cells = _fitting(self._cells(epoch, "*" if ascii_only else "★"), width)
+        before, self._headings = self._headings, [cell.heading for cell in cells]
+        headings = _line([cell._replace(text=cell.heading, style="dim") for cell in cells])
+        return [*([headings] if self._headings != before else []), _line(cells)]
+
+    def _cells(self, epoch: Snapshot, mark: str) -> list[_Cell]:
+        label, best = epoch.title.rpartition(" ")[2], epoch.best
+        cells = [_Cell("epoch", max(5, len(label)), 0, label)]
+        if epoch.phase is not None:
+            cells.append(_Cell("phase", _PHASE_WIDTH, 4, epoch.phase, is_left=True))
+        for place, name in enumerate(self._metrics):
+            need = 1 if best is not None and best.monitor == name else 3 + place
+            value = number(epoch.metrics[name]) if name in epoch.metrics else "-"
+            style = "bold green" if epoch.is_best_of(name) else "" if name in epoch.metrics else "dim"
+            text = f"{value} {mark if epoch.is_best_of(name) else ' '}"
+            cells.append(_Cell(f"{name}  ", max(len(name), 9) + 2, need, text, style))  # above the number, not the mark
+        if epoch.speed is not None:
+            cells.append(_Cell("samples/s", 9, 100, f"{epoch.speed:,.0f}"))
+        return [*cells, _Cell("time", 11, 2, duration(epoch.seconds))]
 
 
-def _all_columns(metrics: list[str], row: EpochRow) -> list[Column]:
-    monitor = row.standing.monitor if row.standing is not None else ""
-    columns = [Column("epoch", max(5, len(_epoch(row))), 0)]
-    if row.phase is not None:
-        columns.append(Column("phase", _PHASE_WIDTH, 4, is_left=True))
-    for place, name in enumerate(metrics):
-        columns.append(Column(name, max(len(name), 9) + 2, 1 if name == monitor else 3 + place))
-    if row.speed is not None:
-        columns.append(Column("samples/s", 9, 100))
-    return [*columns, Column("time", 9, 2)]
+def _fitting(cells: list[_Cell], width: int) -> list[_Cell]:
+    shown: list[_Cell] = []
+    for cell in sorted(cells, key=lambda cell: cell.need):
+        if not shown or sum(one.width + _GAP for one in [*shown, cell]) <= width:
+            shown.append(cell)
+    return [cell for cell in cells if cell in shown]
 
 
-def _fitting(columns: list[Column], width: int) -> list[Column]:
-    kept: list[Column] = []
-    room = width
-    for column in sorted(columns, key=lambda column: column.need):
-        if column.width + _GAP <= room or not kept:
-            room -= column.width + _GAP
-            kept.append(column)
-    return [column for column in columns if column in kept]
-
-
-def _line(cells: list[Text], columns: list[Column]) -> Text:
+def _line(cells: list[_Cell]) -> Text:
     line = Text()
-    for cell, column in zip(cells, columns, strict=True):
-        cell.truncate(column.width, overflow="ellipsis")
-        cell.align("left" if column.is_left else "right", column.width)
-        line.append(" " * _GAP).append_text(cell)
+    for cell in cells:
+        text = Text(cell.text, cell.style)
+        text.truncate(cell.width, overflow="ellipsis")
+        text.align("left" if cell.is_left else "right", cell.width)
+        line.append(" " * _GAP).append_text(text)
     line.rstrip()
     return line
-
-
-def _heading(column: Column, metrics: list[str]) -> Text:
-    return Text(column.name + "  " * (column.name in metrics), "dim")  # above the numbers, not above the mark
-
-
-def _epoch(row: EpochRow) -> str:
-    return f"{row.epoch}" if row.last is None else f"{row.epoch}/{row.last}"
-
-
-def _cell(column: Column, row: EpochRow, ascii_only: bool) -> Text:
-    if column.name == "epoch":
-        return Text(_epoch(row))
-    if column.name == "phase":
-        return Text(row.phase or "")
-    if column.name == "samples/s":
-        return Text(f"{row.speed:,.0f}" if row.speed is not None else "")
-    if column.name == "time":
-        return Text(duration(row.seconds))
-    if column.name not in row.metrics:
-        return Text("-  ", "dim")
-    is_best = row.is_best(column.name)
-    mark = (" *" if ascii_only else " ★") if is_best else "  "
-    return Text(number(row.metrics[column.name]) + mark, "bold green" if is_best else "")

@@ -1,114 +1,72 @@
-"""What is to be told of a fit at a moment, and of an epoch that is over; and how numbers are written. Pure."""
+"""What the view shows: a fit at one moment, and the words for it. Pure."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from plt_nn.text import duration
 
 
 @dataclass(frozen=True)
 class BestSoFar:
-    """The best so far, and how long training goes on without a better one.
-
-    Args:
-        monitor: The metric.
-        best: Its best value.
-        epoch: The epoch in which it was reached, from 0; None if that is not known.
-        left: How many more units may pass without improvement; None without early stopping.
-        patience: How many may pass in all.
-        unit: What is counted: `epochs`, `steps` or `checks`.
-    """
+    """The best value of the monitored metric, and how long the fit continues without a better one."""
 
     monitor: str
-    best: float | None = None
-    epoch: int | None = None
-    left: int | None = None
-    patience: int = 0
-    unit: str = "checks"
+    value: float | None = None
+    epoch: int | None = None  # of that value, from 0; None if unknown
+    remaining: int | None = None  # units that may pass without improvement; None without early stopping
+    patience: int = 0  # the same in all
+    unit: str = "checks"  # epochs, steps or checks
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A moment of a fit, or of a validation, test or prediction. What has no source is None, and left out.
+    """A fit, validation, test or prediction at one moment, or an epoch that has ended. What is None is not shown."""
 
-    Args:
-        doing: What goes on, such as `Epoch 3/13`.
-        done: Batches done of it.
-        total: Batches in all; infinite if nobody knows.
-        share: The part of the whole fit that is done, from 0 to 1.
-        elapsed: Seconds since the fit has begun.
-        left: Seconds to its end, as far as can be told.
-        phase: The phase and what it trains.
-        loss: The mean training loss of the epoch so far.
-        speed: Training samples per second, of all processes.
-        standing: The best so far.
-    """
+    title: str  # what runs: "Epoch 3/13", "Validation"
+    done: int  # its batches so far
+    total: float  # all its batches; infinite if unknown
+    seconds: float  # since the fit began; for an epoch that has ended, the epoch's own, with its validation
+    share: float | None = None  # completed part of the whole fit, from 0 to 1
+    remaining: float | None = None  # seconds until the fit ends, as an estimate
+    phase: str | None = None  # of the freezing schedule
+    metrics: Mapping[str, float] = field(default_factory=dict)  # within an epoch only the mean training loss so far
+    speed: float | None = None  # training samples per second, of all processes
+    best: BestSoFar | None = None
+    is_best: bool = False  # whether the epoch that has ended reached the best value
 
-    doing: str
-    done: int
-    total: float
-    elapsed: float
-    share: float | None = None
-    left: float | None = None
-    phase: str | None = None
-    loss: float | None = None
-    speed: float | None = None
-    standing: BestSoFar | None = None
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """An epoch that is over.
-
-    Args:
-        epoch: Its number, from 0.
-        last: The number of the last one; None without a limit.
-        metrics: Its metrics by name; the training loss first.
-        seconds: What it took, with its validation.
-        phase: Its phase, in a few words.
-        speed: Training samples per second, of all processes.
-        standing: The best so far; it is this epoch's if its `epoch` is the same.
-        left: Seconds to the end of the fit, as far as can be told.
-    """
-
-    epoch: int
-    last: int | None
-    metrics: dict[str, float]
-    seconds: float
-    phase: str | None = None
-    speed: float | None = None
-    standing: BestSoFar | None = None
-    left: float | None = None
-
-    def is_best(self, name: str) -> bool:
+    def is_best_of(self, name: str) -> bool:
         """Whether the metric of this name has its best value in this epoch."""
-        return self.standing is not None and self.standing.monitor == name and self.standing.epoch == self.epoch
+        return self.is_best and self.best is not None and self.best.monitor == name
+
+    def words(self) -> dict[str, str]:
+        """What is known, in words, by `count`, `phase`, `metrics`, `speed`, `time`, `best`, `patience` and `left`."""
+        names, best = self.metrics, self.best
+        words = {"count": f"{self.done:,}" + (f"/{self.total:,.0f}" if math.isfinite(self.total) else "")}
+        if self.phase is not None:
+            words["phase"] = f"phase {self.phase}"
+        if names:
+            marked = {name: f"{number(names[name])}{' (best)' if self.is_best_of(name) else ''}" for name in names}
+            words["metrics"] = ", ".join(f"{name} {value}" for name, value in marked.items())
+        if self.speed is not None:
+            words["speed"] = f"{self.speed:,.{1 if self.speed < 10 else 0}f} samples/s"
+        words["time"] = duration(self.seconds)
+        if best is not None and best.value is not None and not (self.is_best and best.monitor in names):
+            where = f" at epoch {best.epoch}" if best.epoch is not None else ""
+            words["best"] = f"best {best.monitor} {number(best.value)}{where}"
+        if best is not None and best.remaining is not None:
+            words["patience"] = f"patience {best.remaining} of {best.patience} {best.unit}"
+        if self.remaining is not None:
+            words["left"] = f"about {estimate(self.remaining)} left"
+        return words
 
 
 def number(value: float) -> str:
-    """A metric's value, such as `0.0399` or `3.1e-05`."""
-    if not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.4f}"
-    return f"{value:.2e}"
+    """A metric's value: `0.0399`, `3.10e-05`."""
+    is_plain = not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e4
+    return f"{value:.4f}" if is_plain else f"{value:.2e}"
 
 
-def duration(seconds: float) -> str:
-    """A time, such as `4.2 s`, `42 s`, `3:40 min` or `1:05 h`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02} min"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60:,}:{minutes % 60:02} h"
-
-
-def about(seconds: float) -> str:
-    """A time that is not known exactly, such as `about 7 s`."""
-    return f"about {duration(seconds)}" if seconds >= 9.95 else f"about {max(1, round(seconds))} s"
-
-
-def speed(samples_per_second: float) -> str:
-    """Such as `812 samples/s`."""
-    digits = 1 if samples_per_second < 10 else 0
-    return f"{samples_per_second:,.{digits}f} samples/s"
+def estimate(seconds: float) -> str:
+    """A time without fractions of a second: `7 s`."""
+    return duration(seconds) if seconds >= 9.95 else f"{max(1, round(seconds))} s"

@@ -1,1 +1,1 @@
-"""A plain DataLoader as a source: its order, its chance, what is in its batches, whether its samples stay the same."""
+"""A plain DataLoader as a source: its order, its randomness, its batches, and the guard of its samples."""

@@ -1,4 +1,4 @@
-"""Whether somebody has changed a data set, as far as its attributes tell."""
+"""Whether somebody has changed a data set, judged by its attributes."""
 
 import zlib
 from collections.abc import Iterable
@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-_LARGE = 64_000_000  # bytes of arrays that are looked at in each epoch
+_LARGE = 64_000_000  # bytes of arrays that are read in each epoch
 _LONG = 10_000  # entries of a list, and of the lists in it
 _DEEP = 4
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, Path, torch.dtype, torch.device)
 _FIXED = frozenset({bool, int, float, complex, str, bytes, type(None)})
-_NOTHING = (type(None), None)  # the fact of an attribute that is None
+_NONE = (type(None), None)  # the fact of an attribute that is None
 
 
 class Changed(NamedTuple):
-    """Names of attributes that are others than they were.
+    """Names of attributes that have changed.
 
     Attributes:
-        opened: Those that were None or not there, and are now something that is not looked into, such as an open file.
-        others: The others.
+        opened: Those that were None or missing, and are now an object that is not looked into, such as an open file.
+        others: All other ones.
     """
 
     opened: frozenset[str]
@@ -32,16 +32,16 @@ class Changed(NamedTuple):
 
     @property
     def all(self) -> frozenset[str]:
-        """Both."""
+        """The names in both sets."""
         return self.opened | self.others
 
 
 class DatasetWatch:
-    """Tells whether the attributes of an object have changed.
+    """Compares the attributes of an object with those it had at the beginning.
 
-    Tensors are told by what torch counts of their changes, arrays and short lists by their content, transforms by their
-    attributes, anything else by what it is. What merely reading a sample changes, such as a counter or a cache, tells
-    nothing: whoever knows of it says so by `ignore`.
+    Tensors are compared by identity and by torch's count of changes in place, arrays and short lists by content,
+    transforms by their attributes, and all other objects by identity. What merely reading a sample changes, such as a
+    counter or a cache, is to be named by `ignore`.
 
     Args:
         watched: A data set, or another object.
@@ -54,40 +54,38 @@ class DatasetWatch:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it is known how the object was."""
+        """Whether the attributes have been noted."""
         return self._facts is not None
 
     def begin(self) -> None:
-        """Notes how the object is."""
+        """Notes the attributes as they are now."""
         self._facts = _Facts().of(self._watched)
 
     def end(self) -> None:
-        """Lets go of it."""
+        """Drops what was noted."""
         self._facts = None
 
     def ignore(self, names: Iterable[str]) -> None:
-        """Takes changes of attributes for the work of reading.
+        """Ignores attributes from now on, because reading a sample changes them.
 
         Args:
-            names: The attributes, as `changed` calls them.
+            names: The attributes, as `changed` names them.
         """
         self._of_reading |= set(names)
 
     def changed(self) -> Changed:
-        """The attributes that are others than at the beginning."""
+        """The attributes that have changed since the beginning; none before it."""
         if self._facts is None:
             return Changed(frozenset(), frozenset())
         before, after = self._facts, _Facts().of(self._watched)
         names = (before.keys() | after.keys()) - self._of_reading
         found = frozenset(name for name in names if before.get(name, ...) != after.get(name, ...))
-        opened = frozenset(
-            name for name in found if before.get(name, _NOTHING) == _NOTHING and _is_opaque(after.get(name))
-        )
+        opened = frozenset(name for name in found if before.get(name, _NONE) == _NONE and _is_opaque(after.get(name)))
         return Changed(opened, found - opened)
 
 
 class _Is:
-    """Something that is equal to itself alone. It is held, so that nothing else can come to lie at its address."""
+    """An object compared by identity. It is held, so that no other object can get its address."""
 
     def __init__(self, value: object) -> None:
         self._value = value
@@ -100,23 +98,23 @@ class _Is:
 
     @property
     def is_callable(self) -> bool:
-        """Whether it can be called, as a transform can."""
+        """Whether the object can be called, as a transform can."""
         return callable(self._value)
 
 
 class _Facts:
-    """What is known of an object, to be compared; of large things not all."""
+    """Collects facts about an object that can be compared; of large values only a part is read."""
 
     def __init__(self) -> None:
-        self._bytes_left = _LARGE
+        self._remaining_bytes = _LARGE
 
     def of(self, value: object, name: str = "", deep: int = _DEEP) -> dict[str, object]:
-        """A fact about each attribute; of a data set in a data set, such as that of a `Subset`, about each of its own.
+        """A fact about each attribute, including those of data sets inside it, such as that of a `Subset`.
 
         Args:
             value: The object.
-            name: What to put before the attributes' names.
-            deep: How far to look into what is in it.
+            name: Prefix of the attributes' names.
+            deep: How many levels of objects to look into.
         """
         found: dict[str, object] = {}
         for attribute, held in getattr(value, "__dict__", {}).items():
@@ -132,8 +130,8 @@ class _Facts:
             return type(value), value if value == value else "nan"
         if isinstance(value, Tensor):
             return _Is(value), None if value.is_inference() else value._version
-        if isinstance(value, np.ndarray) and value.nbytes <= self._bytes_left:
-            self._bytes_left -= value.nbytes
+        if isinstance(value, np.ndarray) and value.nbytes <= self._remaining_bytes:
+            self._remaining_bytes -= value.nbytes
             return value.shape, _checksum(value)
         if isinstance(value, list | tuple | set | frozenset | dict):
             return _Is(value), len(value), self._content(value, deep, room // max(len(value), 1))
@@ -150,17 +148,17 @@ class _Facts:
 
 
 def _fixed(values: Any) -> object:
-    """The fact of plain values, or of tuples of them, that takes little time; None of others."""
+    """The fact of plain values, or of tuples of them, which is fast to make; None for other values."""
     kinds = set(map(type, values))
     if kinds <= _FIXED:
         return tuple(map(type, values)), tuple(values)
     if kinds == {tuple} and all(_FIXED.issuperset(map(type, value)) for value in values):
-        return tuple(map(id, values)), tuple(values)  # held, so that nothing else can come to have their ids
+        return tuple(map(id, values)), tuple(values)  # held, so that no other object can get their ids
     return None
 
 
 def _is_opaque(fact: object) -> bool:
-    """Whether something is told only by what it is, and does nothing to samples, as a transform would."""
+    """Whether a fact is the identity of an object that cannot be called, and so does not transform samples."""
     return isinstance(fact, _Is) and not fact.is_callable
 
 

@@ -1,4 +1,4 @@
-"""The order in which a DataLoader reads its samples, with the random numbers that it would draw."""
+"""The order in which a DataLoader reads its samples; draws the random numbers that the loader would draw."""
 
 import inspect
 import operator
@@ -21,8 +21,8 @@ from torch.utils.data import (
 
 from plt_nn.features.source import Unnumbered
 
-# Samplers that settle the order of an epoch when its first sample is asked for.
-_AT_ONCE = (SequentialSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler, list, tuple, range)
+# Samplers that fix the order of an epoch when its first sample is asked for.
+_FIXED_ORDER = (SequentialSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler, list, tuple, range)
 
 
 class Order:
@@ -35,15 +35,15 @@ class Order:
 
     def __init__(self, loader: DataLoader[Any], size: int) -> None:
         self._loader, self._size = loader, size
-        self._is_begun, self._has_begun = False, False
+        self._is_seed_drawn, self._has_begun = False, False
 
-    def is_begun(self) -> None:
-        """An iterator of the loader has drawn a seed for its workers."""
-        self._is_begun = True
+    def on_begun(self) -> None:
+        """An iterator of the loader was made; it has drawn the seed of its workers."""
+        self._is_seed_drawn = True
 
     @property
     def draws_ahead(self) -> bool:
-        """Whether an iterator draws of the order when it is made: with workers, or where the sampler does."""
+        """Whether an iterator draws of the order when it is made: with workers, or if the sampler does so."""
         sampler: Any = self._sampler()
         if isinstance(sampler, SequentialSampler | list | tuple | range):
             return False
@@ -53,16 +53,16 @@ class Order:
     def portions(self) -> Iterator[list[Tensor | Unnumbered]]:
         """The batches of an epoch.
 
-        All of them at once, where workers that read ahead would ask for them, or where it makes no difference. Else one
-        batch at a time: the sampler may choose it by what was learnt of those before.
+        All at once where workers would read ahead, or where the order is fixed. Otherwise one batch at a time: the
+        sampler may choose it by what was learnt from the batches before.
         """
         sampler: Any = self._loader.batch_sampler
         batches = iter(sampler)
-        # Workers that live as long as the loader get their seed once.
-        if not (self._is_begun or (self._has_begun and self._loader.persistent_workers)):
+        # Persistent workers get their seed once.
+        if not (self._is_seed_drawn or (self._has_begun and self._loader.persistent_workers)):
             torch.empty((), dtype=torch.int64).random_(generator=self._loader.generator)
-        self._is_begun, self._has_begun = False, True
-        if self._loader.num_workers or self._is_settled_at_once():
+        self._is_seed_drawn, self._has_begun = False, True
+        if self._loader.num_workers or self._is_order_fixed():
             # Workers ask once more than there are batches, to find out that there are no more.
             at_once = len(self._loader) + (self._loader.num_workers > 0)
             yield [self._rows(batch) for batch in islice(batches, at_once)]
@@ -73,11 +73,11 @@ class Order:
         sampler: Any = self._loader.batch_sampler
         return sampler.sampler if type(sampler) is BatchSampler else sampler
 
-    def _is_settled_at_once(self) -> bool:
+    def _is_order_fixed(self) -> bool:
         sampler = self._sampler()
         if type(sampler) is RandomSampler:
-            return sampler.generator is None  # it makes one of its own; from another one it draws at the end as well
-        return type(sampler) in _AT_ONCE
+            return sampler.generator is None  # then it makes its own; from a given one it also draws at the end
+        return type(sampler) in _FIXED_ORDER
 
     def _rows(self, batch: Any) -> Tensor | Unnumbered:
         if not isinstance(batch, list | tuple | range | np.ndarray | Tensor) or len(batch) == 0:
@@ -89,7 +89,7 @@ class Order:
 
 
 def number_of(key: Any) -> int | None:
-    """The number that a key is; None if it is something else."""
+    """A key of a sample as a number; None if it is something else."""
     is_number = isinstance(key, int | np.integer) and not isinstance(key, bool)
     if isinstance(key, Tensor):
         is_number = key.ndim == 0 and not (key.is_floating_point() or key.is_complex() or key.dtype == torch.bool)

@@ -1,4 +1,4 @@
-"""Reads chosen batches of a DataLoader's samples just as the loader would."""
+"""Reads chosen batches of a DataLoader's samples as the loader would."""
 
 import itertools
 import re
@@ -8,24 +8,22 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from plt_nn.features.plain_loader.own_generators import own_generators_put_back
 from plt_nn.frontier.random_state import generators_restored
 
 _IS_ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # the line after a traceback
 _seeds = itertools.count()
 
 
-def reader(loader: DataLoader[Any], batches: Sequence[Any], num_workers: int | None = None) -> DataLoader[Any]:
+def reader(loader: DataLoader[Any], batches: Sequence[Any]) -> DataLoader[Any]:
     """A loader that reads batches with the data set, the collation and the workers of another one.
 
-    It is made anew for whatever is read, so that whoever reads within a loop over the same loader disturbs nobody.
+    A new one is made for each reading, so that reading inside a loop over the same loader does not disturb the loop.
 
     Args:
         loader: The loader.
         batches: The keys of each batch's samples.
-        num_workers: How many workers read. Default: as many as the loader has.
     """
-    return _reader(loader, batches, loader.num_workers if num_workers is None else num_workers)
+    return _reader(loader, batches, loader.num_workers)
 
 
 def read_apart(
@@ -34,24 +32,24 @@ def read_apart(
     collate: Callable[[Any], Any] | None = None,
     begin: Callable[[int], None] | None = None,
 ) -> list[Any]:
-    """Reads a few batches besides the epoch, which notices nothing of it.
+    """Reads a few batches without affecting the epoch.
 
-    Where workers read, one does that is there only for this: a data set that this process has read may not be fit to be
-    handed to workers any more, such as one that has opened a file at its first reading.
+    If the loader has workers, a worker of its own reads: a data set that this process has read may no longer be fit
+    for workers, such as one that opens a file at the first reading.
 
     Args:
         loader: The loader.
         batches: The keys of each batch's samples.
-        collate: What is called in the place of the loader's collation, in the process that reads.
-        begin: Called in the process that reads, in the place of the loader's `worker_init_fn`, before it reads.
+        collate: Replaces the loader's collation; called in the process that reads.
+        begin: Replaces the loader's `worker_init_fn`; called in the process that reads, before it reads.
     """
     if loader.num_workers:
         batches_read: Any = iter(_reader(loader, batches, 1, collate, begin))
         try:
             return list(batches_read)
-        finally:  # an error that is held somewhere would hold the worker as well
+        finally:  # an error that somebody holds would hold the worker as well
             batches_read._shutdown_workers()
-    with generators_restored(), own_generators_put_back((loader.dataset, loader.collate_fn)):
+    with generators_restored(loader.dataset, loader.collate_fn):
         if begin is not None:
             begin(0)
         return list(_reader(loader, batches, 0, collate))
@@ -81,7 +79,7 @@ def _reader(
 
 
 def reason_of(error: Exception) -> str:
-    """An error in a line; of one from a worker, what it was there."""
+    """An error in one line; for an error in a worker, the original one."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if lines[0].startswith("Caught ") and "worker process" in lines[0]:
         return next((line for line in lines if _IS_ERROR.match(line)), lines[0])

@@ -1,4 +1,4 @@
-"""What is remembered of samples besides their inputs: labels and the like."""
+"""Remembers what a batch holds besides its inputs: labels and the like."""
 
 from typing import Any
 
@@ -6,32 +6,32 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from plt_nn.features.plain_loader.inputs import place_of_inputs
+from plt_nn.features.inputs import place_of_inputs
 
-MOST = 512_000_000  # bytes; of more than that, such as masks of large images, all is read again
+MOST = 512_000_000  # bytes; if targets take more, such as masks of large images, they are read each time
 
 
 class TargetCache:
-    """All but the inputs of samples that have been read; of what is no tensor with a row a sample, nothing.
+    """Targets of samples that have been read, if these are tensors with a row for each sample.
 
     Args:
         size: Number of samples.
     """
 
     def __init__(self, size: int) -> None:
-        self._size, self._is_kept = size, True
+        self._size, self._is_enabled = size, True
         self.forget()
 
     def forget(self) -> None:
-        """Lets go of all."""
+        """Forgets everything."""
         self._tensors: list[Tensor] | None = None
         self._spec: TreeSpec | None = None
         self._place = 0  # of the inputs among the leaves of a batch
         self._known = torch.zeros(0, dtype=torch.bool)
 
-    def never_keep(self) -> None:
-        """Has it read each time, as where it depends on the batch."""
-        self._is_kept = False
+    def never_cache(self) -> None:
+        """Remembers nothing from now on, as where targets depend on the batch."""
+        self._is_enabled = False
         self.forget()
 
     def put(self, rows: Tensor, batch: Any) -> None:
@@ -43,11 +43,11 @@ class TargetCache:
         """
         leaves, spec = tree_flatten(batch)
         place = place_of_inputs(batch, leaves)
-        if not self._is_kept or place is None:
+        if not self._is_enabled or place is None:
             return
         del leaves[place]
         if not all(isinstance(leaf, Tensor) and leaf.shape[:1] == rows.shape for leaf in leaves):
-            return  # it will have to be read each time
+            return  # such a batch is read each time
         if self._tensors is None and not self._make(leaves, spec, place):
             return
         if self._is_alike(leaves, spec, place):
@@ -74,7 +74,7 @@ class TargetCache:
     def _make(self, leaves: list[Tensor], spec: TreeSpec, place: int) -> bool:
         needed = sum(self._size * leaf[:1].numel() * leaf.element_size() for leaf in leaves)
         if needed > MOST:
-            self.never_keep()
+            self.never_cache()
             return False
         self._spec, self._place = spec, place
         self._tensors = [leaf.new_empty((self._size, *leaf.shape[1:])) for leaf in leaves]
@@ -82,7 +82,7 @@ class TargetCache:
         return True
 
     def _is_alike(self, leaves: list[Tensor], spec: TreeSpec, place: int) -> bool:
-        """Whether a batch is made like the first one."""
+        """Whether a batch has the structure of the first one."""
         if (spec, place) != (self._spec, self._place):
             return False
         pairs = zip(leaves, self._tensors or [], strict=True)

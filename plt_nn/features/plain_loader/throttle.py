@@ -1,21 +1,21 @@
-"""How often something may be done for it to take hardly any time."""
+"""Limits how often an expensive check is made, so that it takes a small share of the time."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SHARE = 0.02  # of the time since it was last done
-AT_FIRST = 0.05  # seconds that it may take besides, in all: most fits need no more
+SHARE = 0.02  # of the time since the last check
+AT_FIRST = 0.05  # seconds that all checks may take besides: most fits need no more
 
 
 class Throttle:
-    """Tells when something that costs time may be done again."""
+    """Decides when a check may be made again."""
 
     def __init__(self) -> None:
         self._ended, self._cost, self._spent = time.perf_counter(), 0.0, 0.0
 
     def expect(self, cost: float) -> None:
-        """Says, before it is first done, how long it will take.
+        """Sets, before the first check, how long a check is expected to take.
 
         Args:
             cost: Seconds.
@@ -23,13 +23,13 @@ class Throttle:
         self._ended, self._cost = time.perf_counter(), cost
 
     def is_due(self) -> bool:
-        """Whether it may be done now."""
+        """Whether a check may be made now."""
         passed = time.perf_counter() - self._ended
         return self._cost <= SHARE * passed or self._spent + self._cost <= AT_FIRST
 
     @contextmanager
     def doing(self) -> Iterator[None]:
-        """While it is entered it is done."""
+        """Times the check that is made inside."""
         began = time.perf_counter()
         try:
             yield

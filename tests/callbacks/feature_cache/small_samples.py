@@ -20,7 +20,7 @@ X = torch.rand(SIZE, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.randint(0, 3, (SIZE,), generator=torch.Generator().manual_seed(1))
 HEAD = (Phase("head"),)
 VAL = DataLoader(TensorDataset(X[:8], Y[:8]), 8)
-KEPT = "Features of the training samples are kept"
+CACHED = "Features of the training samples are cached"
 
 
 def run(features: FrozenFeatureCache | None, train: Any, module: LightningModule | None = None, **more: Any) -> Any:

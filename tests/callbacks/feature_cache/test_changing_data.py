@@ -13,9 +13,9 @@ from torch.utils.data import (
 
 from plt_nn import FrozenFeatureCache
 from tests.callbacks.feature_cache.cached_fits import cache
-from tests.callbacks.feature_cache.small_samples import KEPT, Samples, X, Y, run, tensors
+from tests.callbacks.feature_cache.small_samples import CACHED, Samples, X, Y, run, tensors
 
-pytestmark = pytest.mark.usefixtures("keeping_pays")
+pytestmark = pytest.mark.usefixtures("caching_pays")
 
 
 class Labelled(Samples):
@@ -78,8 +78,8 @@ def test_data_that_change_between_epochs_are_seen(name: str, workers: int, tmp_p
         return run(features, loader, callbacks=(Changes(change, data),))
 
     assert trained(cache(tmp_path)) == trained(None)
-    assert any(KEPT in line for line in info)
-    assert "Features of the training samples are not kept: the data have changed between epochs." in info
+    assert any(CACHED in line for line in info)
+    assert "Features of the training samples are not cached: the data have changed between epochs." in info
 
 
 def test_what_was_kept_of_data_that_changed_within_an_epoch_is_gone(tmp_path: Path, info: list[str]) -> None:
@@ -96,7 +96,7 @@ def test_what_was_kept_of_data_that_changed_within_an_epoch_is_gone(tmp_path: Pa
     data = tensors()
     with pytest.raises(RuntimeError, match="out of order"):
         run(cache(tmp_path), DataLoader(data, 8), callbacks=(Within(data),))
-    assert any(KEPT in line for line in info)
+    assert any(CACHED in line for line in info)
     assert run(cache(tmp_path), DataLoader(tensors(), 8)) == run(None, DataLoader(tensors(), 8))
 
 
@@ -111,7 +111,7 @@ def test_a_data_set_that_notes_what_is_read_has_not_changed(tmp_path: Path, info
             return self.held.setdefault(number, super().__getitem__(number))
 
     assert run(cache(tmp_path), DataLoader(Noting(), 8)) == run(None, DataLoader(Noting(), 8))
-    assert not any("not kept" in line for line in info)
+    assert not any("not cached" in line for line in info)
 
 
 def test_a_data_set_that_workers_read_may_be_read_here_as_well(tmp_path: Path, info: list[str]) -> None:
@@ -132,5 +132,5 @@ def test_a_data_set_that_workers_read_may_be_read_here_as_well(tmp_path: Path, i
     data = Lazy()
     run(cache(tmp_path), DataLoader(data, 8, num_workers=1), callbacks=(Draws(),))
     assert data.count == 3
-    assert any(KEPT in line for line in info)
-    assert not any("not kept" in line for line in info)
+    assert any(CACHED in line for line in info)
+    assert not any("not cached" in line for line in info)

@@ -21,9 +21,9 @@ from torch.utils.data import (
 from plt_nn import FrozenFeatureCache
 from plt_nn.features.plain_loader import target_cache
 from tests.callbacks.feature_cache.cached_fits import Pictures, cache
-from tests.callbacks.feature_cache.small_samples import KEPT, SIZE, Avoiding, Corrupt, Samples, X, Y, run, tensors
+from tests.callbacks.feature_cache.small_samples import CACHED, SIZE, Avoiding, Corrupt, Samples, X, Y, run, tensors
 
-pytestmark = pytest.mark.usefixtures("keeping_pays")
+pytestmark = pytest.mark.usefixtures("caching_pays")
 
 
 class Uncounted(Dataset[Any]):
@@ -110,47 +110,47 @@ def less_their_mean(samples: list[Any]) -> Any:
 LOADERS: dict[str, tuple[Callable[[], DataLoader[Any]], str]] = {
     "a corrupt sample is avoided": (
         lambda: DataLoader(Corrupt(), 8, sampler=SubsetRandomSampler(range(1, SIZE))),
-        KEPT,
+        CACHED,
     ),
     "a corrupt sample is not named": (
         lambda: DataLoader(Corrupt(), 8, num_workers=1, batch_sampler=None, sampler=Avoiding()),
-        "not kept: they cannot be read one by one (OSError: sample 0 is corrupt)",
+        "not cached: they cannot be read one by one (OSError: sample 0 is corrupt)",
     ),
     "no length": (
         lambda: DataLoader(Uncounted(), 8, sampler=SubsetRandomSampler(range(SIZE))),
-        "not kept: nothing tells how many there are",
+        "not cached: their number is unknown",
     ),
     "names": (lambda: DataLoader(Named(), 8, sampler=[f"s{number}" for number in range(SIZE)]), "give"),
     "keys of two parts": (lambda: DataLoader(Sized(), 8, sampler=[(number, 6) for number in range(SIZE)]), "give"),
-    "names of files": (lambda: DataLoader(OfFiles(), 8), KEPT),
-    "numbers of numpy": (lambda: DataLoader(Samples(), 8, sampler=list(np.arange(SIZE))), KEPT),
-    "a subset by numpy": (lambda: DataLoader(Samples(), 8, sampler=SubsetRandomSampler(list(np.arange(SIZE)))), KEPT),
+    "names of files": (lambda: DataLoader(OfFiles(), 8), CACHED),
+    "numbers of numpy": (lambda: DataLoader(Samples(), 8, sampler=list(np.arange(SIZE))), CACHED),
+    "a subset by numpy": (lambda: DataLoader(Samples(), 8, sampler=SubsetRandomSampler(list(np.arange(SIZE)))), CACHED),
     "inputs of the batch": (
         lambda: DataLoader(tensors(), 8, collate_fn=less_their_mean),
-        "not kept: their inputs depend on the batch that they are in",
+        "not cached: their inputs depend on the batch that they are in",
     ),
     "whole batches": (
         lambda: DataLoader(Samples(), 8, collate_fn=of_whole_batches),
-        "not kept: they cannot be read one by one (RuntimeError: shape",
+        "not cached: they cannot be read one by one (RuntimeError: shape",
     ),
-    "opened by workers": (lambda: DataLoader(OpenedByWorkers(), 8, num_workers=1, worker_init_fn=open_file), KEPT),
+    "opened by workers": (lambda: DataLoader(OpenedByWorkers(), 8, num_workers=1, worker_init_fn=open_file), CACHED),
     "batches of its own": (
         lambda: Standardized(tensors(), 8),
-        "not kept: a Standardized makes its batches in a way of its own",
+        "not cached: a Standardized makes its batches in a way of its own",
     ),
-    "endless": (lambda: DataLoader(tensors(), 8, sampler=Endless()), "not kept: nothing tells how many there are"),
-    "endless of a length": (lambda: DataLoader(tensors(), 8, sampler=EndlessOfLength()), KEPT),
-    "endless for workers": (lambda: DataLoader(tensors(), 8, sampler=EndlessOfLength(), num_workers=1), KEPT),
-    "targets of the batch": (lambda: DataLoader(tensors(), 8, shuffle=True, collate_fn=ranked), KEPT),
+    "endless": (lambda: DataLoader(tensors(), 8, sampler=Endless()), "not cached: their number is unknown"),
+    "endless of a length": (lambda: DataLoader(tensors(), 8, sampler=EndlessOfLength()), CACHED),
+    "endless for workers": (lambda: DataLoader(tensors(), 8, sampler=EndlessOfLength(), num_workers=1), CACHED),
+    "targets of the batch": (lambda: DataLoader(tensors(), 8, shuffle=True, collate_fn=ranked), CACHED),
     "a generator of its own": (
         lambda: DataLoader(tensors(), 8, shuffle=True, generator=torch.Generator().manual_seed(5)),
-        KEPT,
+        CACHED,
     ),
     "with replacement": (
         lambda: DataLoader(
             tensors(), 8, sampler=RandomSampler(range(SIZE), True, 64, torch.Generator().manual_seed(5))
         ),
-        KEPT,
+        CACHED,
     ),
 }
 
@@ -175,7 +175,7 @@ def test_inputs_that_are_the_targets_too(tmp_path: Path, info: list[str]) -> Non
 
     train = DataLoader(tensors(), 8, shuffle=True, collate_fn=same)
     assert run(cache(tmp_path), train, Twice()) == run(None, train, Twice())
-    assert any(KEPT in line for line in info)
+    assert any(CACHED in line for line in info)
 
 
 def test_large_targets_are_read_each_time(tmp_path: Path, info: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_large_targets_are_read_each_time(tmp_path: Path, info: list[str], monke
     plain = run(None, DataLoader(tensors(), 8, shuffle=True))
     assert run(cache(tmp_path), DataLoader(Counted(), 8, shuffle=True)) == plain
     assert len(reads) >= 3 * SIZE
-    assert any(KEPT in line for line in info)
+    assert any(CACHED in line for line in info)
 
 
 def test_a_file_that_is_opened_late_is_not_opened_for_the_workers(tmp_path: Path) -> None:

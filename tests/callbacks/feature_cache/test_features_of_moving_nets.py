@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tests.callbacks.feature_cache.cached_fits import Computed, cache
 from tests.callbacks.feature_cache.small_nets import Batch, Net, Trained, losses, samples
 
-pytestmark = pytest.mark.usefixtures("keeping_pays")
+pytestmark = pytest.mark.usefixtures("caching_pays")
 
 
 class Teacher(LightningModule):
@@ -63,7 +63,7 @@ def test_a_frozen_net_that_somebody_moves(
     first: type[Teacher], second: type[Teacher], tmp_path: Path, info: list[str]
 ) -> None:
     assert losses(first, cache(tmp_path)) == losses(first, None)
-    assert any("are not kept: something else changes what is frozen" in line for line in info)
+    assert any("are not cached: something else changes what is frozen" in line for line in info)
     assert losses(second, cache(tmp_path)) == losses(second, None), "nothing wrong has been left in the folder"
 
 

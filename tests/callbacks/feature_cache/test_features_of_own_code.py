@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.callbacks.feature_cache.cached_fits import Computed, cache
 from tests.callbacks.feature_cache.small_nets import Net, Trained, losses
 
-pytestmark = pytest.mark.usefixtures("keeping_pays")
+pytestmark = pytest.mark.usefixtures("caching_pays")
 
 
 class ByKeyword(Trained):

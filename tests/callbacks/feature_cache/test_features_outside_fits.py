@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.callbacks.feature_cache.cached_fits import Computed, Pictures, cache, loaders
 
-pytestmark = pytest.mark.usefixtures("keeping_pays")
+pytestmark = pytest.mark.usefixtures("caching_pays")
 
 
 class Frozen(Pictures):

@@ -32,7 +32,7 @@ MODES: dict[str, dict[str, Any]] = {
     "steps": {"max_steps": 20, "max_epochs": -1},
 }
 
-pytestmark = pytest.mark.usefixtures("keeping_pays")
+pytestmark = pytest.mark.usefixtures("caching_pays")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -249,7 +249,7 @@ def test_a_logger_of_the_plan_reads_no_inputs(tmp_path: Path) -> None:
         def on_train_batch_end(
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
-            self.looked += isinstance(batch[0], LazyInputs) and batch[0].looked_at
+            self.looked += isinstance(batch[0], LazyInputs) and batch[0].was_read
 
     fit(cache(tmp_path), phases=HEAD)
     looks = Looks()

@@ -18,7 +18,7 @@ from plt_nn.data.sampling import EpochBatches
 from tests.callbacks.feature_cache.cached_fits import Pictures, cache, fit
 from tests.callbacks.feature_cache.small_samples import HEAD, Avoiding, Corrupt, Samples, X, Y, run, tensors
 
-pytestmark = pytest.mark.usefixtures("keeping_pays")
+pytestmark = pytest.mark.usefixtures("caching_pays")
 
 
 class WithinAnEpoch(Callback):
@@ -73,7 +73,7 @@ def test_several_loaders_at_once_are_left_alone(tmp_path: Path, info: list[str])
         return {name: DataLoader(tensors(), 8, shuffle=True) for name in "ab"}
 
     assert run(cache(tmp_path), both(), Two()) == run(None, both(), Two())
-    assert info == ["Features of the training samples are not kept: several loaders are read at once."]
+    assert info == ["Features of the training samples are not cached: several loaders are read at once."]
 
 
 class NoSamples(Samples):
@@ -105,8 +105,8 @@ def test_several_validation_loaders_one_after_the_other(is_first_kept: bool, tmp
         return fit(features, Several(), data=(train, several()), **arguments)[0]
 
     assert trained(cache(tmp_path)) == trained(None)
-    assert any("Features of the validation samples are kept" in line for line in info)
-    assert "Features of the validation samples are not kept: there are none." in info
+    assert any("Features of the validation samples are cached" in line for line in info)
+    assert "Features of the validation samples are not cached: there are none." in info
 
 
 def test_views_are_named_where_there_can_be_some(tmp_path: Path, info: list[str]) -> None:
@@ -115,7 +115,7 @@ def test_views_are_named_where_there_can_be_some(tmp_path: Path, info: list[str]
             return torch.rand(1, 6, 6), Y[number]
 
     run(cache(tmp_path, views=2), DataLoader(AtRandom(), 8))
-    assert "Features of the training samples are not kept: they are read at random." in info
+    assert "Features of the training samples are not cached: they are read at random." in info
 
 
 def test_a_generator_of_the_data_set_draws_nothing_for_us(tmp_path: Path, info: list[str]) -> None:
@@ -144,9 +144,9 @@ def test_loaders_that_are_made_anew_in_each_epoch(shuffle: bool, tmp_path: Path,
             self.features = features
 
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            for role in self.features._roles.values() if self.features else ():
-                assert len(role._wrapped) <= 1, "those of before are let go"
-                assert role.combined in (None, trainer.fit_loop._combined_loader) or role.name == "validation"
+            for split in self.features._splits.values() if self.features else ():
+                assert len(split._replaced) <= 1, "those of before are dropped"
+                assert split.combined in (None, trainer.fit_loop._combined_loader) or split.name == "validation"
 
     def trained(features: FrozenFeatureCache | None) -> Any:
         arguments: Any = {"seeds": False, "phases": HEAD, "max_epochs": 4, "data": (None, None)}

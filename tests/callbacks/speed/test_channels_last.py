@@ -35,7 +35,7 @@ class Pooled(Pictures):
         )
 
 
-@pytest.mark.usefixtures("keeping_pays")
+@pytest.mark.usefixtures("caching_pays")
 @pytest.mark.parametrize("arguments", [{}, {"precision": "bf16-mixed"}], ids=["float32", "bf16"])
 def test_features_that_are_kept_change_nothing(tmp_path: Path, arguments: dict[str, Any]) -> None:
     def run(kept: bool) -> tuple[list[float], LightningModule]:
@@ -56,7 +56,7 @@ def test_features_that_are_kept_change_nothing(tmp_path: Path, arguments: dict[s
     assert second.samples == 0
 
 
-@pytest.mark.usefixtures("keeping_pays")
+@pytest.mark.usefixtures("caching_pays")
 def test_features_of_another_format_are_not_taken(tmp_path: Path) -> None:
     torch.manual_seed(0)
     modules = Pooled(), Pooled()

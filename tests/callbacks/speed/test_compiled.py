@@ -65,7 +65,7 @@ def test_it_trains_as_it_does_uncompiled_and_its_files_are_those_of_the_plain_ne
     plain, compiled = make(None), make(way)
     expected = fit(plain, tmp_path / "plain").callback_metrics
     found = fit(compiled, tmp_path / "compiled").callback_metrics
-    assert "Features are not kept: the net is compiled." in info
+    assert "Features are not cached: the net is compiled." in info
     for name, value in expected.items():
         assert float(found[name]) == pytest.approx(float(value), abs=1e-4), name
     weights = [load_file(tmp_path / name / "best.safetensors") for name in ("plain", "compiled")]

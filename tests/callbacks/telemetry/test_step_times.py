@@ -2,11 +2,12 @@
 
 import json
 import os
-import time
 import types
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -180,11 +181,31 @@ def test_accumulated_gradients_and_no_logger(fit: Fit, stranger: Make) -> None:
     fit(stranger(), fast_dev_run=True, callbacks=[StepTimes()])
 
 
+class Clock:
+    """Moves by a microsecond at each reading, and when a test says so; how busy the machine is makes no difference.
+
+    Attributes:
+        now: Seconds.
+    """
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+
+
+CLOCK = Clock()
+
+
 class SlowRows(TensorDataset):
     """Takes a while for each sample."""
 
     def __getitem__(self, index: Any) -> Any:
-        time.sleep(0.002)
+        CLOCK.pass_(0.002)
         return tuple(tensor[index] for tensor in self.tensors)
 
 
@@ -193,18 +214,18 @@ class Stream(IterableDataset[list[Tensor]]):
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         for _ in range(64):
-            time.sleep(0.002)
+            CLOCK.pass_(0.002)
             yield [torch.randn(4), torch.randn(1)]
 
 
 class SlowStep(Callback):
-    """Takes 300 ms where it is told to, which no busy machine takes for a step."""
+    """Takes 300 ms where it is told to."""
 
     def __init__(self, where: str) -> None:
         setattr(self, where, self._wait)
 
     def _wait(self, *args: Any) -> None:
-        time.sleep(0.3)
+        CLOCK.pass_(0.3)
 
 
 def rows(kind: type[TensorDataset]) -> TensorDataset:
@@ -215,9 +236,10 @@ def trained(module: LightningModule, train: Any, *callbacks: Callback, **argumen
     logger = Recording()
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     settings: dict[str, Any] = {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1} | quiet | arguments
-    Trainer(**settings, logger=logger, callbacks=[StepTimes(), *callbacks]).fit(
-        module, train, DataLoader(rows(TensorDataset), 32)
-    )
+    with patch.object(step_times, "StepTimer", partial(StepTimer, clock=CLOCK)):
+        Trainer(**settings, logger=logger, callbacks=[StepTimes(), *callbacks]).fit(
+            module, train, DataLoader(rows(TensorDataset), 32)
+        )
     return logger
 
 
@@ -330,7 +352,7 @@ def two_processes(folder: Path, slow: str) -> list[dict[str, Any]]:
     first, second = (json.loads((folder / f"rank{rank}.json").read_text())["metrics"] for rank in (0, 1))
     assert not second
     logged: list[dict[str, Any]] = [metrics for metrics in first if any(name.startswith("perf/") for name in metrics)]
-    assert [metrics["step"] for metrics in logged] == [8, 16, 20, 28, 36, 40]
+    assert [metrics["step"] for metrics in logged] == [4, 8, 10, 14, 18, 20]
     return logged
 
 
@@ -345,6 +367,6 @@ def test_the_straggler_of_two_processes(tmp_path: Path, slow: str) -> None:
     mean = {name: sum(metrics[name] for metrics in logged) / len(logged) for name in logged[0]}
     assert mean["perf/own_ms_max"] > 1.3 * mean["perf/own_ms_mean"], "2 is the most that there can be"
     assert mean["perf/step_ms_max"] < 1.3 * mean["perf/step_ms_mean"], "the fast one waits"
-    assert mean["perf/step_ms_mean"] > 30
+    assert mean["perf/step_ms_mean"] > 150
     waits = mean["perf/data_wait_ms_max"] > 0.5 * mean["perf/step_ms_max"]
     assert waits == (slow == "loader")

@@ -42,16 +42,19 @@ class RecordingLogger(Logger):
     log_tags = log_note = ui_command = _let_go
 
 
-class Takes(Callback):
-    """Makes each epoch take some time."""
+class Awaits(Callback):
+    """Lets no epoch end before so many samples more have come; notes the threads that sample."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, logger: "RecordingLogger | None" = None, samples: int = 1) -> None:
+        self.logger, self.samples = logger, samples
         self.threads: set[str] = set()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.threads |= names()
-        time.sleep(self.seconds)
+        wanted = self.samples * (trainer.current_epoch + 1)
+        while self.logger is not None and len(self.logger.node_metrics) < wanted:
+            time.sleep(0.01)
+        time.sleep(2 * system_metrics._TOO_SOON)  # so that there is a last sample too
 
 
 class Fails(Callback):
@@ -61,15 +64,27 @@ class Fails(Callback):
         raise RuntimeError("out of memory")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take its time for a sample."""
+    monkeypatch.setattr(system_metrics, "_PATIENCE", warm.PATIENCE)
+
+
+@pytest.fixture
+def none_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fit lasts until its first sample, however busy the machine is."""
+    monkeypatch.setattr(system_metrics, "_SOON", 3600.0)
+
+
 def names() -> set[str]:
     return {thread.name for thread in threading.enumerate() if "system-metrics" in thread.name}
 
 
 def test_a_fit_is_sampled_soon_regularly_and_at_its_end(fit: Fit, stranger: Make) -> None:
     logger = RecordingLogger()
-    takes = Takes(0.5)
-    fit(stranger(), max_epochs=3, logger=logger, callbacks=[SystemMetrics(interval=0.2), takes])
-    assert takes.threads == {"plt_nn-system-metrics"}
+    awaits = Awaits(logger)
+    fit(stranger(), max_epochs=3, logger=logger, callbacks=[SystemMetrics(interval=0.2), awaits])
+    assert awaits.threads == {"plt_nn-system-metrics"}
     assert not names()
     assert len(logger.node_metrics) >= 3
     for metrics, node, nodes in logger.node_metrics:
@@ -80,18 +95,20 @@ def test_a_fit_is_sampled_soon_regularly_and_at_its_end(fit: Fit, stranger: Make
 
 def test_the_first_sample_does_not_wait_for_the_interval(fit: Fit, stranger: Make) -> None:
     logger = RecordingLogger()
-    fit(stranger(), max_epochs=1, logger=logger, callbacks=[SystemMetrics(interval=3600), Takes(1.5)])
+    fit(stranger(), max_epochs=1, logger=logger, callbacks=[SystemMetrics(interval=3600), Awaits(logger)])
     assert len(logger.node_metrics) == 2  # soon, and at the end
 
 
+@pytest.mark.usefixtures("none_soon")
 def test_a_short_fit_has_one_sample(fit: Fit, stranger: Make) -> None:
     logger = RecordingLogger()
-    fit(stranger(), max_epochs=1, logger=logger, callbacks=[SystemMetrics()])
+    fit(stranger(), max_epochs=1, logger=logger, callbacks=[SystemMetrics(3600)])
     assert len(logger.node_metrics) == 1
 
 
+@pytest.mark.usefixtures("none_soon")
 def test_many_fits_leave_no_threads(fit: Fit, stranger: Make) -> None:
-    callback, before = SystemMetrics(), threading.active_count()
+    callback, before = SystemMetrics(3600), threading.active_count()
     for number in range(8):
         logger = RecordingLogger()
         trainer_arguments: dict[str, Any] = {"max_epochs": 1, "logger": logger, "limit_train_batches": 1}
@@ -105,19 +122,20 @@ def test_many_fits_leave_no_threads(fit: Fit, stranger: Make) -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.usefixtures("none_soon")
 def test_a_resumed_fit_is_sampled_too(fit: Fit, stranger: Make, tmp_path: Path) -> None:
     trainer = fit(stranger(), max_epochs=1, callbacks=[SystemMetrics()])
     trainer.save_checkpoint(tmp_path / "one.ckpt")
     logger = RecordingLogger()
-    fit(stranger(), tmp_path / "one.ckpt", max_epochs=2, logger=logger, callbacks=[SystemMetrics()])
+    fit(stranger(), tmp_path / "one.ckpt", max_epochs=2, logger=logger, callbacks=[SystemMetrics(3600)])
     assert len(logger.node_metrics) == 1
 
 
 def test_nobody_listens(fit: Fit, stranger: Make) -> None:
     for logger in (False, DummyLogger()):
-        takes = Takes(0)
-        fit(stranger(), max_epochs=1, logger=logger, callbacks=[SystemMetrics(), takes])
-        assert not takes.threads
+        awaits = Awaits()
+        fit(stranger(), max_epochs=1, logger=logger, callbacks=[SystemMetrics(), awaits])
+        assert not awaits.threads
 
 
 def test_what_fails_ends_with_one_warning(fit: Fit, stranger: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +145,7 @@ def test_what_fails_ends_with_one_warning(fit: Fit, stranger: Make, monkeypatch:
     monkeypatch.setattr(system_sampler, "disk_metrics", broken)
     logger = RecordingLogger()
     with pytest.warns(UserWarning, match="The disk of this machine .*PermissionError") as caught:
-        fit(stranger(), max_epochs=2, logger=logger, callbacks=[SystemMetrics(interval=0.1), Takes(0.4)])
+        fit(stranger(), max_epochs=2, logger=logger, callbacks=[SystemMetrics(interval=0.1), Awaits(logger, 2)])
     assert len([warning for warning in caught if "SystemMetrics" in str(warning.message)]) == 1
     assert len(logger.node_metrics) > 2
     assert all("cpu_utilization_percentage" in metrics for metrics, _, _ in logger.node_metrics)
@@ -145,7 +163,7 @@ class Refuses(RecordingLogger):
 def test_a_logger_that_fails_is_asked_once(fit: Fit, stranger: Make) -> None:
     refuses, takes = Refuses(), RecordingLogger()
     with pytest.warns(UserWarning, match="Refuses did not take .*no space left"):
-        fit(stranger(), max_epochs=2, logger=[refuses, takes], callbacks=[SystemMetrics(0.1), Takes(0.4)])
+        fit(stranger(), max_epochs=2, logger=[refuses, takes], callbacks=[SystemMetrics(0.1), Awaits(takes, 2)])
     assert len(refuses.node_metrics) == 1
     assert len(takes.node_metrics) > 2
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from plt_nn.callbacks.telemetry.step_times import StepTimes
 from plt_nn.callbacks.telemetry.system_metrics import SystemMetrics
 
-DELAY = 0.03  # seconds per batch
+DELAY = 0.15  # seconds per batch: much more than a busy machine takes away from a step
 BATCH = 4
 
 
@@ -55,7 +55,7 @@ class Rows(Dataset[Tensor]):
         self.slow_on = slow_on
 
     def __len__(self) -> int:
-        return 20 * 2 * BATCH
+        return 10 * 2 * BATCH
 
     def __getitem__(self, index: int) -> Tensor:
         if self.slow_on is not None and torch.distributed.get_rank() == self.slow_on:
@@ -91,16 +91,16 @@ def main(folder: Path, slow: str) -> None:
         devices=2,
         strategy="ddp",
         max_epochs=2,
-        val_check_interval=10,
+        val_check_interval=5,
         log_every_n_steps=1,
         logger=logger,
-        callbacks=[StepTimes(every_n_steps=8), SystemMetrics()],
+        callbacks=[StepTimes(every_n_steps=4), SystemMetrics()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     net, rows = Net(1 if slow == "step" else None), Rows(1 if slow == "loader" else None)
-    trainer.fit(net, DataLoader(rows, BATCH), DataLoader(Rows(None), 20 * BATCH))
+    trainer.fit(net, DataLoader(rows, BATCH), DataLoader(Rows(None), 10 * BATCH))
     report = {"metrics": logger.metrics, "samples": logger.samples, "rss": psutil.Process().memory_info().rss / 1e6}
     (folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(report))
 

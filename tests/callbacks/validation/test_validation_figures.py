@@ -493,7 +493,7 @@ def test_arguments_out_of_range(arguments: dict[str, int]) -> None:
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("figures")
     scenarios = ["both", "one", "other", "none", "no logger", "one logger"]
-    done = warm.run_ranks(2, [JOB, folder, *scenarios], env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
+    done = warm.run_ranks(2, [JOB, folder, *scenarios], env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return {
         name: [torch.load(folder / f"{name} {rank}.pt", weights_only=True) for rank in (0, 1)] for name in scenarios

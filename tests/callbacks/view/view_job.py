@@ -1,7 +1,7 @@
 """A fit whose training view is looked at from outside, on a terminal of its own.
 
 Arguments: what happens in it: `boom` (an error in epoch 1), `endless` (it goes on until it is stopped), `workers` (its
-loader has two), `ddp` or `ddp_spawn` (two processes), or nothing.
+loader has two), `ddp` (two processes), or nothing.
 """
 
 import logging
@@ -49,7 +49,7 @@ class Talkative(LightningModule):
 def main() -> None:
     torch.manual_seed(0)
     loader = DataLoader(TensorDataset(torch.randn(200, 4)), 4, num_workers=2 if "workers" in HAPPENING else 0)
-    (strategy,) = HAPPENING & {"ddp", "ddp_spawn"} or {"auto"}
+    strategy = "ddp" if "ddp" in HAPPENING else "auto"
     trainer = Trainer(
         accelerator="cpu",
         devices=1 if strategy == "auto" else 2,

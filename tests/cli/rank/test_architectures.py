@@ -10,6 +10,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from tests.cli.conftest import Completed
+from tests.deliveries import until_all_delivered
 
 Call = Callable[..., Completed]
 
@@ -34,6 +35,7 @@ def test_a_table(table: Path, call: Call, here: Path) -> None:
     assert advice["model"]["init_args"]["net"]["init_args"] == found[0]["init_args"]
     fit = call("fit", "--config", "advice.yaml", "--plain")
     assert fit.returncode == 0, fit.stderr
+    until_all_delivered(here / "mlruns")
     client = MlflowClient(f"sqlite:///{here}/mlruns/mlflow.db")
     experiment = client.get_experiment_by_name("rank")
     assert experiment is not None

@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import save_file
 
 from plt_nn import create_backbone
+from tests import warm
 from tests.cli.conftest import environment
 
 LITE0, TAGGED = "timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite0.in1k"
@@ -68,7 +69,7 @@ def test_a_short_list_is_downloaded_and_then_at_hand(few: Path, hub: ThreadingHT
             env=environment() | places,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=warm.PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from PIL import Image
 from plt_nn import ImageFolderData
 from tests import warm
 from tests.cli.conftest import Completed, environment
+from tests.deliveries import until_all_delivered
 from tests.ports import free_port
 
 Call = Callable[..., Completed]
@@ -59,6 +60,7 @@ def test_pretrained_nets_come_before_random_ones_and_the_advice_runs(few: Path, 
     assert [one["accuracy"] for one in again["candidates"]] == [one["accuracy"] for one in found["candidates"]]
     fit = call("fit", "--config", "advice/recommended.yaml", "--trainer.max_epochs", "12", "--plain")
     assert fit.returncode == 0, fit.stderr
+    until_all_delivered(here / "mlruns")
     summary = json.loads(next(here.glob("mlruns/artifacts/recommended/**/summary.json")).read_text())
     assert float(summary["val_acc there"]) > 0.6
 
@@ -69,6 +71,7 @@ def test_it_is_a_run_with_a_child_for_each_candidate(few: Path, call: Call, here
     assert done.returncode == 0, done.stderr
     assert "Train" in done.stdout
     assert "plt-nn ui --run" in done.stderr
+    until_all_delivered(here / "mlruns")
     client = MlflowClient(f"sqlite:///{here}/mlruns/mlflow.db")
     experiment = client.get_experiment_by_name("rank")
     assert experiment is not None

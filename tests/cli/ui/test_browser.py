@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from playwright.sync_api import Browser, Page, expect
 
 from plt_nn.tracking import store_at
+from tests import warm
 from tests.cli.chromium import CHROMIUM, SECONDS
 from tests.ports import free_port
 
@@ -109,7 +110,7 @@ def url(folder: Path) -> Iterator[str]:
         yield re.findall(r"http://\S+", told)[0]
     finally:
         server.send_signal(signal.SIGINT)
-        server.communicate(timeout=30)
+        server.communicate(timeout=warm.PATIENCE)
     assert server.returncode == 130
 
 

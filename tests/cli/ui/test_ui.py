@@ -23,7 +23,7 @@ from plt_nn.cli.ui.command import address
 from plt_nn.cli.ui.hosts import free_port
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import store_at
-from tests import ports
+from tests import ports, warm
 
 Completed = subprocess.CompletedProcess[str]
 Call = Callable[..., Completed]
@@ -155,7 +155,7 @@ def test_runs_that_go_to_a_server_are_shown_there(call: Call, here: Path, monkey
 def get(url: str, body: dict[str, object] | None = None) -> str:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=warm.PATIENCE) as answer:
         assert answer.status == 200
         text: str = answer.read().decode()
     return text
@@ -211,7 +211,7 @@ def test_the_server_shows_the_runs(
 def end(server: subprocess.Popen[str], by: int) -> str:
     """Ends a server with a signal, and gives what it still said."""
     server.send_signal(by)
-    return server.communicate(timeout=30)[0]
+    return server.communicate(timeout=warm.PATIENCE)[0]
 
 
 def told_until(server: subprocess.Popen[str], last: str) -> str:
@@ -228,7 +228,7 @@ def told_until(server: subprocess.Popen[str], last: str) -> str:
 def status(url: str, headers: dict[str, str], body: bytes | None = None) -> int:
     """What a server answers to a request."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=warm.PATIENCE) as answer:
             found: int = answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -316,7 +316,7 @@ def test_it_answers_to_its_own_names_only(
         assert f"there is no run 'x' on {url}" in call("ui", "--run", "x").stderr
         for child in psutil.Process(server.pid).children(recursive=True):
             child.kill()
-        assert "plt-nn: the MLflow server ended with status" in server.communicate(timeout=30)[0]
+        assert "plt-nn: the MLflow server ended with status" in server.communicate(timeout=warm.PATIENCE)[0]
         assert server.returncode == 1
     finally:
         server.terminate()

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
-from plt_nn.features.plain_loader import data_loader, throttle
-from plt_nn.features.plain_loader.data_loader import DataLoaderSource, can_be_source, why_no_source
+from plt_nn.features.inputs import inputs_of, with_inputs
+from plt_nn.features.plain_loader import sample_guard, throttle
+from plt_nn.features.plain_loader.data_loader import data_loader_source, why_no_source
 from plt_nn.features.plain_loader.reader import read_apart
+from plt_nn.features.source import Source
 
 X = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
 DATA = TensorDataset(X, torch.arange(10))
@@ -25,10 +27,10 @@ class Endless(IterableDataset[Any]):
 
 
 def test_loaders_of_numbered_samples_in_batches_can_be_sources() -> None:
-    assert can_be_source(DataLoader(DATA, batch_size=2))
-    assert not can_be_source(DataLoader(DATA, batch_size=None))
-    assert not can_be_source(DataLoader(Endless(), batch_size=2))
-    assert not can_be_source([1, 2])
+    assert why_no_source(DataLoader(DATA, batch_size=2)) is None
+    assert why_no_source(DataLoader(DATA, batch_size=None))
+    assert why_no_source(DataLoader(Endless(), batch_size=2))
+    assert why_no_source([1, 2])
 
 
 BATCHES: dict[str, tuple[Any, bool]] = {
@@ -47,18 +49,17 @@ BATCHES: dict[str, tuple[Any, bool]] = {
 @pytest.mark.parametrize("name", BATCHES)
 def test_inputs_are_found_and_replaced(name: str) -> None:
     batch, is_found = BATCHES[name]
-    source = DataLoaderSource(DataLoader(DATA, batch_size=2))
-    found = source.inputs_of(batch)
+    found = inputs_of(batch)
     assert (found is X) is is_found
     if is_found:
         other = torch.zeros(10, 3)
-        replaced = source.with_inputs(batch, other)
-        assert source.inputs_of(replaced) is other
+        replaced = with_inputs(batch, other)
+        assert inputs_of(replaced) is other
         assert type(replaced) is type(batch) or isinstance(batch, Tensor)
 
 
 def test_what_was_read_is_known() -> None:
-    source = DataLoaderSource(DataLoader(DATA, batch_size=4))
+    source = data_loader_source(DataLoader(DATA, batch_size=4))
     rows = torch.tensor([5, 2])
     assert not source.knows(rows)
     (batch,) = source.read([rows])
@@ -73,7 +74,7 @@ def test_what_was_read_is_known() -> None:
 
 
 def test_reading_nothing_starts_no_workers() -> None:
-    assert list(DataLoaderSource(DataLoader(DATA, batch_size=4, num_workers=2)).read([])) == []
+    assert list(data_loader_source(DataLoader(DATA, batch_size=4, num_workers=2)).read([])) == []
 
 
 def test_loaders_with_ways_of_their_own_cannot_be_sources() -> None:
@@ -91,9 +92,9 @@ def test_loaders_with_ways_of_their_own_cannot_be_sources() -> None:
     class Plain(DataLoader[Any]):
         pass
 
-    assert can_be_source(Plain(DATA, batch_size=2))
+    assert why_no_source(Plain(DATA, batch_size=2)) is None
     assert why_no_source(Iterates(DATA, batch_size=2)) == "a Iterates makes its batches in a way of its own"
-    assert why_no_source(Resumes(DATA, batch_size=2)) == "a Resumes goes on with an epoch in a way of its own"
+    assert why_no_source(Resumes(DATA, batch_size=2)) == "a Resumes resumes an epoch in a way of its own"
     assert why_no_source(DataLoader(TensorDataset(X[:0]), batch_size=2)) == "there are none"
 
 
@@ -106,7 +107,7 @@ def test_inputs_are_read_by_a_worker_where_workers_read() -> None:
             return X[number], os.getpid()
 
     for workers in (0, 1):
-        source = DataLoaderSource(DataLoader(Told(), batch_size=2, num_workers=workers))
+        source = data_loader_source(DataLoader(Told(), batch_size=2, num_workers=workers))
         assert torch.equal(source.read_inputs(torch.tensor([7, 2])), X[[7, 2]])
         processes = {int(pid) for _, pids in source.read([torch.tensor([7]), torch.tensor([2])]) for pid in pids}
         assert (os.getpid() in processes) is (workers == 0)
@@ -138,7 +139,7 @@ def padded(samples: list[Tensor]) -> Tensor:
 
 def test_samples_that_are_made_at_random_or_of_their_batch_are_told() -> None:
     def is_random(dataset: Any, **options: Any) -> bool:
-        return DataLoaderSource(DataLoader(dataset, batch_size=4, **options)).is_random()
+        return bool(data_loader_source(DataLoader(dataset, batch_size=4, **options)).why_random())
 
     assert not is_random(DATA)
     assert is_random(DATA, collate_fn=mixed)
@@ -152,9 +153,7 @@ def apart(samples: list[Any]) -> Any:
 
 def test_why_samples_are_not_always_the_same_is_told() -> None:
     def why(dataset: Any, **options: Any) -> str:
-        source = DataLoaderSource(DataLoader(dataset, batch_size=4, **options))
-        assert source.is_random() is bool(source.why_random)
-        return source.why_random
+        return data_loader_source(DataLoader(dataset, batch_size=4, **options)).why_random()
 
     assert why(DATA) == ""
     assert why(DATA, collate_fn=mixed) == "they are read at random"
@@ -167,7 +166,7 @@ class Looks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        monkeypatch.setattr(data_loader, "read_apart", self._read)
+        monkeypatch.setattr(sample_guard, "read_apart", self._read)
 
     def _read(self, *arguments: Any) -> Any:
         self.count += 1
@@ -196,12 +195,12 @@ class File:
         self.scale = scale
 
 
-def read_source(dataset: Any, workers: int = 0) -> DataLoaderSource:
+def read_source(dataset: Any, workers: int = 0) -> Source:
     """A source in the second epoch."""
-    source = DataLoaderSource(DataLoader(dataset, batch_size=5, num_workers=workers))
-    assert not source.is_random()
-    assert (source.identity is None) is isinstance(dataset, Scaled)
-    source.look()
+    source = data_loader_source(DataLoader(dataset, batch_size=5, num_workers=workers))
+    assert not source.why_random()
+    assert (source.identity() is None) is isinstance(dataset, Scaled)
+    source.look(True)
     for _ in source.read([torch.arange(5), torch.arange(5, 10)]):
         pass
     return source
@@ -213,22 +212,22 @@ def test_samples_are_read_again_only_where_it_costs_little(workers: int, monkeyp
     monkeypatch.setattr(throttle, "AT_FIRST", 0.0)
     monkeypatch.setattr(throttle, "SHARE", 0.0)
     for _ in range(3):
-        source.look()
+        source.look(True)
     assert looks.count == 0
     monkeypatch.setattr(throttle, "AT_FIRST", 60.0)
     for _ in range(3):
-        source.look()
+        source.look(True)
     assert looks.count == 3
-    assert not source.has_changed
+    assert not source.has_changed()
 
 
 def test_samples_that_their_attributes_tell_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "AT_FIRST", 60.0)
     for dataset in (DATA, Subset(DATA, range(10))):
         looks, source = Looks(monkeypatch), read_source(dataset)
-        source.look()
+        source.look(True)
         assert looks.count == 0
-    assert not source.has_changed
+    assert not source.has_changed()
 
 
 @pytest.mark.parametrize(("scale", "has_changed"), [(1.0, False), (2.0, True)])
@@ -240,20 +239,20 @@ def test_what_is_read_tells_whether_something_was_only_opened(
     dataset = Scaled()
     looks, source = Looks(monkeypatch), read_source(dataset)
     dataset.file = File(scale)
-    source.look(reads=False)
-    assert not source.has_changed
-    source.look()
-    assert source.has_changed is has_changed
-    source.look()
+    source.look(False)
+    assert not source.has_changed()
+    source.look(True)
+    assert source.has_changed() is has_changed
+    source.look(True)
     assert looks.count == 1
     dataset.file = File(scale)
-    source.look()
-    assert source.has_changed, "another file"
+    source.look(True)
+    assert source.has_changed(), "another file"
 
 
 def test_identity_tells_the_samples_and_how_batches_are_made() -> None:
     def identity(dataset: Any, **options: Any) -> str | None:
-        return DataLoaderSource(DataLoader(dataset, batch_size=4, **options)).identity
+        return data_loader_source(DataLoader(dataset, batch_size=4, **options)).identity()
 
     found = [
         identity(DATA),

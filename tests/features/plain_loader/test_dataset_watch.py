@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from plt_nn.features.plain_loader.dataset_watch import Changed, DatasetWatch
-from plt_nn.features.plain_loader.sample_checksums import SampleChecksums
+from plt_nn.features.plain_loader.sample_guard import SampleChecksums
 
 
 class Transform:
@@ -121,16 +121,16 @@ def test_many_arrays_cost_no_more_than_one() -> None:
 
 def test_spots_are_as_they_were_first_read() -> None:
     x = torch.rand(500, 3)
-    spots = SampleChecksums(500)
-    assert spots.some() == []
+    checksums = SampleChecksums(500)
+    assert checksums.some() == []
     for rows in torch.arange(500).view(10, 50):
-        assert spots.see(rows, x[rows])
-    chosen = {tuple(spots.some()) for _ in range(5)}
+        assert checksums.agree(rows, x[rows])
+    chosen = {tuple(checksums.some()) for _ in range(5)}
     assert len(chosen) > 1
     assert all(len(set(numbers)) == 4 for numbers in chosen)
-    rows = torch.tensor(spots.some())
-    assert spots.see(rows, x[rows])
+    rows = torch.tensor(checksums.some())
+    assert checksums.agree(rows, x[rows])
     x[rows[2], 1] += 1e-3
-    assert not spots.see(rows, x[rows])
-    spots.forget()
-    assert spots.see(rows, x[rows])
+    assert not checksums.agree(rows, x[rows])
+    checksums.forget()
+    assert checksums.agree(rows, x[rows])

@@ -62,7 +62,7 @@ def test_too_much_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_depends_on_the_batch_is_never_remembered() -> None:
     kept = TargetCache(5)
-    kept.never_keep()
+    kept.never_cache()
     kept.put(ROWS, (X, Y))
     assert not kept.knows(ROWS)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from plt_nn.tracking.spool.locks import ProcessLock
 assert ProcessLock(Path(sys.argv[1])).take()
 if sys.argv[2] == "fork" and os.fork() == 0:
-    time.sleep(60)
+    time.sleep(3600)
 print("taken", flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 

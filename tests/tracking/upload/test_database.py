@@ -39,7 +39,7 @@ def test_a_process_that_is_killed_while_it_makes_it_leaves_nothing_broken(tmp_pa
         time.sleep(lottery.uniform(0.0, 0.5))
         maker.kill()
         maker.wait()
-    assert make(tmp_path).wait(120) == 0
+    assert make(tmp_path).wait(warm.PATIENCE) == 0
     assert {"runs", "metrics", "logged_models", "alembic_version"} <= tables(tmp_path)
     assert not any(name.startswith("_alembic_tmp") for name in tables(tmp_path))
     assert not list(tmp_path.glob(".mlflow.db*"))
@@ -48,5 +48,5 @@ def test_a_process_that_is_killed_while_it_makes_it_leaves_nothing_broken(tmp_pa
 @pytest.mark.slow
 def test_several_at_once(tmp_path: Path) -> None:
     makers = [make(tmp_path) for _ in range(4)]
-    assert [maker.wait(120) for maker in makers] == [0] * 4
+    assert [maker.wait(warm.PATIENCE) for maker in makers] == [0] * 4
     assert {"runs", "metrics", "logged_models", "alembic_version"} <= tables(tmp_path)

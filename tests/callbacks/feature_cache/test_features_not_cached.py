@@ -18,7 +18,7 @@ from tests.callbacks.feature_cache.cached_fits import Computed, Pictures, cache,
 
 HEAD = (Phase("head"),)
 
-pytestmark = pytest.mark.usefixtures("keeping_pays")
+pytestmark = pytest.mark.usefixtures("caching_pays")
 
 
 class Views(Dataset[tuple[Tensor, int]]):
@@ -40,8 +40,8 @@ def test_samples_that_are_read_at_random_are_not_kept(tmp_path: Path, info: list
     plain, _ = fit(None, phases=HEAD, data=(train, loaders()[1]), seeds=False)
     cached, _ = fit(cache(tmp_path), phases=HEAD, data=(train, loaders()[1]), seeds=False)
     assert cached == plain
-    assert any("training samples are not kept: they are read at random." in line for line in info)
-    assert any("Features of the validation samples are kept" in line for line in info)
+    assert any("training samples are not cached: they are read at random." in line for line in info)
+    assert any("Features of the validation samples are cached" in line for line in info)
 
 
 def test_a_step_that_looks_at_the_inputs_gets_them(tmp_path: Path, info: list[str]) -> None:
@@ -56,7 +56,7 @@ def test_a_step_that_looks_at_the_inputs_gets_them(tmp_path: Path, info: list[st
     cached, found = fit(cache(tmp_path), Mixed(), phases=HEAD)
     assert cached == plain
     assert same(found, expected)
-    assert any("are not kept: the training step looks at the inputs itself" in line for line in info)
+    assert any("are not cached: the training step looks at the inputs itself" in line for line in info)
 
 
 def test_where_it_would_not_pay_it_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, info: list[str]) -> None:
@@ -65,7 +65,7 @@ def test_where_it_would_not_pay_it_is_off(tmp_path: Path, monkeypatch: pytest.Mo
     cached, found = fit(cache(tmp_path))
     assert cached == plain
     assert same(found, expected)
-    assert any("are not kept: it would not pay (" in line for line in info)
+    assert any("are not cached: it would not pay (" in line for line in info)
 
 
 def test_it_can_be_switched_off(tmp_path: Path, info: list[str]) -> None:
@@ -90,7 +90,7 @@ def test_a_full_disk_costs_the_features_and_not_the_run(
     plain, _ = fit(None)
     monkeypatch.setattr(RowStore, "put", full)
     assert fit(cache(tmp_path))[0] == plain
-    assert any("are not kept: No space left on device" in line for line in info)
+    assert any("are not cached: No space left on device" in line for line in info)
 
 
 def test_a_folder_that_cannot_be_made_is_replaced_by_memory(tmp_path: Path, info: list[str]) -> None:
@@ -106,11 +106,11 @@ def test_a_compiled_net_is_left_alone(tmp_path: Path, info: list[str]) -> None:
     with Computed() as computed:
         fit(cache(tmp_path), module, phases=HEAD, max_epochs=2)
     assert computed.samples == 0
-    assert "Features are not kept: the net is compiled." in info
+    assert "Features are not cached: the net is compiled." in info
 
 
 def test_wrong_arguments_are_told_together() -> None:
-    with pytest.raises(ConfigError, match=r"views is 0; expected .* dtype is 'int8'; .* memory_megabytes is 0;"):
+    with pytest.raises(ConfigError, match=r"(?s)views is 0; expected .* dtype is 'int8'; .* memory_megabytes is 0;"):
         FrozenFeatureCache(views=0, dtype="int8", memory_megabytes=0)  # type: ignore[arg-type]
     with pytest.raises(
         ConfigError, match=r"has no net with parameters in an attribute 'backbon'\. Did you mean 'backbone'"

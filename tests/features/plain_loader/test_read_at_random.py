@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from plt_nn.features.plain_loader.randomness import is_read_at_random
+from plt_nn.features.plain_loader.probe import is_read_at_random
 
 own = np.random.default_rng(0)
 

@@ -1,0 +1,155 @@
+"""Whether the samples of a DataLoader are still what they were when they were first read."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from plt_nn.features.checksums import row_checksums
+from plt_nn.features.inputs import inputs_of
+from plt_nn.features.plain_loader.dataset_watch import DatasetWatch
+from plt_nn.features.plain_loader.probe import is_equal
+from plt_nn.features.plain_loader.reader import read_apart
+from plt_nn.features.plain_loader.target_cache import TargetCache
+from plt_nn.features.plain_loader.throttle import Throttle
+
+_WATCHED = 64  # samples
+_AT_ONCE = 4
+
+
+class SampleGuard:
+    """Asks, from cheap to expensive: the data set's attributes, the samples that are read anyway, a few read again.
+
+    Args:
+        loader: The loader.
+        size: Number of samples.
+        targets: What is remembered of samples besides their inputs; forgotten when samples have changed.
+    """
+
+    def __init__(self, loader: DataLoader[Any], size: int, targets: TargetCache) -> None:
+        self._loader, self._targets = loader, targets
+        self._watch, self._checksums, self._throttle = DatasetWatch(loader.dataset), SampleChecksums(size), Throttle()
+        self._do_attributes_suffice = type(loader.dataset) is TensorDataset
+        self.has_changed = False
+
+    def begin(self) -> None:
+        """Notes the attributes of a data set and a collation that can be identified."""
+        if not self._watch.has_begun:
+            self._watch.begin()
+        self._do_attributes_suffice |= isinstance(self._loader.collate_fn, FunctionType)  # nobody watches an object's
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Times the probe of samples, to estimate what it costs to read a few of them again."""
+        began = time.perf_counter()
+        yield
+        # A look reads a sixth of these samples; a worker's start costs the same.
+        self._throttle.expect((time.perf_counter() - began) / (1 if self._loader.num_workers else 6))
+
+    def ignore(self, attributes: Iterable[str]) -> None:
+        """Ignores changes of attributes that merely reading a sample changes."""
+        self._watch.ignore(attributes)
+
+    def look(self, may_read: bool) -> None:
+        """Checks the attributes when an epoch begins, and now and then a few samples.
+
+        Args:
+            may_read: Whether samples may be read.
+        """
+        if self.has_changed:
+            return
+        try:
+            is_unchanged = self._is_unchanged(may_read)
+        except Exception:  # noqa: BLE001  # of a user's data set; it is raised again when the epoch reads
+            is_unchanged = False
+        if not is_unchanged:
+            self._found_change()
+
+    def remember(self, rows: Tensor, batch: Any) -> None:
+        """Checks a batch that was read, and remembers its targets.
+
+        Args:
+            rows: The numbers of its samples.
+            batch: The batch.
+        """
+        inputs = inputs_of(batch)
+        if inputs is None or len(inputs) != len(rows) or self.has_changed:
+            return
+        if self._checksums.agree(rows, inputs):
+            self._targets.put(rows, batch)
+        else:
+            self._found_change()
+
+    def forget(self) -> None:
+        """Forgets how samples were."""
+        self._targets.forget()
+        self._checksums.forget()
+        self._watch.end()
+
+    def _found_change(self) -> None:
+        self.has_changed = True
+        self.forget()
+
+    def _is_unchanged(self, may_read: bool) -> bool:
+        if may_read and not self._watch.has_begun:
+            self._watch.begin()
+        found = self._watch.changed()
+        if found.others or not may_read:
+            return not found.others
+        if found.opened:  # reading shows whether more than a file was opened
+            self._watch.begin()
+            return self._is_read_unchanged()
+        return self._do_attributes_suffice or not self._throttle.is_due() or self._is_read_unchanged()
+
+    def _is_read_unchanged(self) -> bool:
+        """Reads a few samples again and compares them with what was read before."""
+        numbers = self._checksums.some()
+        if not numbers:
+            return True
+        with self._throttle.doing():
+            batch = read_apart(self._loader, [numbers])[0]
+        rows, inputs = torch.tensor(numbers), inputs_of(batch)
+        if inputs is None or len(inputs) != len(rows) or not self._checksums.agree(rows, inputs):
+            return False
+        return not self._targets.knows(rows) or is_equal(self._targets.batch(rows, inputs), batch)
+
+
+class SampleChecksums:
+    """Checksums of the inputs of a few chosen samples when they were first read.
+
+    Args:
+        size: Number of samples.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._generator = torch.Generator().manual_seed(size)  # not the global one, from which the training draws
+        self._watched = set(torch.randint(size, (_WATCHED,), generator=self._generator).tolist() if size else [])
+        self._sums: dict[int, int] = {}
+
+    def agree(self, rows: Tensor, inputs: Tensor) -> bool:
+        """Whether the watched samples in a batch have the checksums of before; notes those of new ones.
+
+        Args:
+            rows: The numbers of the batch's samples.
+            inputs: Their inputs, `(N, ...)`.
+        """
+        at = [place for place, row in enumerate(rows.tolist()) if row in self._watched]
+        if not at:
+            return True
+        found = zip(rows[at].tolist(), row_checksums(inputs[at].detach().cpu()).tolist(), strict=True)
+        return all([self._sums.setdefault(row, checksum) == checksum for row, checksum in found])  # noqa: C419 -- all
+
+    def some(self) -> list[int]:
+        """A few of the samples that have a checksum, different ones each time."""
+        seen = sorted(self._sums)
+        order: Any = torch.randperm(len(seen), generator=self._generator)
+        return [seen[at] for at in order[:_AT_ONCE].tolist()]
+
+    def forget(self) -> None:
+        """Forgets all checksums."""
+        self._sums = {}
