@@ -124,13 +124,13 @@ def test_two_processes(fit: Fit, tmp_path: Path) -> None:
     """As with one; and the checkpoints of one process are resumed by two, and of two by one."""
     one, two = tmp_path / "one", tmp_path / "two"
     alone = fit(one, "digits", every=1)
-    names = ["step5", "step7", "step15", "val22", "end30", "sigterm", "error", "../one/step5", "../one/step20"]
+    names = ["step7", "step15", "val22", "end30", "sigterm", "error", "../one/step20"]
     done = warm.run_ranks(2, [JOB, "2", two, "digits", *names], env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     runs = [torch.load(two / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
     for run in runs:
         assert run["sigterm"]["at"] == (1, 15 + 9)  # in mid-epoch, where the processes agree
-        for name in names[:6]:
+        for name in names[:5]:
             assert not different(run[f"from {name}"], run["whole"]), name
         # An error may be on one process alone, which cannot ask the other for its part of the mean over the epoch.
         assert run["error"]["at"] == (1, 15 + 2)

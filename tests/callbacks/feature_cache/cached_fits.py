@@ -7,6 +7,7 @@ ranks by test_frozen_feature_cache.py, test_channels_last.py and test_compile_ne
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -127,6 +128,7 @@ def fit(
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     many: Any = {"strategy": "ddp", "devices": 2, "callbacks": tuple(FURTHER[name]() for name in sys.argv[2:])}
+    many |= {"phases": (PHASES[0], replace(PHASES[1], start=2), replace(PHASES[2], start=3)), "max_epochs": 4}
     plain, _ = fit(None, **many)
     with patch.object(Costs, "pays", return_value=True):  # whatever else this machine has to do
         with Computed() as first:

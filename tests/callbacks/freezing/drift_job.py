@@ -1,6 +1,7 @@
 """Un-freezes a net over head -> last stage -> all on two processes and reports how far their weights are apart.
 
-Arguments: `plt_nn` or `lightning` (its BackboneFinetuning), the file for the report. Started by test_drift.py.
+Arguments: the folder for the reports, then `plt_nn` or `lightning` (its BackboneFinetuning), or both in turn.
+Started by test_drift.py.
 """
 
 import json
@@ -77,5 +78,6 @@ def main(who: str, report: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    for each in sys.argv[2:]:
+        main(each, Path(sys.argv[1], f"{each}.json"))
     torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads now and then abort it

@@ -46,7 +46,7 @@ def fit(folder: Path, ckpt: Path | None = None) -> tuple[Stranger, StepSeeds, in
         accelerator="cpu",
         devices=2,
         strategy="ddp",
-        max_epochs=3,
+        max_epochs=2,
         callbacks=[seeds, keep],
         logger=False,
         enable_progress_bar=False,
@@ -60,7 +60,7 @@ def fit(folder: Path, ckpt: Path | None = None) -> tuple[Stranger, StepSeeds, in
 if __name__ == "__main__":
     directory = Path(sys.argv[1])
     whole, whole_seeds, rank = fit(directory / "whole")
-    resumed, resumed_seeds, _ = fit(directory / "resumed", directory / "whole" / "end6.ckpt")
+    resumed, resumed_seeds, _ = fit(directory / "resumed", directory / "whole" / "end3.ckpt")
     facts = {
         "whole": whole.seen,
         "weights": whole.weights(),

@@ -57,17 +57,24 @@ def close_to(losses: list[float]) -> Any:
     return pytest.approx(losses, rel=1e-3, abs=1e-5)
 
 
+QUICK: Any = {
+    "phases": (Phase("head"), Phase("last 1 stages", start=1, lr_scale=0.5), Phase("all", start=3, lr_scale=0.1)),
+    "max_epochs": 4,
+}
+
+
 @pytest.mark.parametrize("keeps", [False, True])
 def test_each_phase_is_compiled_and_comes_to_the_same(keeps: bool, tmp_path: Path) -> None:
-    plain, _ = fit(None, Still())
+    plain, _ = fit(None, Still(), **QUICK)
     seen, limit = Compiled(), torch._dynamo.config.recompile_limit
     with Computed() as computed:
-        losses, module = fit(cache(tmp_path) if keeps else None, Still(), callbacks=(CompileNet(backend=AOT), seen))
+        kept = cache(tmp_path) if keeps else None
+        losses, module = fit(kept, Still(), callbacks=(CompileNet(backend=AOT), seen), **QUICK)
     assert losses == close_to(plain)
     assert computed.samples > 0 if keeps else computed.samples == 0
     assert seen.graphs[0] > 0
-    assert seen.graphs[0] < seen.graphs[3] < seen.graphs[5]  # anew in the second and the third phase
-    assert seen.graphs[3] == seen.graphs[4]  # and in no other epoch
+    assert seen.graphs[0] < seen.graphs[1] < seen.graphs[3]  # anew in the second and the third phase
+    assert seen.graphs[1] == seen.graphs[2]  # and in no other epoch
     assert "forward" not in vars(module.backbone)  # given back
     assert torch._dynamo.config.recompile_limit == limit
     names = Pictures().state_dict().keys()
@@ -85,13 +92,13 @@ def test_inductor(tmp_path: Path) -> None:
 def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     def half(epochs: int, ckpt_path: Path | None = None) -> LightningModule:
         keeper = ModelCheckpoint(tmp_path, filename="last", enable_version_counter=False)
-        more: Any = {"enable_checkpointing": True, "max_epochs": epochs}
+        more: Any = {"enable_checkpointing": True, "phases": QUICK["phases"][:2], "max_epochs": epochs}
         parts = (CompileNet(backend=AOT), keeper)
         return fit(cache(tmp_path), Still(), callbacks=parts, ckpt_path=ckpt_path, **more)[1]
 
-    whole = fit(cache(tmp_path), Still(), callbacks=(CompileNet(backend=AOT),))[1]
-    half(4)
-    resumed = half(6, tmp_path / "last.ckpt")
+    whole = half(3)
+    half(2)
+    resumed = half(3, tmp_path / "last.ckpt")
     assert same(whole, resumed)
 
 
@@ -177,7 +184,7 @@ def test_a_net_that_is_never_called_is_told() -> None:
 def test_what_is_not_to_be_compiled_is_not_compiled_behind_its_features_either(tmp_path: Path) -> None:
     with patch.object(torch, "compile", side_effect=torch.compile) as compile_it:
         callback = CompileNet(net="head", backend=AOT)
-        fit(cache(tmp_path), Still(), callbacks=(callback,))
+        fit(cache(tmp_path), Still(), callbacks=(callback,), phases=QUICK["phases"][:2], max_epochs=2)
     names = [type(call.args[0].__self__).__name__ for call in compile_it.call_args_list]
     assert names == ["Sequential"]
 

@@ -46,15 +46,24 @@ def run_job(ends: str, devices: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reports of all ends in one process, and the store for those in two."""
+    """The reports of all ends in one process, and the store."""
     folder = tmp_path_factory.mktemp("ends")
     run_job(",".join(ENDS), 1, folder)
     return folder
 
 
+@pytest.fixture(scope="module")
+def both(folder: Path) -> Path:
+    """The reports of all ends in two processes; after Ctrl-C the second one is gone."""
+    run_job("patience,max_epochs,exception", 2, folder)
+    run_job("sigterm", 2, folder)
+    run_job("ctrl-c", 2, folder)
+    return folder
+
+
 def check(report: dict[str, Any], end: str) -> None:
     assert report["ended"] == ENDS[end]
-    assert report["best_at"]["epochs"] == 3
+    assert report["best_at"]["epochs"] == 2
     assert report["in memory"] == pytest.approx(report["best"], rel=1e-6)
     assert report["requires_grad"], "the net is given back as it was found"
 
@@ -83,11 +92,10 @@ def test_one_process(end: str, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("end", ENDS)
-def test_two_processes(end: str, folder: Path) -> None:
-    run_job(end, 2, folder)
-    first = json.loads((folder / f"{end}-2-rank0.json").read_text())
-    check_process_0(first, end, store_at(folder / "mlruns"))
-    other = folder / f"{end}-2-rank1.json"
+def test_two_processes(end: str, both: Path) -> None:
+    first = json.loads((both / f"{end}-2-rank0.json").read_text())
+    check_process_0(first, end, store_at(both / "mlruns"))
+    other = both / f"{end}-2-rank1.json"
     if end == "ctrl-c" and not other.exists():
         return  # Lightning's process 0 kills the others after Ctrl-C
     second = json.loads(other.read_text())
