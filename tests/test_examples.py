@@ -14,6 +14,8 @@ import plt_nn
 MODULES = (
     "plt_nn.backbones.create",
     "plt_nn.backbones.stages",
+    "plt_nn.callbacks.freezing.freezing_schedule",
+    "plt_nn.callbacks.resume.step_seeds",
     "plt_nn.callbacks.stopping.best_loss_stopping",
     "plt_nn.data.image_folder",
     "plt_nn.modules.classifier",

@@ -30,15 +30,15 @@ def split_groups(
 ) -> None:
     """Splits the optimizer's groups in place, so that all parameters of a group have the same label.
 
-    Every option of a group is carried over, and the schedulers' per-group state with it: training goes on exactly as if
-    the groups had been made so from the start. Nothing is added to or removed from the optimizer. Each group gets a
+    Every option of a group is copied, and the schedulers' per-group state too: training continues exactly as if the
+    groups had been made so from the start. Nothing is added to or removed from the optimizer. Each group gets a
     `name` that no other has, which `LearningRateMonitor` shows: the old group's name or number, and the label.
 
     Args:
         optimizer: Any torch optimizer, before or after its first step.
         schedulers: The schedulers that drive it, nested ones (`SequentialLR`) included.
         label: Gives each parameter its label.
-        key: The key under which each new group keeps its label.
+        key: The key under which each new group stores its label.
 
     Raises:
         ConfigError: If the optimizer cannot have several groups (`LBFGS`).
@@ -63,20 +63,20 @@ def split_groups(
 
 
 def set_lr_factors(optimizer: Optimizer, factors: Mapping[str, float]) -> None:
-    """Sets the factor on the learning rate of each group by its stage; a group of no named stage keeps 1."""
+    """Sets the factor on the learning rate of each group by its stage; other groups get 1."""
     for group in optimizer.param_groups:
         group[LR_FACTOR] = factors.get(group.get(STAGE, ""), 1.0)
 
 
 def apply_lr_factors(optimizer: Optimizer) -> Callable[[], None]:
-    """Multiplies each group's learning rate by its factor for just the time of a step.
+    """Multiplies each group's learning rate by its factor during each step only.
 
-    Schedulers read and write the groups' `lr`; some compute the next value from the last, some from the base. Because
-    they never see the factor, it multiplies rightly with every one of them, also with one that is stepped in a training
-    step: Lightning runs that in the closure of the optimizer's step, and the factor is applied after the closure.
+    Schedulers read and write the groups' `lr`; some compute the next value from the last, some from the base. They
+    never see the factor, so it works with all of them, also with one that is stepped in a training step: Lightning
+    runs that in the closure of the optimizer's step, and the factor is applied after the closure.
 
     Returns:
-        A function that takes the hooks off again.
+        A function that removes the hooks.
     """
     before = optimizer.register_step_pre_hook(_scale_after_closure)
     after = optimizer.register_step_post_hook(lambda opt, args, kwargs: unscale(opt))
@@ -90,7 +90,7 @@ def apply_lr_factors(optimizer: Optimizer) -> Callable[[], None]:
 
 
 def unscale(optimizer: Optimizer) -> None:
-    """Gives each group the scheduler's learning rate back; needed only where a step was cut short by an exception."""
+    """Restores the scheduler's learning rate of each group; needed only where an exception has ended a step."""
     for group in optimizer.param_groups:
         if _SCHEDULED_LR in group:
             group["lr"] = group.pop(_SCHEDULED_LR)
@@ -99,7 +99,7 @@ def unscale(optimizer: Optimizer) -> None:
 def _scale_after_closure(
     optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """Scales at once, or where the step has a closure, after it."""
+    """Scales at once, or after the closure if the step has one."""
     closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
     if closure is None:
         _scale(optimizer)

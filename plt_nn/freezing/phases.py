@@ -27,13 +27,13 @@ class Phase:
             parameter names (`blocks.6.*`) and regular expressions over parameter names (`re:.*bias`).
         start: When the phase begins: an epoch, counted from 0; optimizer steps (`"500 steps"`, also in the middle of an
             epoch; those of all optimizers together, as Lightning counts them); or `plateau`: when the loss that the
-            schedule monitors has not improved for `patience` checks in the phase before, whose best weights are then
-            taken into this one. The first phase starts at 0. An epoch or a number of steps that comes before a plateau
-            is reached ends the waiting: what comes later is in force.
+            schedule monitors has not improved for `patience` checks in the phase before, whose best weights this one
+            starts from. The first phase starts at 0. If the epoch or step of a later phase comes first, the plateau is
+            no longer waited for.
         lr_scale: Factor on the optimizer's learning rate while the phase lasts; it multiplies with any scheduler.
-        norm: `frozen` keeps the running statistics of every BatchNorm as they were pretrained, also in the stages that
-            are trained (their scale and shift are trained); `train` lets those of the trained stages adapt, which with
-            a few hundred images costs accuracy.
+        norm: `frozen` keeps the pretrained running statistics of every BatchNorm, also in the trained stages (whose
+            scale and shift are trained); `train` lets those of the trained stages adapt, which with a few hundred
+            images costs accuracy.
         layer_decay: Each stage learns at this factor times the rate of the stage behind it; at most 1. Default: 1.
         warmup: Optimizer steps at the phase's beginning over which the learning rate grows linearly from near 0.
         patience: With `start: plateau` alone: how many checks of the monitored loss may pass without improvement.
@@ -96,9 +96,9 @@ def parse_phases(phases: Sequence[Phase | Mapping[str, Any]]) -> tuple[Phase, ..
 
 
 def phase_at(phases: Sequence[Phase], epoch: int, step: int = 0, plateaus: Set[int] = frozenset()) -> int:
-    """The number of the phase that is in force: the last one that has begun.
+    """The number of the current phase: the last one that has begun.
 
-    A pure function, so that without plateaus a resumed run needs no state.
+    It is pure, so without plateaus a resumed run needs no state.
 
     Args:
         phases: The phases in order.

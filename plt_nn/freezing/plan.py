@@ -1,4 +1,4 @@
-"""What a phase trains and what it holds still: names in, names out. Pure."""
+"""What a phase trains and what it keeps in eval mode: names in, names out. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -48,8 +48,8 @@ def trained_parameters(train: str | Sequence[str], stages: Sequence[Stage], size
 def held_modules(stages: Sequence[Stage], trained: frozenset[str]) -> frozenset[str]:
     """The names of the modules that stay in eval mode: those in which nothing is trained.
 
-    A module with parameters of its own is held if none of them is trained; one without (Dropout, DropPath) if nothing
-    in its stage is trained; a container if all that it contains is held.
+    That is a module with parameters of its own if none of them is trained; one without (Dropout, DropPath) if nothing
+    in its stage is trained; a container if everything in it stays in eval mode.
 
     Args:
         stages: The net's stages.
@@ -92,7 +92,7 @@ def _last_stages(count: int, stages: Sequence[Stage]) -> frozenset[str]:
     if not 1 <= count <= before_head:
         names = ", ".join(stage.name for stage in stages)
         raise ConfigError(
-            f"'last {count} stages' was asked for, but this net has {before_head} before its head; "
+            f"'last {count} stages' was requested, but this net has {before_head} before its head; "
             f"expected a number from 1 to {before_head}. Its stages: {names}."
         )
     return _parameters_of(stages[-1 - count :])
@@ -100,7 +100,7 @@ def _last_stages(count: int, stages: Sequence[Stage]) -> frozenset[str]:
 
 def _last_percent(percent: float, stages: Sequence[Stage], sizes: Mapping[str, int]) -> frozenset[str]:
     if not 0 < percent <= 100:
-        raise ConfigError(f"'last {percent:g}%' was asked for; expected more than 0 and at most 100 percent.")
+        raise ConfigError(f"'last {percent:g}%' was requested; expected more than 0 and at most 100 percent.")
     wanted = sum(sizes.values()) * percent / 100
     reached, first = 0, len(stages)
     while reached < wanted and first > 0:

@@ -1,4 +1,4 @@
-"""By how much a phase changes the learning rate of each stage. Pure."""
+"""The factor of each phase on the learning rate of each stage. Pure."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A mean over an epoch that costs a training step almost nothing."""
+"""A mean over an epoch, at almost no cost to a training step."""
 
 import math
 
@@ -12,18 +12,18 @@ _FLUSH = 256  # pending scalars; each occupies a block of device memory
 class EpochMean(nn.Module):
     """The weighted mean of a scalar over an epoch and over all processes.
 
-    `torchmetrics.MeanMetric` with its updates put together: updating it at every step costs a tenth of a small net's
-    training step, so values wait in a list and are handed over many at a time.
+    `torchmetrics.MeanMetric` with batched updates: an update at every step costs a tenth of a small net's training
+    step, so values wait in a list and are added many at a time.
 
     Attributes:
-        epoch: The epoch of sums that came from a checkpoint, until training goes on.
+        epoch: The epoch of sums that came from a checkpoint, until training continues.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.epoch: int | None = None
-        # A NaN is replaced by a NaN: it must show. ("disable" would say so plainly, but torchmetrics 1.9 then drops the
-        # weights: https://github.com/Lightning-AI/torchmetrics, MeanMetric._cast_and_nan_check_input.)
+        # A NaN is replaced by a NaN, because it must show. ("disable" would be plainer, but torchmetrics 1.9 then drops
+        # the weights: https://github.com/Lightning-AI/torchmetrics, MeanMetric._cast_and_nan_check_input.)
         self.metric = MeanMetric(nan_strategy=math.nan)
         self._values: list[Tensor] = []
         self._weights: list[Tensor | float] = []
@@ -49,12 +49,12 @@ class EpochMean(nn.Module):
         self._values, self._weights, self._batches = [], [], []
 
     def sums(self, batches: int) -> Tensor:
-        """What this process has summed up over the epoch's first batches, for a checkpoint.
+        """The sums of this process over the epoch's first batches, for a checkpoint.
 
-        Values that wait are kept apart, for the order of additions decides the last bits of a sum.
+        Waiting values are listed separately, because the order of additions decides the last bits of a sum.
 
         Args:
-            batches: How many have been trained on; the one in work, if there is one, does not count.
+            batches: How many have been trained on; one that is being trained on does not count.
 
         Returns:
             float32 `(rows, 2)`: the sum of weighted values and of weights, then each waiting value with its weight.
@@ -67,7 +67,7 @@ class EpochMean(nn.Module):
         return torch.cat(rows).cpu()
 
     def add_sums(self, sums: Tensor) -> None:
-        """Adds what `sums` has given.
+        """Adds what `sums` has returned.
 
         Args:
             sums: float32 `(rows, 2)`.

@@ -1,4 +1,4 @@
-"""The training means of an epoch in the checkpoints that are made in the middle of it."""
+"""Saves an epoch's training means in checkpoints that are made in the middle of it."""
 
 import sys
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ _KEY = "epoch_means"
 
 
 def save_means(module: LightningModule, checkpoint: dict[str, Any]) -> None:
-    """Puts what a module's `EpochMean`s have summed up on each process into a checkpoint, for `on_save_checkpoint`."""
+    """Adds the sums of a module's `EpochMean`s on each process to a checkpoint, for `on_save_checkpoint`."""
     progress: Any = module.trainer.fit_loop.epoch_loop.batch_progress.current
     mine = {name: mean.sums(progress.processed) for name, mean in means_of(module).items()}
     checkpoint[_KEY] = {"epoch": module.current_epoch, "processes": _of_all_processes(mine, module.trainer)}
 
 
 def load_means(module: LightningModule, checkpoint: Mapping[str, Any]) -> None:
-    """Takes the sums out of a checkpoint again, for `on_load_checkpoint`; does nothing unless a fit is resumed.
+    """Restores the sums from a checkpoint, for `on_load_checkpoint`; does nothing unless a fit is resumed.
 
-    With as many processes as before each has its own; the sums of any number of processes find a place on fewer, and
-    leave the others without.
+    With the same number of processes each gets its own sums; with another number the sums are shared out, and some
+    processes may get none.
     """
     if _KEY not in checkpoint:
         return
@@ -43,9 +43,9 @@ def load_means(module: LightningModule, checkpoint: Mapping[str, Any]) -> None:
 
 
 def drop_old_means(module: LightningModule) -> None:
-    """Forgets sums unless they are of the epoch that goes on now, for `on_train_start`.
+    """Drops sums unless they are of the epoch that continues now, for `on_train_start`.
 
-    They are not if the checkpoint was made at an epoch's end, or if an earlier fit broke off.
+    They are not if the checkpoint was made at an epoch's end, or if an earlier fit was interrupted.
     """
     for mean in means_of(module).values():
         if mean.epoch != module.current_epoch:

@@ -15,8 +15,8 @@ from plt_nn.callbacks.freezing.schedule_log import log_plan, log_transition, war
 from plt_nn.callbacks.freezing.schedule_plan import SchedulePlan, schedule_plan
 from plt_nn.callbacks.lightning.callback_order import callbacks_of, sort_callbacks
 from plt_nn.callbacks.lightning.compiled import before_each_forward
-from plt_nn.callbacks.lightning.strategies import require_whole_parameters, wrap_anew
-from plt_nn.callbacks.lightning.weight_averaging import hold_averages, measured_weights
+from plt_nn.callbacks.lightning.strategies import rebuild_ddp, require_whole_parameters
+from plt_nn.callbacks.lightning.weight_averaging import correct_frozen_averages, measured_weights
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 from plt_nn.fingerprint.digest import digests
 from plt_nn.freezing import Phase, parse_phases
@@ -37,17 +37,17 @@ from plt_nn.freezing.phases import phase_at
 class FreezingSchedule(Callback):
     """Trains a net in phases: what a phase does not train has no gradient, stays in eval mode, and does not change.
 
-    All parameters are in the optimizer from the start; a phase only says which require gradients and by which factor
-    the learning rate of each stage is multiplied, so nothing is added to the optimizer or its schedulers. At each
-    transition DistributedDataParallel is built anew, because its reducer takes only parameters that require gradients
-    when it is built; a compiled net is compiled once more, because what it computes gradients for has changed. The
-    optimizer keeps its state. When a phase ends, the frozen part must be what it was, and the weights of all processes
-    the same: anything else is an error. The net is given back as it was found when the fit ends. Works on any
-    `LightningModule` whose optimizers hold the parameters that the phases train.
+    All parameters are in the optimizer from the start. A phase only decides which of them require gradients, and by
+    which factor the learning rate of each stage is multiplied, so nothing is added to the optimizer or its schedulers.
+    At each transition DistributedDataParallel is built again, because its reducer takes only parameters that require
+    gradients when it is built, and a compiled net is compiled again. The optimizer keeps its state. When a phase ends,
+    the frozen part must be unchanged, and the weights of all processes must be equal; otherwise it is an error. When
+    the fit ends, `requires_grad` and train/eval modes are restored. It works on any `LightningModule` whose optimizers
+    hold the parameters that the phases train.
 
     Logs, when a phase begins and at each epoch: `phase` (its number, from 0) and `lr/<stage>` of each stage that is
-    trained: the scheduler's learning rate times the phase's factor. A logger that keeps texts gets the table of
-    `plt-nn plan` as `freezing_plan.md`, and a tag `phase/<number>` that tells when the phase began and what it trains.
+    trained: the scheduler's learning rate times the phase's factor. A logger that stores texts gets the table of
+    `plt-nn plan` as `freezing_plan.md`, and a tag `phase/<number>` with when the phase began and what it trains.
 
     Args:
         phases: The phases in order, as `Phase` objects or as mappings with their arguments.
@@ -60,6 +60,18 @@ class FreezingSchedule(Callback):
         ConfigError: For phases that cannot be used, naming every fault; at the start of a fit for stages that the net
             does not have; during it for a `monitor` that is needed and not logged.
         TrainingError: If something frozen has changed, or weights differ between processes.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from plt_nn import MLP, FreezingSchedule, Phase, Regressor, SyntheticRegressionData
+        >>> schedule = FreezingSchedule([Phase("head"), Phase("all", start=1, lr_scale=0.1)])
+        >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        >>> trainer = Trainer(
+        ...     accelerator="cpu", max_epochs=2, callbacks=[schedule], enable_checkpointing=False, **quiet
+        ... )
+        >>> trainer.fit(Regressor(MLP(2, [8], 1)), SyntheticRegressionData())
+        >>> schedule.plan.facts()
+        {'phase 0': 'head (9 of 33 parameters) from epoch 0', 'phase 1': 'all (33 of 33 parameters) from epoch 1'}
     """
 
     def __init__(
@@ -77,7 +89,7 @@ class FreezingSchedule(Callback):
         self._began = 0  # the optimizer step at which the current phase began
         self._plateaus: set[int] = set()
         self._best: PlateauBest | None = None
-        self._adapters = PhaseAdapters(self.phases, net, self._give_back)
+        self._adapters = PhaseAdapters(self.phases, net, self._restore_module)
         self._found: Flags | None = None
         self._frozen = Frozen((), {}, {})
         self._digests: dict[str, int] = {}
@@ -112,7 +124,7 @@ class FreezingSchedule(Callback):
             self._enter(0, trainer, pl_module)  # the search, which comes now, is for what the first phase trains
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Enters the phase of the checkpoint, if there is one; what was due then comes where it would have come."""
+        """Enters the phase of the checkpoint, if there is one; a transition that was due comes where it would have."""
         state, self._restored = self._restored, None
         if state is None or state["phase"] is None:
             return
@@ -130,18 +142,18 @@ class FreezingSchedule(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the last phase."""
-        hold_averages(trainer, self._frozen.tensors())
+        correct_frozen_averages(trainer, self._frozen.tensors())
         self._check_phase(trainer, pl_module)
 
     # -- during the fit -----------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Goes on to the phase that is due."""
+        """Enters the phase that is due."""
         if not self._advance(trainer, pl_module, batch_idx=0):
             self._log(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Goes on to the phase that is due; keeps the frozen part still, whoever called `.train()`."""
+        """Enters the phase that is due; keeps the frozen part in eval mode, whoever called `.train()`."""
         between_steps = batch_idx % trainer.accumulate_grad_batches == 0  # no gradient of other weights is waiting
         entered = (between_steps or self.current is None) and self._advance(trainer, pl_module, batch_idx)
         if batch_idx == 0 and callbacks_of(trainer, StochasticWeightAveraging):
@@ -157,12 +169,12 @@ class FreezingSchedule(Callback):
             self._set_learning_rates(trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the frozen part of averaged weights still, which are measured now."""
-        hold_averages(trainer, self._frozen.tensors())
+        """Corrects the frozen part of averaged weights, which are measured now."""
+        correct_frozen_averages(trainer, self._frozen.tensors())
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keeps the frozen part of averaged weights still, which are saved now."""
-        hold_averages(trainer, self._frozen.tensors())
+        """Corrects the frozen part of averaged weights, which are saved now."""
+        correct_frozen_averages(trainer, self._frozen.tensors())
 
     def _on_monitored(self, value: float, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._best is None or self.current is None:
@@ -175,7 +187,7 @@ class FreezingSchedule(Callback):
     # -- phases -------------------------------------------------------------------------------------------------------
 
     def _advance(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> bool:
-        """Goes on to the phase that is due, if another one is due."""
+        """Enters the phase that is due, if it is another one; returns whether that was so."""
         number = phase_at(self.phases, trainer.current_epoch, trainer.global_step, self._plateaus)
         if number == self.current:
             return False
@@ -194,7 +206,7 @@ class FreezingSchedule(Callback):
     def _end_phase(self, following: int, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._found is not None
         self._check_phase(trainer, pl_module)
-        hold_averages(trainer, self._frozen.tensors())
+        correct_frozen_averages(trainer, self._frozen.tensors())
         if self._best is not None and following in self._plateaus:
             self._best.restore()
         self._found = updated_flags(pl_module, self._found, self._frozen)
@@ -203,7 +215,7 @@ class FreezingSchedule(Callback):
         assert self._found is not None and self.plan is not None, "a phase was entered outside a fit"  # noqa: PT018
         self._frozen = freeze(pl_module, self._found, self.plan.trained[number], self.plan.held(number))
         self._digests = digests(self._frozen.tensors())
-        wrap_anew(trainer.strategy, self._frozen.tensors())
+        rebuild_ddp(trainer.strategy, self._frozen.tensors())
         self.current, self._began = number, trainer.global_step
         self._set_learning_rates(trainer)
         follower = self.phases[number + 1] if number + 1 < len(self.phases) else None
@@ -214,7 +226,7 @@ class FreezingSchedule(Callback):
         )
 
     def _check_phase(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Makes sure, as a phase ends, that what was frozen is what it was and that all processes have the same."""
+        """Checks at a phase's end that the frozen part is unchanged and the weights of all processes are equal."""
         when = f"At the end of phase {self.current}, epoch {trainer.current_epoch}, step {trainer.global_step}"
         require_unchanged(trainer, pl_module, self._frozen.tensors(), self._digests, when)
 
@@ -228,13 +240,13 @@ class FreezingSchedule(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
 
-    def _give_back(self, pl_module: LightningModule) -> None:
+    def _restore_module(self, pl_module: LightningModule) -> None:
         while self._unhook:
             self._unhook.pop()()
         if self._found is not None:
             restore_flags(pl_module, self._found)
         self._found, self._frozen = None, Frozen((), {}, {})
-        self._restored = None  # what a checkpoint held was for this fit, or loaded to validate
+        self._restored = None  # the state of a checkpoint was for this fit, or loaded to validate
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -248,7 +260,7 @@ class FreezingSchedule(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the state for the start of training, when epochs and steps are known."""
+        """Stores the state for the start of training, when epochs and steps are known."""
         self._restored = state_dict
 
     def _plateaus_in(self, state: dict[str, Any] | None) -> set[int]:

@@ -34,7 +34,7 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
         children = {name: child for name, child in children.items() if _is_trained(child)} or children
     if not children:
         raise ConfigError(f"{type(pl_module).__name__} holds no net with parameters, so there is nothing to freeze.")
-    # What torch.compile returns is a wrapper with the net inside it, whose stages keep the names that they have alone.
+    # torch.compile returns a wrapper around the net; the stages have the names of the net alone.
     inner = {_path(name, child): _inside(child) for name, child in children.items()}
     *bodies, (last, net_with_head) = inner.items()
     before = [stage for name, body in bodies for stage in _of_body(name, body)]
@@ -56,14 +56,14 @@ def _inside(child: nn.Module) -> nn.Module:
 
 
 def _of_body(name: str, body: nn.Module) -> list[Stage]:
-    """The stages of a net that another one comes after; a body that is one stage goes by the body's name."""
+    """The stages of a net before the last one; a body with only one stage is named after the body."""
     found = [stage for stage in stages(body, ends_in_head=False) if stage.parameters]
     plain = name.removesuffix("._orig_mod")
     return [_moved(stage, name, plain if len(found) == 1 else f"{plain}.{_name_in_body(stage)}") for stage in found]
 
 
 def _name_in_body(stage: Stage) -> str:
-    """The classifier of a known net in a body is the head of nothing: it goes by its path."""
+    """The classifier of a known net is not the head here, so it is named by its path."""
     path = stage.parameters[0].rpartition(".")[0]
     return path if stage.name == HEAD and path else stage.name
 

@@ -1,4 +1,4 @@
-"""The adapters of a schedule's phases in a LightningModule: put in when it is complete, merged when the fit ends."""
+"""The adapters of a schedule's phases in a LightningModule: inserted when it is complete, merged when the fit ends."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +14,7 @@ from plt_nn.callbacks.lightning.callback_order import all_callbacks
 from plt_nn.errors import ConfigError, WeightsError
 from plt_nn.freezing import Phase
 from plt_nn.freezing.adapters.stage_adapters import Adapters, insert_adapters
+from plt_nn.text import and_more
 
 
 class PhaseAdapters(Callback):
@@ -32,7 +33,7 @@ class PhaseAdapters(Callback):
         self._loading: RemovableHandle | None = None
 
     def begin(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Lets the adapters be inserted when the module is complete; does nothing if no phase asks for any.
+        """Has the adapters inserted when the module is complete; does nothing if no phase asks for any.
 
         That is when Lightning calls `configure_model`: the module has its head for the data's classes, but neither its
         weights from a checkpoint, which holds the adapters' too, nor its optimizers. Outside of fits there are no
@@ -57,17 +58,17 @@ class PhaseAdapters(Callback):
             own()
             if self.inserted is None:
                 self.inserted = insert_adapters(pl_module, net_stages(pl_module, self.net), self.phases)
-                _tell_passed_over(self.inserted)
+                _report_passed_over(self.inserted)
 
         pl_module.configure_model = configure_model  # type: ignore[method-assign]
         self._is_waiting = True
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Gives the module its own structure back."""
+        """Restores the module's own structure."""
         self._end(pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the module its own structure back."""
+        """Restores the module's own structure."""
         self._end(pl_module)
 
     def _end(self, pl_module: LightningModule) -> None:
@@ -81,7 +82,7 @@ class PhaseAdapters(Callback):
         self.inserted, self._is_waiting, self._loading = None, False, None
 
     def _complete(self, module: nn.Module, state: dict[str, Tensor], *arguments: Any) -> None:
-        """Lets a checkpoint without adapters, or with fewer, be loaded: those that it lacks begin without effect."""
+        """Lets a checkpoint with no or fewer adapters be loaded: the missing ones start without effect."""
         if self.inserted is not None:
             given, own = dict(state), module.state_dict().keys()
             state.clear()
@@ -93,11 +94,10 @@ class PhaseAdapters(Callback):
         return state if self.inserted is None else self.inserted.merged_state(pl_module, state)
 
 
-def _tell_passed_over(adapters: Adapters | None) -> None:
+def _report_passed_over(adapters: Adapters | None) -> None:
     if adapters is not None and adapters.passed_over:
-        reasons = [f"{layer} {reason}" for layer, reason in list(adapters.passed_over.items())[:3]]
-        more = f"; and {len(adapters.passed_over) - 3} more" if len(adapters.passed_over) > 3 else ""
-        rank_zero_info(f"These layers get no adapter and stay frozen: {'; '.join(reasons)}{more}.")
+        reasons = and_more((f"{layer} {reason}" for layer, reason in adapters.passed_over.items()), 3)
+        rank_zero_info(f"These layers get no adapter and stay frozen: {reasons}.")
 
 
 def _refuse_averaging(trainer: Trainer) -> None:

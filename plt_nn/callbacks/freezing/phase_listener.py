@@ -1,4 +1,4 @@
-"""What a callback implements to hear that a new phase of a freezing schedule begins."""
+"""What a callback implements to be called when a new phase of a freezing schedule begins."""
 
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ from plt_nn.callbacks.lightning.callback_order import all_callbacks
 
 @runtime_checkable
 class PhaseListener(Protocol):
-    """A callback that is told of each transition between phases."""
+    """A callback that is called at each transition between phases."""
 
     def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
         """Called when the net is frozen and thawed for the new phase, not for the first or a resumed one.
@@ -23,5 +23,5 @@ class PhaseListener(Protocol):
 
 
 def phase_listeners(trainer: Trainer) -> list[PhaseListener]:
-    """The trainer's callbacks that listen, in their order."""
+    """The trainer's callbacks that implement it, in the order in which they are called."""
     return [callback for callback in all_callbacks(trainer) if isinstance(callback, PhaseListener)]

@@ -1,4 +1,4 @@
-"""Whether what was frozen is what it was, and whether all processes hold the same weights."""
+"""Checks that frozen weights are unchanged, and that all processes hold the same weights."""
 
 from collections.abc import Mapping
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from plt_nn.callbacks.lightning.strategies import ignored_by_ddp
 from plt_nn.errors import TrainingError
 from plt_nn.fingerprint.digest import differing, digests
+from plt_nn.text import and_more
 
 
 def require_unchanged(
@@ -27,20 +28,20 @@ def require_unchanged(
         TrainingError: Naming what has changed or differs.
     """
     now = digests(frozen)
-    if trainer.world_size > 1:  # first, for it comes to the same answer on every process
+    if trainer.world_size > 1:  # first, because it has the same result on every process
         ignored = ignored_by_ddp(trainer.strategy)
         others = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
         require_agreement(trainer, digests(others) | now, when)
     if changed := differing(before, now):
         raise TrainingError(
-            f"{when}, these had changed though the phase froze them: {listing(changed)}. Something writes into "
+            f"{when}, these had changed though the phase froze them: {and_more(changed, 10)}. Something writes into "
             "frozen layers: a callback, an optimizer of your own, or code in a training step. Leave them alone, or "
             "let the phase train them."
         )
 
 
 def require_agreement(trainer: Trainer, digests: Mapping[str, int], when: str) -> None:
-    """Compares digests over all processes; every process comes to the same answer.
+    """Compares digests over all processes, with the same result on each.
 
     Args:
         trainer: The trainer, whose processes all call this.
@@ -59,13 +60,7 @@ def require_agreement(trainer: Trainer, digests: Mapping[str, int], when: str) -
     names = [name for name, differs in zip(digests, different, strict=True) if differs]
     if names:
         raise TrainingError(
-            f"{when}, the weights of the {trainer.world_size} processes differ in {listing(names)}. "
+            f"{when}, the weights of the {trainer.world_size} processes differ in {and_more(names, 10)}. "
             "Something updates them on one process only, or outside DistributedDataParallel: a parameter that is used "
             "in a way DDP does not see, a change made by hand, or an optimizer that is not the same on every process."
         )
-
-
-def listing(names: list[str]) -> str:
-    """Some names and how many more there are."""
-    shown = ", ".join(names[:10])
-    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown

@@ -1,4 +1,4 @@
-"""How often a sample is still to be seen before another phase begins. Pure but for what it reads of a trainer."""
+"""How many epochs remain before another phase begins."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from plt_nn.freezing.phases import start_steps
 
 
 def remaining_epochs(trainer: Trainer) -> float:
-    """Epochs until the present phase or the fit ends, the present one included; infinite if nobody knows.
+    """Epochs until the present phase or the fit ends, the present one included; infinite if unknown.
 
     Args:
         trainer: The trainer, in a fit.
@@ -39,7 +39,7 @@ def epochs_left(
     Args:
         epoch: The present epoch, from 0.
         step: Optimizer steps done so far.
-        steps_an_epoch: Optimizer steps in an epoch; 0 if nobody knows.
+        steps_an_epoch: Optimizer steps in an epoch; 0 if unknown.
         max_epochs: Epochs of the fit; -1 for no limit.
         max_steps: Optimizer steps of the fit; -1 for no limit.
         following: The phases to come.

@@ -8,7 +8,6 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from plt_nn.callbacks.freezing.net_stages import net_stages
-from plt_nn.callbacks.freezing.rank_consistency import listing
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
 from plt_nn.freezing.adapters.stage_adapters import Adapters
@@ -16,6 +15,7 @@ from plt_nn.freezing.freeze import norms_with_statistics
 from plt_nn.freezing.groups import LR_FACTOR, STAGE, set_lr_factors
 from plt_nn.freezing.plan import Stage, held_modules, trained_parameters
 from plt_nn.freezing.rates import stage_factors, warmup_factor
+from plt_nn.text import and_more
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _require_something_trained(
     for number, (names, phase) in enumerate(zip(selected, phases, strict=True)):
         if needed.isdisjoint(names):
             raise ConfigError(
-                f"Phase {number} trains nothing: all that {phase.train!r} selects ({listing(sorted(names))}) was "
+                f"Phase {number} trains nothing: all that {phase.train!r} selects ({and_more(sorted(names), 10)}) was "
                 "frozen before the fit. Let it require gradients, select more, or name the net by `net=`."
             )
 
@@ -147,7 +147,7 @@ def _require_in_optimizers(names: Set[str], optimizers: Sequence[Optimizer], pl_
     missing = [name for name, p in parameters if name in names and p.requires_grad and id(p) not in held]
     if missing:
         raise ConfigError(
-            f"{len(missing)} parameters that the schedule trains are in no optimizer: {listing(missing)}. "
+            f"{len(missing)} parameters that the schedule trains are in no optimizer: {and_more(missing, 10)}. "
             "configure_optimizers must take all parameters of the net; freezing begins only after it has run. If these "
             "are not of the net, name it by `net=`."
         )

@@ -1,4 +1,4 @@
-"""What our callbacks ask of a logger beyond Lightning's own interface."""
+"""What our callbacks need of a logger beyond Lightning's own interface."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class RunLogger(Protocol):
-    """A logger that also keeps files, figures, data sets and models; `DurableMLFlowLogger` is one."""
+    """A logger that also stores files, figures, data sets and models; `DurableMLFlowLogger` is one."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs metrics at a step."""
@@ -22,19 +22,19 @@ class RunLogger(Protocol):
         """Logs metrics of a machine, on any process of it: `utilisation` becomes `system/utilisation`."""
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Keeps a file as it is now with the run, in a folder of its artifacts."""
+        """Stores a copy of a file with the run, in a folder of its artifacts."""
 
     def log_text(self, text: str, name: str) -> None:
-        """Keeps a text with the run, under a file name."""
+        """Stores a text with the run, under a file name."""
 
     def log_figure(self, figure: "Figure", name: str) -> None:
-        """Keeps a figure with the run, under a file name such as `figures/confusion_matrix.png`."""
+        """Stores a figure with the run, under a file name such as `figures/confusion_matrix.png`."""
 
     def log_dataset(self, name: str, context: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
-        """Says which data the run has used: a digest of its content, where it lies, and facts about it."""
+        """Logs which data the run has used: a digest of its content, where it is, and facts about it."""
 
     def log_model(self, path: Path, metrics: Mapping[str, float], step: int) -> None:
-        """Names the file of the best weights so far; what it holds when the run ends becomes the run's model."""
+        """Logs the file of the best weights so far; its content at the end of the run becomes the run's model."""
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags of the run."""
@@ -47,11 +47,11 @@ class RunLogger(Protocol):
 
 
 def run_loggers(trainer: Trainer) -> list[RunLogger]:
-    """The trainer's loggers that can keep files; none but on process 0, for one writer is enough."""
+    """The trainer's loggers that can store files; none on other processes than process 0."""
     return node_loggers(trainer) if trainer.is_global_zero else []
 
 
 def node_loggers(trainer: Trainer) -> list[RunLogger]:
-    """The trainer's loggers that can keep metrics of a machine, on every process."""
+    """The trainer's loggers that can store metrics of a machine, on every process."""
     real = [logger for logger in trainer.loggers if not isinstance(logger, DummyLogger)]  # which answers to any name
     return [logger for logger in real if isinstance(logger, RunLogger)]

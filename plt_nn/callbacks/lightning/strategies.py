@@ -30,22 +30,22 @@ def require_whole_parameters(strategy: Strategy, user: str) -> None:
         )
 
 
-def wrap_anew(strategy: Strategy, frozen: Iterable[str]) -> None:
-    """Builds DistributedDataParallel again, so that its reducer takes just the parameters that are trained now.
+def rebuild_ddp(strategy: Strategy, frozen: Iterable[str]) -> None:
+    """Builds DistributedDataParallel again, so that its reducer takes only the parameters that are trained now.
 
-    The reducer takes those that require gradients when it is built; what is thawed later would never be averaged over
-    the processes, with or without `find_unused_parameters`.
+    The reducer takes those that require gradients when it is built; parameters that are thawed later would never be
+    averaged over the processes, with or without `find_unused_parameters`.
 
     Args:
-        strategy: The trainer's strategy; one that does not wrap in DDP is left alone.
-        frozen: Names of parameters and buffers that are the same on all processes and stay so. They are not sent:
+        strategy: The trainer's strategy; nothing is done if it does not use DDP.
+        frozen: Names of parameters and buffers that are equal on all processes and do not change. They are not sent;
             otherwise every forward pass would send the statistics of every frozen BatchNorm.
     """
     if isinstance(strategy, DDPStrategy) and isinstance(strategy.model, DistributedDataParallel):
         module = strategy.lightning_module
         assert module is not None
         strategy.model = module
-        gc.collect()  # the old reducer is part of a reference cycle, and its hooks live until it is freed
+        gc.collect()  # the old reducer is part of a reference cycle, and its hooks work until it is freed
         users = getattr(module, _IGNORED, None)
         setattr(module, _IGNORED, {*(users or ()), *frozen})
         try:

@@ -13,7 +13,7 @@ from plt_nn.callbacks.lightning.callback_order import callbacks_of
 
 @contextmanager
 def measured_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
-    """The module holds the weights that the validation before has measured, for the time of the context.
+    """Lets the module hold, within the context, the weights that the last validation has measured.
 
     `WeightAveraging` (and `EMAWeightAveraging`) puts the averaged weights into the module for the validation alone.
 
@@ -31,14 +31,14 @@ def measured_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[N
             callback._swap_models(pl_module)
 
 
-def hold_averages(trainer: Trainer, frozen: Mapping[str, Tensor]) -> None:
-    """Makes the averages of frozen tensors what the tensors are.
+def correct_frozen_averages(trainer: Trainer, frozen: Mapping[str, Tensor]) -> None:
+    """Sets the averages of frozen tensors to the tensors themselves.
 
-    An exponential average of one value is the value but for rounding, and rounding adds up over the steps.
+    The average of a constant equals it up to rounding, and rounding errors add up over the steps.
 
     Args:
         trainer: The trainer.
-        frozen: What does not change, by its name in the module.
+        frozen: The frozen tensors, by their names in the module.
     """
     for callback in _averaging(trainer):
         assert callback._average_model is not None

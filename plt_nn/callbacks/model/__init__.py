@@ -1,1 +1,1 @@
-"""Weights in and out: loading them, predicting with them, and the model that stands alone."""
+"""Weights in and out: loading them, predicting with them, and the deployable model."""

@@ -1,4 +1,4 @@
-"""Writes beside the best weights how they become a model that can be used without the code that trained it."""
+"""Writes, beside the best weights, what is needed to use them without the code that trained them."""
 
 import json
 import warnings
@@ -37,17 +37,17 @@ class _KeepsBest(Protocol):
 
 
 class DeployableModel(Callback):
-    """Writes `model.json` beside `best.safetensors`, once, when training begins; a logger that keeps models takes both.
+    """Writes `model.json` beside `best.safetensors`, once, when training begins; a logger that stores models gets both.
 
-    It says how the net is made, what is done to its inputs, and what its outputs mean, in plain values. That needs:
+    It describes how the net is made, how its inputs are preprocessed, and what its outputs mean. It needs:
 
     - a module with an attribute `net`, and `task`, `classification` or `regression`, as `Classifier` and `Regressor`;
-    - a net of which is known how it was made: one from a configuration of `plt-nn fit`, one of `create_backbone`, or
-      one that is described by the argument `net`;
-    - a data module with a method `model_inputs`, as ours are, or batches whose first part is a tensor.
+    - a net that can be made again: from a configuration of `plt-nn fit`, by `create_backbone`, or as described by the
+      argument `net`;
+    - a data module with a method `model_inputs`, as ours have, or batches whose first element is a tensor.
 
-    Otherwise there is no model that stands alone, and the run's tag `plt_nn.not_deployable` says why. The classes are
-    named as the data module's `class_names` say.
+    Otherwise the run has weights but no deployable model, and its tag `plt_nn.not_deployable` says why. The names of
+    the classes are the data module's `class_names`.
 
     Args:
         net: How the net is made: `class_path` and `init_args`, plain values. Default: see above. A class of your own
@@ -61,23 +61,23 @@ class DeployableModel(Callback):
         self._done = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins anew."""
+        """Starts over."""
         self._done = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the card, if the data module knows what the net takes."""
+        """Writes the file, if the data module knows the net's inputs."""
         data: Any = getattr(trainer, "datamodule", None)
         if callable(getattr(data, "model_inputs", None)):
-            self._settle(trainer, pl_module, data.model_inputs())
+            self._write_card(trainer, pl_module, data.model_inputs())
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Writes the card after a look at the first batch."""
+        """Otherwise writes it after a look at the first batch."""
         if not self._done:
             first = batch[0] if isinstance(batch, tuple | list) and batch else batch
             shape = tuple(first.shape[1:]) if isinstance(first, Tensor) else None
-            self._settle(trainer, pl_module, None if shape is None else TensorInputs(shape))
+            self._write_card(trainer, pl_module, None if shape is None else TensorInputs(shape))
 
-    def _settle(self, trainer: Trainer, pl_module: LightningModule, inputs: Inputs | None) -> None:
+    def _write_card(self, trainer: Trainer, pl_module: LightningModule, inputs: Inputs | None) -> None:
         self._done = True
         keeper = next((callback for callback in all_callbacks(trainer) if isinstance(callback, _KeepsBest)), None)
         if (
@@ -92,7 +92,7 @@ class DeployableModel(Callback):
             card = model_card(trainer, pl_module, inputs, self.net, keeper.monitor, keeper.mode)
         except PltNNError as error:
             place.unlink(missing_ok=True)  # of an earlier fit into the same folder
-            rank_zero_info(f"The best weights will be kept, but not as a model that stands alone: {error}")
+            rank_zero_info(f"The best weights will be saved, but not as a deployable model: {error}")
             for logger in run_loggers(trainer):
                 logger.log_tags({tags.NOT_DEPLOYABLE: str(error)})
             return

@@ -1,4 +1,4 @@
-"""The module's state under the names it has without what a callback or a compiler has put into it."""
+"""The module's state under the names that it has without adapters and compilers."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -11,14 +11,14 @@ from plt_nn.callbacks.lightning.callback_order import all_callbacks
 
 @runtime_checkable
 class StateTranslator(Protocol):
-    """A callback that changes the names of a module's state while it is fitted, as one that inserts adapters does."""
+    """A callback that changes the names in a module's state during a fit, such as one that inserts adapters."""
 
     def exported_state(self, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """A state of the module as it is now, under the names of the module as it was."""
+        """A state of the module under the names from before the fit."""
 
 
 def exported_state(trainer: Trainer, pl_module: LightningModule, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A state of the module, under the names that the module has outside the fit, and if it is not compiled."""
+    """A state of the module under the names that it has outside the fit and without compilers."""
     for translator in (callback for callback in all_callbacks(trainer) if isinstance(callback, StateTranslator)):
         state = translator.exported_state(pl_module, state)
     return {exported_name(name): tensor for name, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""Starts from weights in a safetensors file."""
+"""Loads weights from a safetensors file."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class LoadWeights(Callback):
         self.path = Path(path)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Loads the weights to train on from; a run that is resumed goes on with those of its checkpoint."""
+        """Loads the weights to start from; a resumed run uses those of its checkpoint."""
         if trainer.ckpt_path is None:
             load_safetensors(pl_module, self.path)
 
@@ -56,7 +56,7 @@ def load_safetensors(module: LightningModule, path: Path) -> None:
         raise WeightsError(f"There is no file {path}.") from error
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}.") from error
-    names = {exported_name(name): name for name in module.state_dict()}  # whether compiled or not, as the file's
+    names = {exported_name(name): name for name in module.state_dict()}  # a compiled net has other names than the file
     try:
         module.load_state_dict({names.get(exported_name(name), name): tensor for name, tensor in state.items()})
     except RuntimeError as error:

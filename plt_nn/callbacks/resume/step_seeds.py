@@ -50,6 +50,17 @@ class StepSeeds(Callback):
     A loader that is no `DataLoader`, is resumable by itself or reads an `IterableDataset` is responsible for its own
     order. With `persistent_workers=True` the order is the same, but the workers' random numbers are not: torch seeds
     workers only once.
+
+    Example:
+        >>> from lightning.pytorch import Trainer, seed_everything
+        >>> from plt_nn import MLP, Regressor, SyntheticRegressionData
+        >>> from plt_nn.callbacks import StepSeeds
+        >>> seeds, _ = StepSeeds(), seed_everything(7)
+        >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        >>> trainer = Trainer(accelerator="cpu", max_epochs=1, callbacks=[seeds], enable_checkpointing=False, **quiet)
+        >>> trainer.fit(Regressor(MLP(2, [8], 1, dropout=0.5)), SyntheticRegressionData())
+        >>> seeds.seed
+        7
     """
 
     def __init__(self) -> None:

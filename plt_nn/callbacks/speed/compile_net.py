@@ -22,16 +22,16 @@ _VERSIONS = 64  # of one forward pass: a phase has one for training, one for eva
 class CompileNet(Callback):
     """Compiles the forward pass of the nets in a module with `torch.compile`, for as long as a fit takes.
 
-    Works with freezing schedules and with cached features: where a frozen part is computed once, that part runs
-    as it was written, and the part that is trained is what is compiled. The net itself stays as it is: names, hooks,
-    checkpoints, best weights and the deployable model are those of the plain net, and nothing is left of it after the
-    fit. Results are the same up to rounding, and but for dropout and the like, for which `inductor` draws other random
-    numbers. The first steps of each phase take longer, by seconds to minutes, so that
-    it pays in long phases; on a CPU it needs a C++ compiler (https://pytorch.org/docs/stable/torch.compiler.html).
+    It works with freezing schedules and with cached features: a frozen part that is computed once is not compiled, the
+    trained part is. The net itself does not change: names, hooks, checkpoints, best weights and the deployable model
+    are those of the plain net, and after the fit nothing is compiled any more. Results are the same up to rounding,
+    except for dropout and the like, for which `inductor` draws other random numbers. The first steps of each phase take
+    seconds to minutes longer, so it pays in long phases. On a CPU it needs a C++ compiler
+    (https://pytorch.org/docs/stable/torch.compiler.html).
 
     Args:
         net: The attribute of the LightningModule that holds the net. Default: each of its children with parameters.
-        backend: What compiles; see `torch.compiler.list_backends()`.
+        backend: The compiler; see `torch.compiler.list_backends()`.
         mode: `default`, `reduce-overhead`, `max-autotune` or `max-autotune-no-cudagraphs`, as `torch.compile` has it.
         dynamic: Whether one compiled version is to serve several shapes. Default: once a second shape has come.
 
@@ -52,15 +52,15 @@ class CompileNet(Callback):
         self.net = net
         self._compile: Callable[..., Any] = partial(torch.compile, backend=backend, mode=mode, dynamic=dynamic)
         self._until_end = ExitStack()
-        self._nets: list[nn.Module] = []  # that are compiled now
-        self._is_used: bool | None = None  # whether one of them was called; None where that is not asked any more
+        self._nets: list[nn.Module] = []  # those that are compiled now
+        self._is_used: bool | None = None  # whether one of them was called; None once that is settled
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes its place in the order of callbacks."""
         sort_callbacks(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the places of the forward passes; they are compiled when they are called."""
+        """Replaces the forward passes; they are compiled when they are first called."""
         self._until_end.close()
         if is_compiled_by_lightning(pl_module) or is_compiled(pl_module):
             raise ConfigError("CompileNet: the net is compiled already. Leave the callback out, or give the plain net.")
@@ -77,17 +77,17 @@ class CompileNet(Callback):
         """Warns where nothing was compiled."""
         if self._is_used is False:
             rank_zero_warn(
-                f"CompileNet: nothing is compiled, for the training step of {type(pl_module).__name__} does not call "
-                f"{' or '.join(type(net).__name__ for net in self._nets)} itself, but a part or a method of it."
+                f"CompileNet: nothing is compiled, because the training step of {type(pl_module).__name__} does not "
+                f"call {' or '.join(type(net).__name__ for net in self._nets)} itself, but a part or a method of it."
             )
         self._is_used = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gives the nets back as they were."""
+        """Restores the forward passes."""
         self._until_end.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Gives the nets back as they were."""
+        """Restores the forward passes."""
         self._until_end.close()
 
     def is_at_work_on(self, net: nn.Module) -> bool:
@@ -109,7 +109,7 @@ class CompileNet(Callback):
             try:
                 return compiled(*args, **kwargs)
             except torch._dynamo.exc.TorchDynamoException as error:
-                plain(*args, **kwargs)  # if the fault is the net's own, this tells it in its own words
+                plain(*args, **kwargs)  # if the net itself has a fault, this raises the net's own error
                 reason = first_line(error)
                 raise TrainingError(
                     f"CompileNet: the net cannot be compiled here ({reason}). Leave the callback out, or try "
@@ -123,7 +123,7 @@ class CompileNet(Callback):
         if self.net is not None and self.net not in children:
             raise ConfigError(
                 f"CompileNet: {type(pl_module).__name__} has no net with parameters in an attribute {self.net!r}; "
-                f"expected one of {', '.join(children) or 'none, for it has no children with parameters'}."
+                f"expected one of {', '.join(children) or 'none, because it has no children with parameters'}."
             )
         chosen = children.values() if self.net is None else [children[self.net]]
         return [net for child in chosen for net in (child.children() if _is_container(child) else [child])]
@@ -135,5 +135,5 @@ def _is_container(module: nn.Module) -> bool:
 
 
 def _call(compiled: Forward, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What `take_over` calls: in the place of the forward pass, the compiled one."""
+    """Called by `take_over` in place of the forward pass: calls the compiled one."""
     return compiled(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The weights of the best moment: held in memory as far as they can change, and on disk as safetensors."""
+"""The weights of the best moment: copied in memory as far as they can change, and on disk as safetensors."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,11 +13,11 @@ TensorMap = dict[str, Tensor]
 
 
 class BestWeights:
-    """A copy of what may have changed since the best moment.
+    """A copy of everything that may have changed since the best moment.
 
-    A parameter that does not require a gradient is taken not to change, so it is copied only if and when it is thawed.
-    (One that is changed by hand, as the teacher's of a self-supervised method, must be a buffer to be held.) Copies lie
-    in main memory whatever the device, for they serve the file as well.
+    A parameter that does not require a gradient is assumed not to change, so it is copied only when it is thawed. (One
+    that is changed by hand, such as a teacher's in self-supervised learning, must be a buffer to be copied.) Copies are
+    in main memory whatever the device, because the file needs them too.
 
     Args:
         module: The module whose state is held.
@@ -30,7 +30,7 @@ class BestWeights:
         self._trained: tuple[bool, ...] = ()
 
     def capture(self, share: Callable[[TensorMap], TensorMap] = lambda buffers: buffers) -> None:
-        """Takes the present weights as the best.
+        """Copies the present weights as the best.
 
         Args:
             share: Makes the buffers the same on all processes; parameters are the same already. Default: one process.
@@ -51,7 +51,7 @@ class BestWeights:
         self._trained = trained
 
     def restore(self) -> None:
-        """Writes the held weights into the module, in place."""
+        """Writes the copies into the module, in place."""
         state = _state(self._module)
         with torch.no_grad():
             for name, tensor in self.held().items():
@@ -68,12 +68,12 @@ class BestWeights:
     def take(self, held: TensorMap) -> None:
         """The inverse of `held`, after the module has been restored from the same checkpoint.
 
-        What was not held had not changed since the best moment, so the module's own tensors stand for it. Buffers are
-        copied now, since a forward pass may change them before the first optimizer step.
+        What was not copied had not changed since the best moment, so the module's own tensors are used. Buffers are
+        copied now, because a forward pass may change them before the first optimizer step.
         """
         buffers = {name for name, _ in self._module.named_buffers()}
-        kept = {name: tensor for name, tensor in _state(self._module).items() if name in buffers}
-        self._held = {name: _copy(tensor) for name, tensor in (kept | held).items()}
+        present = {name: tensor for name, tensor in _state(self._module).items() if name in buffers}
+        self._held = {name: _copy(tensor) for name, tensor in (present | held).items()}
         self._trained = ()
 
     def _trained_now(self) -> tuple[bool, ...]:

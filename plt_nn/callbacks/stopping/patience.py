@@ -88,7 +88,7 @@ def after_check(progress: Progress, value: float, now: Moment, mode: Mode, min_d
 
 
 def renewed(progress: Progress, now: Moment) -> Progress:
-    """What is remembered when patience begins anew at `now`, which counts as the moment of the last improvement."""
+    """What is remembered when patience is renewed at `now`, which counts as the moment of the last improvement."""
     return progress if progress.counted_at is None else replace(progress, counted_at=now)
 
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from plt_nn.errors import did_you_mean
+from plt_nn.text import and_more
 
 _KINDS = (nn.Linear, nn.Conv2d)
 # Subclasses whose forward is their own, and yet linear in the weight.
@@ -20,7 +21,7 @@ class AdaptableLayers:
 
     Args:
         layers: Their names, in the net's order.
-        passed_over: The layers with weights that were meant too but cannot be adapted: why, by name.
+        passed_over: The selected layers with weights that cannot be adapted: the reasons by name.
         faults: What is wrong with the request, each fault as a clause.
     """
 
@@ -32,7 +33,7 @@ class AdaptableLayers:
 def adaptable_layers(module: nn.Module, selected: Set[str], target: Sequence[str] | None) -> AdaptableLayers:
     """The layers that get adapters: all that can among those selected, or those that `target` names.
 
-    A glob takes what can be adapted of what it matches; a name asks for it, so it is a fault if it cannot be.
+    A glob takes what can be adapted of what it matches; a name that cannot be adapted is a fault.
 
     Args:
         module: The net, or a module that holds it.
@@ -65,7 +66,7 @@ def adaptable_layers(module: nn.Module, selected: Set[str], target: Sequence[str
 
 
 def _obstacles(module: nn.Module, selected: Set[str]) -> dict[str, str]:
-    """Why it cannot be adapted, of each module that holds selected parameters; empty where nothing is in the way."""
+    """For each module that holds selected parameters, why it cannot be adapted; empty if it can."""
     uses = Counter(id(p) for part in module.modules() for p in part._parameters.values() if p is not None)
     owners = {name.rpartition(".")[0] for name in selected}
     holders = {"", *owners, *(start for owner in owners for start in _starts(owner))}
@@ -81,7 +82,7 @@ def _obstacles(module: nn.Module, selected: Set[str]) -> dict[str, str]:
 def _obstacle(layer: nn.Module, is_selected: bool, uses: Mapping[int, int]) -> str:
     kind = type(layer)
     if isinstance(layer, nn.MultiheadAttention):
-        return "keeps the weights of queries, keys and values in one parameter, which peft makes anew at each step"
+        return "keeps the weights of queries, keys and values in one parameter, which peft makes again at each step"
     if not isinstance(layer, _KINDS):
         return f"is a {kind.__name__}; adapters are for Linear and Conv2d layers"
     if not is_selected and "weight" in layer._parameters:
@@ -128,7 +129,5 @@ def _starts(path: str) -> list[str]:
     return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _reasons(obstacles: Mapping[str, str], most: int = 3) -> str:
-    named = [f"{name} {reason}" for name, reason in list(obstacles.items())[:most]]
-    more = [f"and {len(obstacles) - most} more"] if len(obstacles) > most else []
-    return f": {'; '.join(named + more)}" if named else ""
+def _reasons(obstacles: Mapping[str, str]) -> str:
+    return f": {and_more((f'{name} {reason}' for name, reason in obstacles.items()), 3)}" if obstacles else ""

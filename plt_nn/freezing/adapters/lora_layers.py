@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from plt_nn.freezing.adapters.adapt import Adapt
 
 
-# Nets read a layer's weight instead of calling the layer (attention in torch, in torchvision's Swin and in timm's BEiT,
-# EVA and Swin V2), some in eval mode alone (nn.TransformerEncoderLayer), and they ask layers for their sizes (timm's
-# DaViT). What peft answers is the weight without adapters, so that these would be trained for nothing or be lost in
-# evaluation, and an AttributeError. These classes answer as the adapted layer.
+# Some nets read a layer's weight instead of calling the layer (attention in torch, in torchvision's Swin and in timm's
+# BEiT, EVA and Swin V2; nn.TransformerEncoderLayer in eval mode), or ask layers for their sizes (timm's DaViT). peft
+# returns the weight without adapters, which would then have no effect, and raises an AttributeError for sizes. These
+# classes return the adapted weight, and the sizes.
 class AdaptedLinear(Linear):
     """peft's linear layer with adapters, whose `weight` is the adapted one."""
 
@@ -51,12 +51,12 @@ def adapt_layers(layers: Sequence[nn.Module], adapt: Adapt, name: str) -> list[A
     The adapters have the device, dtype and training mode of the layer, and require gradients.
 
     Args:
-        layers: Linear and convolutional layers, each once, or what an earlier call made of them.
+        layers: Linear and convolutional layers, each once, or layers that an earlier call has adapted.
         adapt: Rank, alpha and dropout.
         name: The adapters' name, unlike those that the layers have.
 
     Returns:
-        What is to stand in the layers' places, in the same order.
+        The adapted layers, in the same order.
     """
     own = [(parameter, parameter.requires_grad) for layer in layers for parameter in layer.parameters()]
     alpha = adapt.rank if adapt.alpha is None else adapt.alpha
@@ -67,8 +67,8 @@ def adapt_layers(layers: Sequence[nn.Module], adapt: Adapt, name: str) -> list[A
         target_modules=r"\d+",
     )
     config._register_custom_module(_CLASSES)  # how peft's guide for custom models says to give it layers of one's own
-    # peft would look through the whole net, match names by their ends, miss a layer that has two names, and leave an
-    # attribute in the net: so it sees the layers alone.
+    # In the whole net peft would match names by their ends, miss a layer that has two names, and add an attribute: so
+    # it gets only the layers.
     adapted = [_adapted(layer) for layer in inject_adapter_in_model(config, nn.ModuleList(layers), name).children()]
     for parameter, required in own:
         parameter.requires_grad_(required)
@@ -79,7 +79,7 @@ def adapt_layers(layers: Sequence[nn.Module], adapt: Adapt, name: str) -> list[A
 
 
 def merged_weight(layer: nn.Module) -> Tensor:
-    """The weight of a layer with its adapters merged, in the weight's dtype; bit for bit what `unwrap` leaves."""
+    """The weight of a layer with its adapters merged, in the weight's dtype; bit for bit that of `unwrap`."""
     layer = _adapted(layer)
     weight = layer.get_base_layer().weight
     assert isinstance(weight, Tensor)
@@ -89,7 +89,7 @@ def merged_weight(layer: nn.Module) -> Tensor:
 
 
 def unwrap(layer: nn.Module) -> nn.Module:
-    """Merges the adapters into the weight, in place, and returns the layer as it was before it had any."""
+    """Merges the adapters into the weight, in place, and returns the original layer."""
     layer = _adapted(layer)
     with torch.no_grad():
         layer.merge(adapter_names=list(layer.lora_A))
@@ -107,7 +107,7 @@ def _adapted(layer: nn.Module) -> AdaptedLayer:
 
 
 def _attribute(layer: nn.Module, name: str) -> Any:
-    """What nn.Module would find in the layer, or else what the layer has that is in it."""
+    """An attribute of the layer, or else of the layer inside it."""
     try:
         return nn.Module.__getattr__(layer, name)
     except AttributeError:

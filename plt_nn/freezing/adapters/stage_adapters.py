@@ -1,4 +1,4 @@
-"""The adapters that the phases of a schedule train, from their insertion to their end in the weights."""
+"""The adapters that the phases of a schedule train, from insertion to merging."""
 
 import copy
 from collections.abc import Mapping, Sequence, Set
@@ -17,12 +17,12 @@ _WEIGHTS = ("lora_A", "lora_B")
 
 
 def insert_adapters(module: nn.Module, stages: Sequence[Stage], phases: Sequence[Phase]) -> "Adapters | None":
-    """Puts the adapters of all phases into a module, in place; until they are trained its outputs stay what they are.
+    """Inserts the adapters of all phases into a module, in place; until they are trained its outputs do not change.
 
-    Phases with the same rank, alpha and dropout share their adapters: what one has learnt, the next trains on. Phases
-    that differ add up: all adapters of a layer are always active, trained in the present phase or not. Weights are
-    neither copied nor changed, and `requires_grad` of all that was there before is as it was; the adapters require
-    gradients and are to be frozen by `freeze`. Their A is drawn from torch's random numbers, layer by layer, as
+    Phases with the same rank, alpha and dropout share their adapters: the next phase continues to train them. Otherwise
+    they add up: all adapters of a layer are always active, trained in the present phase or not. Weights are neither
+    copied nor changed, and their `requires_grad` does not change either; the adapters require gradients, and `freeze`
+    freezes them. Their A is drawn from torch's random numbers, layer by layer, as
     `nn.Linear` draws its weight (Hu et al. 2021, https://arxiv.org/abs/2106.09685, start B at 0 as is done here). An
     adapter of rank r has r * (inputs + outputs) parameters, of a convolution r * (inputs * kernel + outputs).
 
@@ -32,7 +32,7 @@ def insert_adapters(module: nn.Module, stages: Sequence[Stage], phases: Sequence
         phases: The phases of the schedule.
 
     Returns:
-        What there is now and how to take it out again; None, and nothing is done, if no phase adapts.
+        What was inserted and how to remove it; None, and nothing is done, if no phase adapts.
 
     Raises:
         ConfigError: Naming every fault, before anything is changed: a `target` that matches nothing or what cannot be
@@ -71,7 +71,7 @@ class AdaptedStage:
 
 @dataclass(frozen=True)
 class Adapters:
-    """What `insert_adapters` has put into a module. It holds names alone, so it goes for any copy of the module.
+    """What `insert_adapters` has inserted. It holds only names, so it is valid for any copy of the module.
 
     Args:
         stages: The stages with adapters, which belong to the stage of their layer.
@@ -89,7 +89,7 @@ class Adapters:
     passed_over: Mapping[str, str]
 
     def held(self, number: int) -> frozenset[str]:
-        """The names of the modules of those adapters that a phase does not train: their dropout must be off too."""
+        """The names of the modules of the adapters that a phase does not train: their dropout must be off."""
         return frozenset(
             f"{layer}.{part}.{name}"
             for layer, names in self.layers.items()
@@ -99,9 +99,9 @@ class Adapters:
         )
 
     def merged_state(self, module: nn.Module, state: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """The state under the names without adapters, these merged into the weights. The module is left alone.
+        """The state under the names without adapters, which are merged into the weights. The module does not change.
 
-        What is not adapted is not copied.
+        Tensors of other layers are not copied.
 
         Args:
             module: The module that has the adapters, or a copy of it.
@@ -134,9 +134,9 @@ class Adapters:
         return result
 
     def remove(self, module: nn.Module) -> None:
-        """Merges the adapters into the weights and puts the layers back as they were: the same modules and parameters.
+        """Merges the adapters into the weights and restores the original layers: the same modules and parameters.
 
-        `requires_grad` and modes stay as they are.
+        `requires_grad` and modes do not change.
         """
         from plt_nn.freezing.adapters.lora_layers import unwrap
 

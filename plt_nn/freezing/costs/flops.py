@@ -34,8 +34,8 @@ class Flops:
 def count_flops(module: nn.Module, inputs: Sequence[Any], trained: Set[str], entry: str = "") -> Flops:
     """Counts what one step of training costs when some of the parameters are trained.
 
-    A copy of the module without memory for its weights (torch's meta device) is run once. The module itself is left
-    alone: its weights, gradients, modes and buffers, and torch's random numbers.
+    A copy of the module without memory for its weights (torch's meta device) is run once. The module itself does
+    not change, and neither do torch's random numbers.
 
     Args:
         module: Any module.
@@ -49,7 +49,7 @@ def count_flops(module: nn.Module, inputs: Sequence[Any], trained: Set[str], ent
             runs no `forward`, or does not take these inputs.
     """
     with uncompiled(), torch.enable_grad(), torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the net's own forward has to say will be said in training
+        warnings.simplefilter("ignore")  # the net's own warnings will come in training
         try:
             net = without_memory(module, trained).get_submodule(entry)
             batch = tree_map_only(Tensor, lambda tensor: torch.empty_like(tensor, device="meta"), tuple(inputs))
@@ -89,7 +89,7 @@ def without_memory(module: nn.Module, trained: Set[str]) -> nn.Module:
 
 
 def uncompiled() -> Any:
-    """What `torch.compile` made runs as it was written; without it (nothing was compiled) its import is spared."""
+    """Runs compiled code as it was written; does not import the compiler if nothing was compiled."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 

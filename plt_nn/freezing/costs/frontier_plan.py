@@ -1,4 +1,4 @@
-"""Where a net will stop being frozen in a phase, told before any training."""
+"""Where a net will stop being frozen in a phase, known before any training."""
 
 from collections.abc import Sequence, Set
 from typing import Any
@@ -18,7 +18,7 @@ def frontier_in_words(
 ) -> str:
     """What of a net can be computed once for each sample while some parameters are trained, or why nothing can.
 
-    A copy of the module without memory for its weights is cut; the module itself is left alone.
+    A copy of the module without memory for its weights is cut; the module itself does not change.
 
     Args:
         module: Any module.
@@ -52,6 +52,6 @@ def _size(frontier: Any, inputs: Sequence[Any]) -> str:
             rows = frontier.before(*batch).rows
         except NotCuttable:
             raise
-        except Exception:  # noqa: BLE001 -- a part that reads values cannot run without any; it is not asked to here
+        except Exception:  # noqa: BLE001 -- a part that reads values cannot run on tensors without any
             return "some"
     return f"{sum(row[0].numel() for row in rows):,}"

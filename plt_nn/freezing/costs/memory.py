@@ -21,9 +21,9 @@ _NAMES = ("params", "param_names", "name", "stage")
 def state_memory(optimizers: Sequence[Optimizer], selections: Sequence[Set[Parameter]]) -> list[int]:
     """The bytes of state that optimizers hold in each phase: of all that has been trained so far, frozen again or not.
 
-    Measured, not computed: a copy of the optimizer makes one step on a parameter of the same shape that has no memory
-    (torch's meta device), or where its algorithm looks at values, on one that has. The optimizers, their state and
-    their parameters are left alone.
+    It is measured: a copy of the optimizer makes one step on a parameter of the same shape that has no memory (torch's
+    meta device), or on one that has if its algorithm reads values. The optimizers, their state and
+    their parameters do not change.
 
     Args:
         optimizers: Any torch optimizers.
@@ -68,7 +68,7 @@ def _after_one_step(optimizer: Optimizer, group: Mapping[str, Any], parameter: P
     for device in dict.fromkeys(("meta", "cpu", str(parameter.device))):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what the optimizer has to say will be said in training
+                warnings.simplefilter("ignore")  # the optimizer's warnings will come in training
                 return _measure(optimizer, group, parameter, device)
         except Exception as error:  # noqa: BLE001 -- an optimizer may be anyone's, and need values or a closure
             failure = error

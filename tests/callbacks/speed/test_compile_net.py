@@ -176,7 +176,7 @@ def test_parts_in_a_container_with_inputs_by_keyword() -> None:
 
 def test_a_net_that_is_never_called_is_told() -> None:
     with pytest.warns(
-        UserWarning, match="nothing is compiled, for the training step of Aside does not call Sequential"
+        UserWarning, match="nothing is compiled, because the training step of Aside does not call Sequential"
     ):
         fit(None, Aside(), ONE, callbacks=(CompileNet(net="backbone", backend=AOT),), max_epochs=1)
 
