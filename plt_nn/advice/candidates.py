@@ -6,8 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from plt_nn.backbones import check_backbone_name, list_backbones
-from plt_nn.backbones.at_hand import weights_at_hand
+from plt_nn.backbones import check_backbone_name, list_backbones, weights_at_hand
 from plt_nn.backbones.packages import packages_for
 from plt_nn.errors import ConfigError, did_you_mean
 
