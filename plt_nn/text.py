@@ -25,6 +25,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """The text of an error in one line of at most `most` characters, or the name of its class if it has none."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def duration(seconds: float) -> str:
     """A time as people write it: `4.2 s`, `48 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`."""
     if seconds < 9.95:

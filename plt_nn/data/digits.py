@@ -16,25 +16,25 @@ from plt_nn.inference.inputs import TensorInputs
 
 
 class DigitsData(LightningDataModule):
-    """The digits 0 to 9 as images, sequences of rows or flat vectors, held in memory.
+    """The digits 0 to 9 as images, sequences of rows or flat vectors, in memory.
 
-    Values are scaled to [0, 1], then normalised by the mean and deviation that the module's backbone was trained with,
-    or for a net without one by those of the training pixels.
+    Values are scaled to [0, 1], then normalised by the mean and deviation of the module's backbone; for other nets, by
+    those of the training pixels.
     Source: https://scikit-learn.org/stable/datasets/toy_dataset.html#digits-dataset
 
     Args:
         batch_size: Samples per process and step; default 32.
         image_size: Side of an image in pixels, at least 8; larger ones are interpolated (bicubic); default 8.
-        channels: 1, or 3 that are alike; default 1.
+        channels: 1, or 3 equal ones; default 1.
         layout: `image` `(N, channels, image_size, image_size)`, `rows` `(N, 8, 8)` for recurrent nets, or `flat`
             `(N, 64)`.
         val_fraction: Share of each digit held out for validation; default 0.2.
         test_fraction: Share of each digit held out for testing; default 0.
-        preprocessing: Its mean and deviation replace those of the backbone.
+        preprocessing: Preprocessing whose mean and deviation replace those of the backbone.
         split_seed: Seed of the split; default 0.
 
     Raises:
-        ConfigError: An argument is out of range, or does not go with the layout.
+        ConfigError: An argument is out of range, or does not fit the layout.
         DataError: At `setup`: scikit-learn is not installed.
     """
 
@@ -59,7 +59,7 @@ class DigitsData(LightningDataModule):
         if image_size < 8:
             raise ConfigError(f"image_size is {image_size}; the scans have 8 pixels a side, and can only be enlarged.")
         if layout != "image" and (image_size, channels) != (8, 1):
-            raise ConfigError(f"layout {layout!r} is of the 8x8 scans; leave image_size at 8 and channels at 1.")
+            raise ConfigError(f"layout {layout!r} needs the 8x8 scans; leave image_size at 8 and channels at 1.")
         self.batch_size = batch_size
         self.image_size = image_size
         self.channels = channels
@@ -93,14 +93,14 @@ class DigitsData(LightningDataModule):
         return facts | {"image_size": self.image_size, "channels": self.channels} | sizes
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """What each split holds, by the scans as they are: size, layout and normalisation make no difference."""
+        """The content of each split, by the original scans: size, layout and normalisation make no difference."""
         scans, labels = _load_digits()
         chosen = stratified_split(labels, self.fractions, self.split_seed)
         splits = {name: TensorSplit(scans[rows], labels[rows]) for name, rows in chosen.items()}
         return tensor_fingerprints(splits, self.class_names, "sklearn.datasets.load_digits")
 
     def model_inputs(self) -> TensorInputs:
-        """What a net that is trained on them takes: the samples as they are here."""
+        """The inputs of a net that is trained on these samples."""
         return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
 
     def train_dataloader(self) -> TensorBatches:
@@ -108,7 +108,7 @@ class DigitsData(LightningDataModule):
         return tensor_loader(self.splits, "train", self.batch_size, self.trainer)
 
     def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
-        """Validation samples in order; an empty list where nothing is held out."""
+        """Validation samples in order; an empty list if nothing is held out."""
         return tensor_loader(self.splits, "val", self.batch_size, self.trainer) if "val" in self.splits else []
 
     def test_dataloader(self) -> TensorBatches:
@@ -116,11 +116,11 @@ class DigitsData(LightningDataModule):
         return tensor_loader(self.splits, "test", self.batch_size, self.trainer)
 
     def predict_dataloader(self) -> TensorBatches:
-        """The test samples, or without any the validation samples, in order."""
+        """The test samples in order; without a test split, the validation samples."""
         return tensor_loader(self.splits, "test" if "test" in self.splits else "val", self.batch_size, self.trainer)
 
     def _arrange(self, scans: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        """Scans `(N, 8, 8)` in [0, 1] -> normalised inputs in the layout asked for."""
+        """Scans `(N, 8, 8)` in [0, 1] -> normalised inputs in the layout."""
         if self.channels == 1:
             mean, std = mean.mean(), std.mean()
         if self.layout != "image":
@@ -134,7 +134,7 @@ class DigitsData(LightningDataModule):
 
 
 def _load_digits() -> tuple[Tensor, Tensor]:
-    """The scans in [0, 1], float32 `(1797, 8, 8)`, and the digits, int64 `(1797,)`."""
+    """The scans in [0, 1], float32 `(1797, 8, 8)`, and their digits, int64 `(1797,)`."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The worked example of the lesson: a curve with noise, made up on the spot."""
+"""The worked example of the lesson: a generated curve with noise."""
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -14,8 +14,8 @@ class SyntheticRegressionData(LightningDataModule):
 
     Args:
         samples: Number of training samples; default 100.
-        noise: Standard deviation of what no net can predict; default 0.5, so the best possible MSE is 0.25.
-        val_samples: Number of validation samples, drawn in addition from the same law; default 100.
+        noise: Standard deviation of the noise, which no net can predict; default 0.5: the best possible MSE is 0.25.
+        val_samples: Number of further samples for validation, from the same distribution; default 100.
         batch_size: Samples per process and training step; default 32.
         data_seed: Seed of the samples; default 0.
 
@@ -56,11 +56,11 @@ class SyntheticRegressionData(LightningDataModule):
         return facts | {f"{name}_samples": size for name, size in self.sizes.items()}
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """What each split holds, by the samples."""
+        """The content of each split."""
         return tensor_fingerprints(self.splits, None, "y = 2 x0^3 + 0.5 x1^2 + noise e")
 
     def model_inputs(self) -> TensorInputs:
-        """What a net that is trained on them takes: the samples as they are here."""
+        """The inputs of a net that is trained on these samples."""
         return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
 
     def train_dataloader(self) -> TensorBatches:

@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 class TabularData(LightningDataModule):
     """Rows of a table as vectors, to predict one column from others.
 
-    Numeric columns are standardised, and categorical ones encoded as one-hot, by what the training rows alone show.
+    Numeric columns are standardised and categorical ones encoded as one-hot, by the training rows alone.
 
     Args:
         path: A CSV file (with a header; may be compressed) or a Parquet file.
         target: The column to predict.
         task: `classification`: the target's distinct values are the classes, sorted; y is int64 `(N,)`.
-            `regression`: y is the target as it stands, float32 `(N, 1)`.
-        numeric: The columns taken as numbers; default all that are neither the target nor categorical.
-        categorical: The columns taken as categories; default none.
+            `regression`: y is the target, float32 `(N, 1)`.
+        numeric: The columns with numbers; default all that are neither the target nor categorical.
+        categorical: The columns with categories; default none.
         val_fraction: Share of the rows held out for validation, for classification of each class; default 0.2.
         test_fraction: Share held out for testing; default 0.
-        missing: What to do with missing values of features. `error` stops; `mean` takes a numeric column's training
-            mean, and lets a categorical value belong to no category.
+        missing: How missing values of features are treated. `error` stops; `mean` replaces them by a numeric column's
+            training mean, or by no category.
         batch_size: Rows per process and step; default 32.
         split_seed: Seed of the split; default 0.
 
     Raises:
         ConfigError: A fraction is out of range.
-        DataError: At `setup`: everything that is wrong with the table, at once.
+        DataError: At `setup`: the table cannot be trained on; the text lists all faults.
     """
 
     def __init__(
@@ -119,35 +119,32 @@ class TabularData(LightningDataModule):
         return facts | {"features": self.num_features} | sizes
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """What each split holds, by the encoded rows; those of other columns or another split differ."""
+        """The content of each split, by the encoded rows; other columns or another split give other fingerprints."""
         return tensor_fingerprints(self.splits, self.class_names, str(self.path.absolute()))
 
     def model_inputs(self) -> TableInputs:
-        """What a net that is trained on them takes."""
+        """The inputs of a net that is trained on these rows."""
         assert self.encoder is not None, "setup has not run"
         return TableInputs(self.encoder, self.missing)
 
     def train_dataloader(self) -> TensorBatches:
         """Shuffled training rows."""
-        return tensor_loader(self.splits, "train", self.batch_size, self.trainer, ROWS_AT_ONCE)
+        return self._loader("train")
 
     def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
-        """Validation rows in order; an empty list where nothing is held out."""
-        return (
-            tensor_loader(self.splits, "val", self.batch_size, self.trainer, ROWS_AT_ONCE)
-            if "val" in self.splits
-            else []
-        )
+        """Validation rows in order; an empty list if nothing is held out."""
+        return self._loader("val") if "val" in self.splits else []
 
     def test_dataloader(self) -> TensorBatches:
         """Test rows in order."""
-        return tensor_loader(self.splits, "test", self.batch_size, self.trainer, ROWS_AT_ONCE)
+        return self._loader("test")
 
     def predict_dataloader(self) -> TensorBatches:
-        """The test rows, or without any the validation rows, in order."""
-        return tensor_loader(
-            self.splits, "test" if "test" in self.splits else "val", self.batch_size, self.trainer, ROWS_AT_ONCE
-        )
+        """The test rows in order; without a test split, the validation rows."""
+        return self._loader("test" if "test" in self.splits else "val")
+
+    def _loader(self, split: str) -> TensorBatches:
+        return tensor_loader(self.splits, split, self.batch_size, self.trainer, ROWS_AT_ONCE)
 
 
 def _targets(target: "pd.Series[float]", task: str) -> tuple[Tensor, Tensor, list[str] | None]:

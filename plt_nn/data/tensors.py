@@ -13,7 +13,7 @@ from plt_nn.errors import DataError
 from plt_nn.features.source import Source
 from plt_nn.fingerprint.identity import object_identity
 
-# Rows of a table are so small that a batch costs what it costs to make, not what is in it.
+# Rows of a table are so small that the cost of a batch hardly depends on its size.
 ROWS_AT_ONCE = 4096
 
 
@@ -43,7 +43,7 @@ def tensor_loader(
         name: The split to load.
         batch_size: Samples per process and step.
         trainer: The trainer that will read the split.
-        evaluation_batch_size: The same for the splits that are not trained on; default `batch_size`.
+        evaluation_batch_size: The same for the other splits than `train`; default `batch_size`.
 
     Raises:
         DataError: There is no such split.
@@ -64,8 +64,8 @@ def class_counts(splits: Mapping[str, TensorSplit], num_classes: int) -> dict[st
 class TensorBatches:
     """A loader that gathers a whole epoch by one `index_select` and hands out views of it; in order, it copies nothing.
 
-    Lightning takes it as it is: it asks a loader that is no `DataLoader` for its length, an iterator and
-    `sampler.set_epoch`, and never replaces its sampler. It is resumable in the middle of an epoch.
+    Lightning accepts it unchanged: of a loader that is not a `DataLoader` it uses the length, the iterator and
+    `sampler.set_epoch`, and it does not replace the sampler. It is resumable in the middle of an epoch.
 
     Args:
         x: The inputs `(N, ...)`.
@@ -76,7 +76,7 @@ class TensorBatches:
     def __init__(self, x: Tensor, y: Tensor, sampler: EpochBatches) -> None:
         assert len(x) == len(y) == sampler.size
         self.x, self.y, self.sampler = x, y, sampler
-        self.batch_sampler = None  # Lightning looks here in whatever has a sampler
+        self.batch_sampler = None  # Lightning reads it from every loader with a sampler
 
     def __len__(self) -> int:
         return len(self.sampler)

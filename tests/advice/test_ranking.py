@@ -11,7 +11,7 @@ import numpy as np
 from plt_nn.advice import ranking
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.net_costs import NetCosts
-from plt_nn.advice.ranking import Labelled, Ranking, ScoredCandidate, rank
+from plt_nn.advice.ranking import LabelledImages, Ranking, ScoredCandidate, rank
 from plt_nn.features.cache_location import CacheLocation
 from tests.advice.test_plans import judged
 
@@ -40,7 +40,7 @@ class Stub:
 def ranked(let: int, budget: float, candidates: Iterable[Candidate] = (LARGE, SMALL)) -> tuple[Ranking, Stub]:
     stub = Stub(let)
     labels = np.arange(240, dtype=np.int64) % 2
-    data = Labelled([Path(f"{number}.png") for number in range(240)], labels, ("ant", "bee"))
+    data = LabelledImages([Path(f"{number}.png") for number in range(240)], labels, ("ant", "bee"))
     with patch.object(ranking, "_Work", lambda *arguments: stub):
         return rank(list(candidates), data, CacheLocation(None, 0, 0), budget=budget), stub
 

@@ -31,11 +31,10 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from plt_nn.advice.candidates import Candidate
-from plt_nn.advice.measure import measure
-from plt_nn.advice.plans import Plan, propose
+from plt_nn.advice.plans import Plan, measure, propose
 from plt_nn.advice.probes.depth import Depth
 from plt_nn.advice.probes.halving import nested_order
-from plt_nn.advice.ranking import Labelled, ScoredCandidate, rank
+from plt_nn.advice.ranking import LabelledImages, ScoredCandidate, rank
 from plt_nn.advice.verify import fine_tune
 from plt_nn.callbacks import ChannelsLast
 from plt_nn.data import ImageFolderData
@@ -136,10 +135,10 @@ def rates(
     return made
 
 
-def _labelled(data: ImageFolderData) -> Labelled:
+def _labelled(data: ImageFolderData) -> LabelledImages:
     data.setup("fit")
     labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
-    return Labelled(data.paths["train"], labels, data.class_names)
+    return LabelledImages(data.paths["train"], labels, data.class_names)
 
 
 def _carried_out(plan: Plan, data: ImageFolderData, store: Path, seed: int, kept: Path | None) -> Done:

@@ -101,7 +101,7 @@ def test_nothing_held_out(trainer: Callable[..., Trainer], recorder: Callable[..
 def test_impossible_arguments_are_refused() -> None:
     with pytest.raises(ConfigError, match="image_size is 4; the scans have 8 pixels a side"):
         DigitsData(image_size=4)
-    with pytest.raises(ConfigError, match="layout 'rows' is of the 8x8 scans"):
+    with pytest.raises(ConfigError, match="layout 'rows' needs the 8x8 scans"):
         DigitsData(layout="rows", image_size=16)
     with pytest.raises(ConfigError, match=r"val_fraction=1\.2"):
         DigitsData(val_fraction=1.2)
