@@ -122,11 +122,14 @@ def _matched(
     """The nets that a word stands for, and further names that it matches."""
     name, equals, weights = word.partition("=")
     if equals:
-        return [(_checked(name), False if weights == RANDOM else weights)], []
+        check_backbone_name(name)
+        return [(name, False if weights == RANDOM else weights)], []
     if not any(sign in word for sign in "*?["):
-        return [(word, at_hand[word] if word in at_hand else _default(_checked(word), at_hand))], []
+        check_backbone_name(word)
+        return [(word, at_hand[word] if word in at_hand else _default(word, at_hand))], []
     near = [name for name in at_hand if fnmatchcase(name, word) or fnmatchcase(name.partition(".")[0], word)]
-    others = [name for name in list_backbones(word) if name not in near and not _is_of(name, near)]
+    nets = {name.partition(".")[0] for name in near}
+    others = [name for name in list_backbones(word) if name not in near and name not in nets]
     if not near and not others:
         raise ConfigError(f"--backbones {word}: there is no such net.{did_you_mean(word, list_backbones())}")
     if download:
@@ -134,19 +137,10 @@ def _matched(
     return [(name, at_hand[name]) for name in near], others
 
 
-def _is_of(name: str, tagged: Sequence[str]) -> bool:
-    return any(other.startswith(f"{name}.") for other in tagged)
-
-
 def _default(name: str, at_hand: dict[str, bool | str]) -> bool | str:
     """The weights of a net if none are named: those on this machine, else those that its library downloads."""
     packages = [package for package in packages_for(name) if at_hand.get(name.partition(".")[0]) == package]
     return packages[0] if packages else True
-
-
-def _checked(name: str) -> str:
-    check_backbone_name(name)
-    return name
 
 
 def candidates_of(

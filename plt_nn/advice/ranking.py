@@ -23,6 +23,7 @@ from plt_nn.errors import PltNNError
 from plt_nn.features.cache_location import CacheLocation
 from plt_nn.text import one_line
 
+_FIRST, _FIRST_OF_A_CLASS = 120, 6  # samples of the first round: of all classes, and of a typical one
 _SAMPLES, _OF_A_CLASS = 2_000, 10  # maximum number of samples by default: the accuracy is known to one percent
 
 
@@ -140,7 +141,8 @@ def rank(
     images = Images([data.paths[number] for number in order])
     work = _Work(images, data.labels[order], place, device, budget, began, say)
     remaining, judged, left_out, computed = list(candidates), dict[Candidate, ScoredCandidate](), list[str](), 0
-    sizes = rungs(len(order), len(data.class_names)) if len(remaining) > 1 else [len(order)]
+    least = max(_FIRST, _FIRST_OF_A_CLASS * len(data.class_names))
+    sizes = rungs(len(order), least) if len(remaining) > 1 else [len(order)]
     for size in sizes:
         in_turn = sorted(remaining, key=lambda one: one.size or 224, reverse=budget == float("inf"))
         costs = {one: found.costs for one, found in judged.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from plt_nn.advice.architectures import Architecture
-from plt_nn.advice.probes.halving import better_half
+from plt_nn.advice.probes.halving import better_half, rungs
 from plt_nn.advice.probes.probe import Floats, is_above_zero, stratified_folds
 from plt_nn.advice.trial_trainers import trial_trainer
 from plt_nn.callbacks import BestLossStopping
@@ -84,7 +84,7 @@ def rank_architectures(
     held_out = torch.from_numpy(stratified_folds(strata, most=4) == 0)
     seen, unseen = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
     left, found, unfinished = list(architectures), dict[Architecture, Tried](), list[str]()
-    for number in _rounds(epochs, len(left)):
+    for number in rungs(epochs, _FIRST_EPOCHS, most=float("inf")) if len(left) > 1 else [epochs]:
 
         def train(one: Architecture, number: int = number) -> Tried:
             say(f"{one}: {number} epochs")
@@ -124,13 +124,6 @@ def _better(done: dict[Architecture, Tried]) -> list[Architecture]:
     losses = {one: tried.losses for one, tried in done.items()}
     means = {one: tried.loss for one, tried in done.items()}
     return better_half(means, lambda one, best: is_above_zero(losses[one] - losses[best]))
-
-
-def _rounds(epochs: int, count: int) -> list[int]:
-    rounds = [epochs]
-    while count > 1 and rounds[0] // 2 >= _FIRST_EPOCHS:
-        rounds.insert(0, rounds[0] // 2)
-    return rounds
 
 
 def _train(

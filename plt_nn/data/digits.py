@@ -1,21 +1,20 @@
 """Scikit-learn's 1,797 scans of handwritten digits: real images without a download."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.nn import functional as F
 
 from plt_nn.backbones import Preprocessing, inner_preprocessing
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, stratified_split
-from plt_nn.data.tensors import TensorBatches, TensorSplit, class_counts, tensor_loader
+from plt_nn.data.tensors import TensorData, TensorSplit
 from plt_nn.errors import ConfigError, DataError
 from plt_nn.inference.inputs import TensorInputs
 
 
-class DigitsData(LightningDataModule):
+class DigitsData(TensorData):
     """The digits 0 to 9 as images, sequences of rows or flat vectors, in memory.
 
     Values are scaled to [0, 1], then normalised by the mean and deviation of the module's backbone; for other nets, by
@@ -39,8 +38,7 @@ class DigitsData(LightningDataModule):
     """
 
     name = "digits"
-    num_classes: ClassVar[int] = 10
-    class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
+    class_names = [str(digit) for digit in range(10)]  # noqa: RUF012  # of every instance
 
     def __init__(
         self,
@@ -53,20 +51,17 @@ class DigitsData(LightningDataModule):
         preprocessing: Preprocessing | None = None,
         split_seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.fractions = {"val": val_fraction, "test": test_fraction}
+        super().__init__(batch_size, {"val": val_fraction, "test": test_fraction})
         check_fractions(self.fractions)
         if image_size < 8:
             raise ConfigError(f"image_size is {image_size}; the scans have 8 pixels a side, and can only be enlarged.")
         if layout != "image" and (image_size, channels) != (8, 1):
             raise ConfigError(f"layout {layout!r} needs the 8x8 scans; leave image_size at 8 and channels at 1.")
-        self.batch_size = batch_size
         self.image_size = image_size
         self.channels = channels
         self.layout = layout
         self.preprocessing = preprocessing
         self.split_seed = split_seed
-        self.splits: dict[str, TensorSplit] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Load, split, normalise and enlarge all digits (0.1 s at 64 pixels)."""
@@ -81,16 +76,10 @@ class DigitsData(LightningDataModule):
             name: TensorSplit(self._arrange(scans[rows], mean, std), labels[rows]) for name, rows in chosen.items()
         }
 
-    @property
-    def class_counts(self) -> dict[str, list[int]]:
-        """Split name -> number of samples of each digit."""
-        return class_counts(self.splits, self.num_classes)
-
     def describe(self) -> dict[str, str | int | float]:
         """Plain facts for the record of a run."""
-        facts: dict[str, str | int | float] = {"classes": self.num_classes, "layout": self.layout}
-        sizes = {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
-        return facts | {"image_size": self.image_size, "channels": self.channels} | sizes
+        facts: dict[str, str | int | float] = {"classes": len(self.class_names), "layout": self.layout}
+        return facts | {"image_size": self.image_size, "channels": self.channels} | self.sizes
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
         """The content of each split, by the original scans: size, layout and normalisation make no difference."""
@@ -102,22 +91,6 @@ class DigitsData(LightningDataModule):
     def model_inputs(self) -> TensorInputs:
         """The inputs of a net that is trained on these samples."""
         return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
-
-    def train_dataloader(self) -> TensorBatches:
-        """Shuffled training samples."""
-        return tensor_loader(self.splits, "train", self.batch_size, self.trainer)
-
-    def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
-        """Validation samples in order; an empty list if nothing is held out."""
-        return tensor_loader(self.splits, "val", self.batch_size, self.trainer) if "val" in self.splits else []
-
-    def test_dataloader(self) -> TensorBatches:
-        """Test samples in order."""
-        return tensor_loader(self.splits, "test", self.batch_size, self.trainer)
-
-    def predict_dataloader(self) -> TensorBatches:
-        """The test samples in order; without a test split, the validation samples."""
-        return tensor_loader(self.splits, "test" if "test" in self.splits else "val", self.batch_size, self.trainer)
 
     def _arrange(self, scans: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         """Scans `(N, 8, 8)` in [0, 1] -> normalised inputs in the layout."""

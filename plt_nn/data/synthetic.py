@@ -1,15 +1,14 @@
 """The worked example of the lesson: a generated curve with noise."""
 
 import torch
-from lightning.pytorch import LightningDataModule
 
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
-from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, tensor_loader
+from plt_nn.data.tensors import ROWS_AT_ONCE, TensorData, TensorSplit
 from plt_nn.errors import ConfigError
 from plt_nn.inference.inputs import TensorInputs
 
 
-class SyntheticRegressionData(LightningDataModule):
+class SyntheticRegressionData(TensorData):
     """Samples of y = 2 x0^3 + 0.5 x1^2 + noise e, with x0, x1 and e drawn from the standard normal distribution.
 
     Args:
@@ -24,36 +23,32 @@ class SyntheticRegressionData(LightningDataModule):
     """
 
     name = "synthetic_regression"
-    num_classes: None = None
-    class_names: None = None
     num_features = 2
 
     def __init__(
         self, samples: int = 100, noise: float = 0.5, val_samples: int = 100, batch_size: int = 32, data_seed: int = 0
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, evaluation_batch_size=ROWS_AT_ONCE)
         if min(samples, val_samples) < 1 or noise < 0:
             raise ConfigError(
                 f"samples={samples}, val_samples={val_samples}, noise={noise}: expected at least one sample of each"
                 " kind and a noise of at least 0."
             )
-        self.sizes = {"train": samples, "val": val_samples}
+        self.samples, self.val_samples = samples, val_samples
         self.noise = noise
-        self.batch_size = batch_size
         self.data_seed = data_seed
-        self.splits: dict[str, TensorSplit] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Draw the samples."""
         self.splits = {
             name: _draw(size, self.noise, seed=2 * self.data_seed + half)  # no two data seeds share samples
-            for half, (name, size) in enumerate(self.sizes.items())
+            for half, (name, size) in enumerate({"train": self.samples, "val": self.val_samples}.items())
         }
 
     def describe(self) -> dict[str, str | int | float]:
         """Plain facts for the record of a run."""
         facts: dict[str, str | int | float] = {"noise": self.noise, "data_seed": self.data_seed}
-        return facts | {f"{name}_samples": size for name, size in self.sizes.items()}
+        return facts | self.sizes
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
         """The content of each split."""
@@ -62,18 +57,6 @@ class SyntheticRegressionData(LightningDataModule):
     def model_inputs(self) -> TensorInputs:
         """The inputs of a net that is trained on these samples."""
         return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
-
-    def train_dataloader(self) -> TensorBatches:
-        """Shuffled training samples."""
-        return tensor_loader(self.splits, "train", self.batch_size, self.trainer, ROWS_AT_ONCE)
-
-    def val_dataloader(self) -> TensorBatches:
-        """Validation samples in order."""
-        return tensor_loader(self.splits, "val", self.batch_size, self.trainer, ROWS_AT_ONCE)
-
-    def predict_dataloader(self) -> TensorBatches:
-        """The validation samples in order."""
-        return self.val_dataloader()
 
 
 def _draw(size: int, noise: float, seed: int) -> TensorSplit:

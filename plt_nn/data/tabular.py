@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, size_faults, stratified_split
-from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, class_counts, tensor_loader
+from plt_nn.data.tensors import ROWS_AT_ONCE, TensorData, TensorSplit
 from plt_nn.errors import DataError, refuse
 from plt_nn.inference.inputs import TableInputs
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from plt_nn.inference.table_encoding import TableEncoder
 
 
-class TabularData(LightningDataModule):
+class TabularData(TensorData):
     """Rows of a table as vectors, to predict one column from others.
 
     Numeric columns are standardised and categorical ones encoded as one-hot, by the training rows alone.
@@ -56,8 +55,7 @@ class TabularData(LightningDataModule):
         batch_size: int = 32,
         split_seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.fractions = {"val": val_fraction, "test": test_fraction}
+        super().__init__(batch_size, {"val": val_fraction, "test": test_fraction}, ROWS_AT_ONCE)
         check_fractions(self.fractions)
         self.path = Path(path).expanduser()
         self.name = self.path.stem
@@ -66,10 +64,7 @@ class TabularData(LightningDataModule):
         self.numeric = numeric
         self.categorical = categorical
         self.missing = missing
-        self.batch_size = batch_size
         self.split_seed = split_seed
-        self.splits: dict[str, TensorSplit] = {}
-        self.class_names: list[str] | None = None
         self.encoder: TableEncoder | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -91,16 +86,6 @@ class TabularData(LightningDataModule):
         self.splits = {name: TensorSplit(self.encoder.encode(rows[name]), y[chosen[name]]) for name in chosen}
 
     @property
-    def num_classes(self) -> int | None:
-        """Number of classes; None for regression."""
-        return None if self.class_names is None else len(self.class_names)
-
-    @property
-    def class_counts(self) -> dict[str, list[int]] | None:
-        """Split name -> number of rows of each class; None for regression."""
-        return None if self.class_names is None else class_counts(self.splits, len(self.class_names))
-
-    @property
     def feature_names(self) -> list[str]:
         """The name of each element of an input: `column`, or `column=value` for a category."""
         return [] if self.encoder is None else self.encoder.feature_names
@@ -115,8 +100,7 @@ class TabularData(LightningDataModule):
         facts: dict[str, str | int | float] = {"path": str(self.path), "target": self.target}
         if self.class_names is not None:
             facts["classes"] = len(self.class_names)
-        sizes = {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
-        return facts | {"features": self.num_features} | sizes
+        return facts | {"features": self.num_features} | self.sizes
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
         """The content of each split, by the encoded rows; other columns or another split give other fingerprints."""
@@ -126,25 +110,6 @@ class TabularData(LightningDataModule):
         """The inputs of a net that is trained on these rows."""
         assert self.encoder is not None, "setup has not run"
         return TableInputs(self.encoder, self.missing)
-
-    def train_dataloader(self) -> TensorBatches:
-        """Shuffled training rows."""
-        return self._loader("train")
-
-    def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
-        """Validation rows in order; an empty list if nothing is held out."""
-        return self._loader("val") if "val" in self.splits else []
-
-    def test_dataloader(self) -> TensorBatches:
-        """Test rows in order."""
-        return self._loader("test")
-
-    def predict_dataloader(self) -> TensorBatches:
-        """The test rows in order; without a test split, the validation rows."""
-        return self._loader("test" if "test" in self.splits else "val")
-
-    def _loader(self, split: str) -> TensorBatches:
-        return tensor_loader(self.splits, split, self.batch_size, self.trainer, ROWS_AT_ONCE)
 
 
 def _targets(target: "pd.Series[float]", task: str) -> tuple[Tensor, Tensor, list[str] | None]:

@@ -53,6 +53,15 @@ def test_all_rounds() -> None:
     assert found.left_out == []
 
 
+def test_with_many_classes_the_first_round_has_some_of_each() -> None:
+    labels = np.arange(1000, dtype=np.int64) % 100
+    data = LabelledImages([Path(f"{number}.png") for number in range(1000)], labels, [str(code) for code in range(100)])
+    stub = Stub(99)
+    with patch.object(ranking, "_Work", lambda *arguments: stub):
+        rank([LARGE, SMALL], data, CacheLocation(None, 0, 0))
+    assert {samples for _, samples in stub.asked} == {1000}, "half of them would be too few of a class"
+
+
 def test_a_round_that_is_not_finished_says_nothing() -> None:
     found, _ = ranked(3, 60)  # one of the two is judged on more images
     assert [one.candidate for one in found.judged] == [SMALL, LARGE]

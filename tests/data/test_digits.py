@@ -26,6 +26,7 @@ def test_the_scans_are_whole_and_split_by_digit() -> None:
     assert {name: len(split.x) for name, split in data.splits.items()} == {"train": 1259, "val": 359, "test": 179}
     total = torch.cat([split.x for split in data.splits.values()]).sum()
     assert total.item() == pytest.approx(digits.images.sum() / 16, rel=1e-5)
+    assert data.class_counts is not None
     assert [sum(counts) for counts in zip(*data.class_counts.values(), strict=True)] == [
         178, 182, 177, 183, 181, 182, 181, 179, 174, 180
     ]  # fmt: skip

@@ -11,21 +11,19 @@ import numpy as np
 
 from plt_nn.advice.probes.probe import Labels, LinearProbe, is_worse
 
-_LEAST, _OF_A_CLASS = 120, 6  # samples of the first rung: in all, and of a typical class
-_MOST_RUNGS = 4
-
 Key = TypeVar("Key", bound=Hashable)
 
 
-def rungs(samples: int, classes: int) -> list[int]:
-    """The number of samples of each round, from few to all; each round has twice as many as the one before.
+def rungs(size: int, least: int, most: float = 4) -> list[int]:
+    """The sizes of the rounds, from small to the whole; each is twice as large as the one before.
 
     Args:
-        samples: Number of samples.
-        classes: Number of classes.
+        size: Size of the last round: a number of samples, or of epochs.
+        least: Minimum size of the first round.
+        most: Maximum number of rounds.
     """
-    sizes = [samples]
-    while len(sizes) < _MOST_RUNGS and sizes[0] // 2 >= max(_LEAST, _OF_A_CLASS * classes):
+    sizes = [size]
+    while len(sizes) < most and sizes[0] // 2 >= least:
         sizes.insert(0, sizes[0] // 2)
     return sizes
 

@@ -83,14 +83,7 @@ def pooled(tensor: Tensor) -> Tensor:
 
 def _outermost(modules: tuple[str, ...]) -> list[str]:
     """The modules that lie in none of the others."""
-    names = set(modules)
-    return [name for name in modules if not any(parent in names for parent in _parents(name))]
-
-
-def _parents(name: str) -> Iterator[str]:
-    while "." in name:
-        name = name.rpartition(".")[0]
-        yield name
+    return [name for name in modules if not any(name.startswith(f"{other}.") for other in modules)]
 
 
 def _first_tensor(value: object) -> Tensor | None:
