@@ -23,7 +23,7 @@ from plt_nn.features.cache_location import CacheEntry, CacheLocation, NoRoom
 from plt_nn.features.rows import RowStore, RowType
 from plt_nn.fingerprint.digest import digests
 from plt_nn.fingerprint.identity import files_identity, object_identity
-from plt_nn.frontier.verify import now
+from plt_nn.frontier.verify import device_time
 
 _VERSION = 1  # of what a row holds
 _BATCH, _FEW = 32, 8
@@ -102,9 +102,9 @@ class _Clock:
 
     def timed(self, features: StageFeatures, images: Tensor) -> list[Tensor]:
         """The features of some images, in the order of the stages."""
-        began = now(images.device)
+        began = device_time(images.device)
         found = list(features(images).values())
-        self._seconds += now(images.device) - began
+        self._seconds += device_time(images.device) - began
         self._images += len(images)
         return found
 

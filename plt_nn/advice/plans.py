@@ -67,7 +67,7 @@ class MeasuredCandidate:
     model_args: Mapping[str, Any]
 
 
-def measure(scored: ScoredCandidate, paths: Sequence[Path], rows: Sequence[int]) -> MeasuredCandidate:
+def measure_candidate(scored: ScoredCandidate, paths: Sequence[Path], rows: Sequence[int]) -> MeasuredCandidate:
     """Measures a candidate.
 
     Args:

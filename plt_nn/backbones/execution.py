@@ -19,7 +19,7 @@ def ordered_units(net: nn.Module, is_known: Callable[[nn.Module], bool]) -> list
         net: Any module.
         is_known: Whether a module counts as one unit, whatever it holds.
     """
-    path = unwrap(net, is_known)
+    path = wrapped_path(net, is_known)
     root = net.get_submodule(path)
     if is_known(root):
         return [path]
@@ -31,7 +31,7 @@ def ordered_units(net: nn.Module, is_known: Callable[[nn.Module], bool]) -> list
     return [f"{path}.{unit}".removeprefix(".") for unit in sorted(units, key=position.__getitem__)]
 
 
-def unwrap(net: nn.Module, is_known: Callable[[nn.Module], bool]) -> str:
+def wrapped_path(net: nn.Module, is_known: Callable[[nn.Module], bool]) -> str:
     """The path of the net inside modules that only wrap it, such as DDP or a LightningModule; `""` if none does."""
     path, root = "", net
     while not is_known(root) and (only := _only_child(root)):

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from plt_nn.backbones.execution import unwrap
+from plt_nn.backbones.execution import wrapped_path
 from plt_nn.backbones.stage_groups import is_known, parameter_groups
 from plt_nn.errors import ConfigError
 
@@ -29,7 +29,7 @@ def set_num_classes(net: nn.Module, num_classes: int) -> None:
     """
     if num_classes < 1:
         raise ConfigError(f"num_classes is {num_classes}; expected at least 1.")
-    net = net.get_submodule(unwrap(net, is_known))
+    net = net.get_submodule(wrapped_path(net, is_known))
     if num_outputs(net) == num_classes:
         return
     layers = output_layers(net)
@@ -55,7 +55,7 @@ def classifier_names(net: nn.Module) -> list[str]:
     For nets of timm they are what `get_classifier()` returns (bare encoders have none); for others the attribute
     `head`, or else the last module that has parameters of its own.
     """
-    path = unwrap(net, is_known)
+    path = wrapped_path(net, is_known)
     if path:
         return [f"{path}.{name}".removesuffix(".") for name in classifier_names(net.get_submodule(path))]
     get_classifier = getattr(net, "get_classifier", None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from plt_nn.backbones.execution import unwrap
+from plt_nn.backbones.execution import wrapped_path
 from plt_nn.backbones.heads import classifier_names
 from plt_nn.backbones.stage_groups import is_known, parameter_groups
 
@@ -55,7 +55,7 @@ def stages(net: nn.Module, ends_in_head: bool = True) -> list[Stage]:
     """
     parameters = [name for name, _ in net.named_parameters()]
     place = {name: index for index, name in enumerate(parameters)}
-    has_head = ends_in_head or is_known(net.get_submodule(unwrap(net, is_known)))
+    has_head = ends_in_head or is_known(net.get_submodule(wrapped_path(net, is_known)))
     classifiers = tuple(classifier_names(net)) if has_head else ()
     body, head = _take_out(parameter_groups(net), classifiers)
     groups = [sorted(group, key=place.__getitem__) for group in [*body, head]]

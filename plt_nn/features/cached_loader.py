@@ -20,7 +20,7 @@ from plt_nn.frontier.cut import Crossing, Frontier, cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint
 from plt_nn.frontier.guard import CutGuard
 from plt_nn.frontier.module_attributes import Slot
-from plt_nn.frontier.verify import now, verify_first_batch
+from plt_nn.frontier.verify import device_time, verify_first_batch
 from plt_nn.text import byte_size, first_line
 
 _PATIENCE = 3  # batches served before it is judged whether the step reads the inputs: logging may read the first
@@ -196,9 +196,9 @@ class CachedLoader:
                 crossing, seconds, self._set_by_net = verify_first_batch(self._module, frontier, inputs)
                 serving.store = self._make_entry(frontier, crossing, inputs).store
             else:
-                began = now(inputs.device)
+                began = device_time(inputs.device)
                 crossing = frontier.before(inputs)
-                seconds = now(inputs.device) - began
+                seconds = device_time(inputs.device) - began
         except Exception as error:  # noqa: BLE001 -- NotCuttable, NoRoom; the net raises its own errors again
             self.close(first_line(error))
             return forward(inputs)

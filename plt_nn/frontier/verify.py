@@ -43,9 +43,9 @@ def verify_first_batch(module: nn.Module, frontier: Frontier, inputs: Tensor) ->
         Exception: Whatever the net raises.
     """
     with dry_run(module) as (has_drawn, notes):
-        began = now(inputs.device)
+        began = device_time(inputs.device)
         crossing = frontier.before(inputs.clone())  # a net may write to its inputs
-        seconds = now(inputs.device) - began
+        seconds = device_time(inputs.device) - began
         if has_drawn():
             raise NotCuttable("the frozen part draws random numbers")
         _require_apart(frontier, crossing, inputs)
@@ -77,7 +77,7 @@ def _compared(module: nn.Module, frontier: Frontier, inputs: Tensor, crossing: C
     return notes
 
 
-def now(device: torch.device) -> float:
+def device_time(device: torch.device) -> float:
     """A time in seconds, when all that a device was told to do is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

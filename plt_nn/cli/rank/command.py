@@ -132,14 +132,15 @@ def _advised(
     device: str,
 ) -> "tuple[Plan, list[Verified]]":
     """The plan, and what was verified."""
-    from plt_nn.advice.plans import measure, propose, worth_verifying
+    from plt_nn.advice.plans import measure_candidate, propose, worth_verifying
     from plt_nn.advice.probes.halving import nested_order
     from plt_nn.advice.verify import by_outcome, verify
 
     rows = nested_order(labelled.labels).tolist()
     wanted = worth_verifying(ranking, max(1, arguments.verify))
     plans = [
-        propose(judged, depth, measure(judged, labelled.paths, rows), len(labelled.paths)) for judged, depth in wanted
+        propose(judged, depth, measure_candidate(judged, labelled.paths, rows), len(labelled.paths))
+        for judged, depth in wanted
     ]
     if not arguments.verify:
         return plans[0], []

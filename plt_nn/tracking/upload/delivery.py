@@ -15,7 +15,7 @@ from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.dead_letters import DeadLetters
 from plt_nn.tracking.upload.files import FileDelivery
 from plt_nn.tracking.upload.mlflow_names import mlflow_value
-from plt_nn.tracking.upload.remote import NotReady, Remote, Row
+from plt_nn.tracking.upload.remote import MetricRow, NotReady, Remote
 from plt_nn.tracking.upload.retries import is_about_one_file, is_refused
 from plt_nn.tracking.upload.state import UploadState
 from plt_nn.tracking.upload.texts import TextDelivery
@@ -37,7 +37,7 @@ class Delivery:
         self.node = int(begin["node"])
         self._begin = begin | ({"uri": state.uri} if state.run_id else {})
         self._refusals = DeadLetters(folder.quarantine, state, self._is_refused)
-        self._rows: list[tuple[Row, Event]] = []
+        self._rows: list[tuple[MetricRow, Event]] = []
         self._known_steps: dict[str, set[int]] | None = None  # of a run that was resumed; None: no row can be repeated
         self._resumed_before: dict[int, int] = {}  # how often, when a machine first heard of the run; a try may repeat
         self._connect(self._begin)
@@ -208,7 +208,7 @@ class Delivery:
                 self._texts.send_tags(
                     {f"{tags.NOT_FINITE}{key}": f"{value} first at step {event['step']}; shown as NaN"}, event
                 )
-            self._rows.append((Row(key, mlflow_value(value), event["time"], event["step"]), event))
+            self._rows.append((MetricRow(key, mlflow_value(value), event["time"], event["step"]), event))
             if len(self._rows) >= ROWS_AT_ONCE:
                 self._flush()
 

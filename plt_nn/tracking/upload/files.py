@@ -16,7 +16,7 @@ from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.tags import BEST, CHECKPOINTS, SAME_AS
 from plt_nn.tracking.upload.mlflow_names import mlflow_path, mlflow_value
 from plt_nn.tracking.upload.model import BestModel, put_model
-from plt_nn.tracking.upload.remote import Remote, Row
+from plt_nn.tracking.upload.remote import MetricRow, Remote
 from plt_nn.tracking.upload.state import UploadState
 
 
@@ -58,7 +58,7 @@ class FileDelivery:
         if digest != self._state.model_digest:
             metrics, step = _reached(file, event)
             values = {self._name(f"{BEST}{name}"): mlflow_value(value) for name, value in metrics.items()}
-            rows = [Row(key, value, event["time"], step) for key, value in values.items()]
+            rows = [MetricRow(key, value, event["time"], step) for key, value in values.items()]
             card = _card(source.with_name(CARD))
             try:
                 put_model(self._remote, self._run, BestModel(file, digest, metrics, rows, step, card))

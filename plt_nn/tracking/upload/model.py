@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 
 from plt_nn.tracking import tags
-from plt_nn.tracking.upload.remote import Remote, Row
+from plt_nn.tracking.upload.remote import MetricRow, Remote
 
 
 class BestModel(NamedTuple):
@@ -27,7 +27,7 @@ class BestModel(NamedTuple):
     file: Path
     digest: str
     reached: Mapping[str, float]
-    rows: Sequence[Row]
+    rows: Sequence[MetricRow]
     step: int
     card: str | None
 

@@ -30,7 +30,7 @@ from plt_nn.tracking.tags import DATA_CONTEXT, SHA256, UID
 from plt_nn.tracking.upload.database import ensure_database
 
 
-class Row(NamedTuple):
+class MetricRow(NamedTuple):
     """A row of a metric: what MLflow tells rows apart by."""
 
     key: str
@@ -104,7 +104,7 @@ class Remote:
     def log(
         self,
         run_id: str,
-        rows: Sequence[Row] = (),
+        rows: Sequence[MetricRow] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
         model_id: str | None = None,
@@ -182,7 +182,7 @@ class Remote:
             model = self._client.create_logged_model(run.info.experiment_id, "best", run.info.run_id, told)
         return model, [older for older in known if older.model_id != model.model_id]
 
-    def fill_model(self, run: Run, model: LoggedModel, files: Path, rows: Sequence[Row], step: int) -> None:
+    def fill_model(self, run: Run, model: LoggedModel, files: Path, rows: Sequence[MetricRow], step: int) -> None:
         """Puts the files of a folder, or one file, into a model, says what it has reached, and that it is ready."""
         if files.is_dir():
             self._client.log_model_artifacts(model.model_id, str(files))
