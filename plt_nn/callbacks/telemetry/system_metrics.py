@@ -67,7 +67,7 @@ class SystemMetrics(Callback):
         self._stop()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Makes sure that no thread is left."""
+        """Makes sure that no thread remains."""
         self._stop()
 
     def _stop(self) -> None:
@@ -95,18 +95,18 @@ def root_process(processes: int) -> int:
 
 
 class _Sampling(threading.Thread):
-    """Samples until it is told to stop; what goes wrong here never reaches the training."""
+    """Samples until it is stopped; what goes wrong here never reaches the training."""
 
     def __init__(self, interval: float, loggers: list[RunLogger], trainer: Trainer) -> None:
         super().__init__(name="plt_nn-system-metrics", daemon=True)
         self._interval, self._loggers = interval, loggers
         self._node, self._nodes = trainer.node_rank, trainer.num_nodes
         self._gpus, self._root = used_gpus(trainer), root_process(trainer.num_devices)
-        self._told = threading.Event()
+        self._has_ended = threading.Event()
 
     def stop(self) -> None:
         """Takes the last sample, and ends; a thread that is stuck logs no more."""
-        self._told.set()
+        self._has_ended.set()
         self.join(_PATIENCE)
         self._loggers = []
 
@@ -116,7 +116,7 @@ class _Sampling(threading.Thread):
         self._sample()  # rates count from here
         began = last = time.monotonic()
         wait = min(_SOON, self._interval)
-        while self._loggers and not self._told.wait(wait):
+        while self._loggers and not self._has_ended.wait(wait):
             self._log(self._sample())
             last, wait = time.monotonic(), self._interval
         if last == began or time.monotonic() - last >= _TOO_SOON:
