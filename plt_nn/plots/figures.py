@@ -20,30 +20,17 @@ _PLAIN: dict[str, Any] = {"parse_math": False}
 
 
 class WrongSample(NamedTuple):
-    """A sample that was said to be of another class than it is.
+    """A sample that was said to be of another class than it is."""
 
-    Attributes:
-        image: uint8 `(H, W, 1 or 3)`.
-        true: The name of its class.
-        said: The name of the class that it was said to be of.
-        probability: The probability that was given to that class.
-        file: Where it comes from, if that is known.
-    """
-
-    image: NDArray[np.uint8]
-    true: str
-    said: str
-    probability: float
-    file: str | None
+    image: NDArray[np.uint8]  # (H, W, 1 or 3)
+    true: str  # the name of its class
+    said: str  # the name of the class that it was said to be of
+    probability: float  # that was given to that class
+    file: str | None  # where it comes from, if that is known
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure that knows nothing of windows, for whatever thread or machine.
-
-    Args:
-        width: In inches.
-        height: In inches.
-    """
+    """An empty figure of a size in inches, without a window, for any thread and machine."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -153,7 +140,7 @@ def _write_cells(axes: "Axes", confusion: NDArray[np.int64], shares: NDArray[np.
     size = 11 if classes <= 5 else 9 if classes <= 10 else 7
     for row, column in np.ndindex(classes, classes):
         count = int(confusion[row, column])
-        if count or classes <= 5:  # zeros all over would hide the few numbers that tell something
+        if count or classes <= 5:  # zeros everywhere would hide the few numbers that matter
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, _short(count), ha="center", va="center", fontsize=size, color=colour)
 
@@ -180,7 +167,7 @@ def _short(count: float) -> str:
 
 
 def _cut(text: str, longest: int) -> str:
-    """A text without its middle if it is too long; a name's beginning and end both tell it from others."""
+    """A text without its middle if it is too long: names differ at their beginnings or ends."""
     if len(text) <= longest:
         return text
     head = (longest - 1) // 2

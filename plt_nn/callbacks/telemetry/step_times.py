@@ -113,14 +113,12 @@ class StepTimes(Callback):
             self._has_warned = True
             rank_zero_warn(warning)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leaves the loop alone; what was counted is not logged, because the other processes may be gone."""
-        self.teardown(trainer, pl_module, "fit")
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leaves the loop alone."""
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
+        """Leaves the loop alone; after an exception nothing is logged, because the other processes may be gone."""
         stop_watching_fetches(trainer)
         stop_watching_buffer_exchange(trainer.strategy)
+
+    on_exception = teardown
 
     def _begin(self, device: torch.device) -> None:
         self._timer = StepTimer()

@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -34,7 +35,7 @@ class SystemMetrics(Callback):
     uses are sampled. In a container the memory is the container's, not the machine's.
 
     What cannot be measured is left out after one warning; without an NVIDIA driver there is no warning. Nothing is
-    sampled without a logger that keeps metrics of machines, such as `DurableMLFlowLogger`. Where a cluster's launcher
+    sampled without a logger that stores metrics of machines, such as `DurableMLFlowLogger`. Where a cluster's launcher
     starts every process by itself (SLURM's `srun`), the processes and GPUs are those of the first one on each machine.
 
     Args:
@@ -58,17 +59,11 @@ class SystemMetrics(Callback):
             self._sampling = _Sampling(self.interval, loggers, trainer)
             self._sampling.start()
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the last sample."""
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
+        """Takes the last sample, and makes sure that no thread remains."""
         self._stop()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Takes the last sample."""
-        self._stop()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Makes sure that no thread remains."""
-        self._stop()
+    on_exception = teardown = on_fit_end
 
     def _stop(self) -> None:
         sampling, self._sampling = self._sampling, None

@@ -57,14 +57,13 @@ class BestOrLast:
         shown = self.shown()
         if shown is None:
             return "no validation"
-        if self._stopping is not None and self._is_best(shown):
-            return f"validation of the best {self._stopping.monitor}, {self._stopping.describe_best()}"
+        if self._is_best(shown) and (best := self.mark()) is not None:
+            return f"validation of the {best[1]}"
         return f"the last validation, at epoch {shown.epoch}, step {shown.step}"
 
     def mark(self) -> tuple[float, str] | None:
         """The epochs trained when the best was reached, and what it is; None if nothing decides."""
-        at = self._stopping.progress.best_at if self._stopping is not None else None
-        if self._stopping is None or at is None:
+        if self._stopping is None or (at := self._stopping.progress.best_at) is None:
             return None
         shown = self.shown()
         position = shown.position if shown is not None and self._is_best(shown) else at.epochs + 1.0
