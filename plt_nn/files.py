@@ -1,10 +1,26 @@
-"""Files that appear whole or not at all, and second names for files. Standard library only."""
+"""Files that appear whole or not at all, second names for files, tables of file names. Standard library only."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
+
+
+class InFolder:
+    """An attribute of an object with a `root`: the path of a file or folder in it. `log = InFolder("uploader.log")`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: "_HasRoot", _: type) -> Path:
+        return owner.root / self._name
+
+
+class _HasRoot(Protocol):
+    @property
+    def root(self) -> Path: ...
 
 
 @contextmanager

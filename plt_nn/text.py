@@ -21,8 +21,14 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or the name of its class if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an error's text, at most 300 characters, or the name of its class if it has none."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= 300 else f"{line[:299]}…"
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """The text of an error in one line of at most `most` characters, or the name of its class if it has none."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 def duration(seconds: float) -> str:

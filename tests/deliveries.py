@@ -15,4 +15,4 @@ def until_all_delivered(store: Path) -> None:
     """
     for spool in spool_folders(store):
         left = wait_for_delivery(spool, warm.PATIENCE)
-        assert left.is_nothing, left
+        assert left.is_empty, left

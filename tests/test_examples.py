@@ -20,6 +20,7 @@ MODULES = (
     "plt_nn.data.image_folder",
     "plt_nn.modules.classifier",
     "plt_nn.modules.regressor",
+    "plt_nn.tracking.logger",
 )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plt_nn.text import and_more, byte_size, counted, duration, first_line, quoted
+from plt_nn.text import and_more, byte_size, counted, duration, first_line, one_line, quoted
 
 
 def test_a_list_is_cut_short_and_says_so() -> None:
@@ -35,3 +35,5 @@ def test_sizes() -> None:
 def test_an_error_in_a_line() -> None:
     assert first_line(ValueError("one\ntwo")) == "one"
     assert first_line(ValueError()) == "ValueError"
+    assert one_line(ValueError("one\n  two "), most=6) == "one tw"
+    assert one_line(ValueError()) == "ValueError"

@@ -1,4 +1,4 @@
-"""Which nets are tried on tables, sequences and small images that lie in memory."""
+"""The nets that are tried on tables, sequences and small images in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ class Architecture:
         class_path: A key of `NETS`.
         init_args: Pairs of argument and value; sequences as tuples.
         lr: The learning rate of AdamW.
-        told: What to call it in a table.
+        label: Its name in tables.
     """
 
     class_path: str
     init_args: tuple[tuple[str, Any], ...]
     lr: float
-    told: str
+    label: str
 
     def __str__(self) -> str:
-        """What to call it in a table."""
-        return f"{self.told}, lr {self.lr:g}"
+        """The name in tables."""
+        return f"{self.label}, lr {self.lr:g}"
 
     def build(self) -> nn.Module:
         """The net, with new weights."""
@@ -49,14 +49,14 @@ class Architecture:
 
 
 def space(shape: Sequence[int], outputs: int) -> list[Architecture]:
-    """What is tried: from small to large, each at two learning rates.
+    """The candidates from small to large, each with two learning rates.
 
     Args:
-        shape: Of an input: `(F,)` of a table, `(T, F)` of a sequence, `(C, H, W)` of an image.
-        outputs: How many numbers a net gives.
+        shape: Shape of an input: `(F,)` of a table, `(T, F)` of a sequence, `(C, H, W)` of an image.
+        outputs: Number of outputs.
 
     Raises:
-        ConfigError: For inputs of another kind.
+        ConfigError: The inputs are of another kind.
     """
     if len(shape) == 1:
         found = _tables(shape[0], outputs)
@@ -66,7 +66,7 @@ def space(shape: Sequence[int], outputs: int) -> list[Architecture]:
         found = _images(shape, outputs)
     else:
         raise ConfigError(f"an input has the shape {tuple(shape)}; expected (F,), (T, F) or (C, H, W).")
-    return [Architecture(path, tuple(args.items()), lr, told) for path, args, told in found for lr in _RATES]
+    return [Architecture(path, tuple(args.items()), lr, label) for path, args, label in found for lr in _RATES]
 
 
 _Net = tuple[str, dict[str, Any], str]
@@ -74,8 +74,8 @@ _Net = tuple[str, dict[str, Any], str]
 
 def _mlp(features: int, hidden: tuple[int, ...], outputs: int, flatten: bool = False) -> _Net:
     args = {"in_features": features, "hidden": hidden, "out_features": outputs}
-    told = f"MLP {'-'.join(map(str, hidden))}" if hidden else "linear"
-    return "plt_nn.MLP", args | ({"flatten": True} if flatten else {}), told
+    label = f"MLP {'-'.join(map(str, hidden))}" if hidden else "linear"
+    return "plt_nn.MLP", args | ({"flatten": True} if flatten else {}), label
 
 
 def _tables(features: int, outputs: int) -> list[_Net]:

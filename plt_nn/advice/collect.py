@@ -1,7 +1,6 @@
-"""The features of images at every stage of a candidate's net, computed once and found again by later calls."""
+"""The features of images at every stage of a candidate's net, computed once and cached for later calls."""
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +23,22 @@ from plt_nn.features.cache_location import CacheEntry, CacheLocation, NoRoom
 from plt_nn.features.rows import RowStore, RowType
 from plt_nn.fingerprint.digest import digests
 from plt_nn.fingerprint.identity import files_identity, object_identity
+from plt_nn.frontier.verify import device_time
 
 _VERSION = 1  # of what a row holds
 _BATCH, _FEW = 32, 8
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedFeatures:
     """The features of some images.
 
     Args:
         stages: Stage -> features `(N, D)`, from input to the last feature.
         net: The net, in eval mode.
-        preprocessing: What was done to the images.
-        seconds: How long the net took for an image; measured in this call.
-        computed: How many images went through the net; the others were found.
+        preprocessing: The preprocessing of the images.
+        seconds: Seconds of the net per image, measured in this call.
+        computed: Number of images that went through the net; the features of the others were cached.
     """
 
     stages: dict[str, NDArray[np.float32]]
@@ -55,16 +55,16 @@ def collect(
     place: CacheLocation,
     device: str = "cpu",
     advance: Callable[[int], None] = lambda count: None,
-) -> Collected:
-    """Collects features.
+) -> CollectedFeatures:
+    """Computes the features that are not cached, and returns all.
 
     Args:
-        candidate: What computes them.
+        candidate: The net and the image size.
         images: All images.
-        rows: The numbers of those that are wanted, int64 `(N,)`.
-        place: Where features are kept.
-        device: Where the net runs.
-        advance: Told how many images more are done.
+        rows: The numbers of the images whose features are needed, int64 `(N,)`.
+        place: Where features are cached.
+        device: The device of the net.
+        advance: Called with the number of images that were done since the last call.
 
     Raises:
         PltNNError: If the net cannot be built.
@@ -75,38 +75,36 @@ def collect(
     features = StageFeatures(net)
     clock = _Clock()
     first = next(images.batches([rows[:_FEW]], transform)).to(device)
-    found = features(first)  # tells the shapes, and what is done once is done
-    kept = _kept(candidate, net, images, transform, place, found)
+    found = features(first)  # gives the shapes, and warms the net up
+    cache = _cache(candidate, net, images, transform, place, found)
     try:
         parts = torch.split(rows, _BATCH)
-        missing = [part for part in parts if not kept.store.has(part)]
+        missing = [part for part in parts if not cache.store.has(part)]
         advance(len(rows) - sum(map(len, missing)))
         for part, batch in zip(missing, images.batches(missing, transform), strict=True):
-            kept.store.put(part, clock.timed(features, batch.to(device)))
+            cache.store.put(part, clock.timed(features, batch.to(device)))
             advance(len(part))
         if not missing:
             clock.timed(features, first)
-        arrays = [tensor.float().numpy() for tensor in kept.store.get(rows)]
+        arrays = [tensor.float().numpy() for tensor in cache.store.get(rows)]
     finally:
-        kept.close()
-    return Collected(
+        cache.close()
+    return CollectedFeatures(
         dict(zip(found, arrays, strict=True)), net, preprocessing, clock.seconds_per_image, sum(map(len, missing))
     )
 
 
 class _Clock:
-    """Tells how long a net takes for an image."""
+    """Measures the time of a net per image."""
 
     def __init__(self) -> None:
         self._seconds, self._images = 0.0, 0
 
     def timed(self, features: StageFeatures, images: Tensor) -> list[Tensor]:
         """The features of some images, in the order of the stages."""
-        _wait_for_gpu()
-        began = time.perf_counter()
+        began = device_time(images.device)
         found = list(features(images).values())
-        _wait_for_gpu()
-        self._seconds += time.perf_counter() - began
+        self._seconds += device_time(images.device) - began
         self._images += len(images)
         return found
 
@@ -115,12 +113,7 @@ class _Clock:
         return self._seconds / self._images
 
 
-def _wait_for_gpu() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def _kept(
+def _cache(
     candidate: Candidate,
     net: nn.Module,
     images: Images,
@@ -128,23 +121,23 @@ def _kept(
     place: CacheLocation,
     found: dict[str, Tensor],
 ) -> CacheEntry:
-    """The rows of a candidate, those of earlier calls or new ones."""
+    """The cached features of a candidate, from earlier calls or new."""
     types = [RowType(tuple(tensor.shape[1:]), tensor.dtype) for tensor in found.values()]
     key = _key(candidate, net, images.paths, transform, list(found))
-    kept = place.find(key)
-    if kept is not None and list(kept.store.types) == types and kept.store.size == len(images.paths):
-        return kept
+    cached = place.find(key)
+    if cached is not None and list(cached.store.types) == types and cached.store.size == len(images.paths):
+        return cached
     about = {"net": str(candidate), "samples": "images", "up to": "every stage, pooled"}
     try:
         return place.make(key, len(images.paths), types, {"stages": list(found)}, about)
-    except NoRoom:  # pooled features are small: they are held in memory all the same
+    except NoRoom:  # pooled features are small enough for memory
         return CacheEntry(RowStore(len(images.paths), types), {}, None)
 
 
 def _key(
     candidate: Candidate, net: nn.Module, paths: Sequence[Path], transform: ImageTransform, stages: list[str]
 ) -> str | None:
-    """A digest of all that the features hang on; None where that cannot be told."""
+    """A digest of everything that the features depend on; None if the transform has no identity."""
     steps = object_identity(transform)
     if steps is None:
         return None

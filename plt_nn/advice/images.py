@@ -1,4 +1,4 @@
-"""Images as candidates see them: decoded once for all that begin with the same steps."""
+"""The images as nets see them; each is decoded once for all transforms that begin with the same steps."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,16 +17,16 @@ from plt_nn.fingerprint.identity import object_identity
 
 
 class Images:
-    """Some image files, read in threads ahead of what is computed of them.
+    """Image files, read by threads while the net works on the batch before.
 
     Args:
         paths: The files.
-        megabytes: How much the decoded images may take in memory; what does not fit is decoded each time.
+        megabytes: Memory for decoded images; images that do not fit are decoded each time.
     """
 
     def __init__(self, paths: Sequence[Path], megabytes: int = 1_000) -> None:
         self.paths = list(paths)
-        self._left = megabytes * 1_000_000
+        self._bytes_left = megabytes * 1_000_000
         self._decoded: dict[str, DecodedImages] = {}
 
     def batches(self, rows: Sequence[Tensor], transform: ImageTransform) -> Iterator[Tensor]:
@@ -34,15 +34,15 @@ class Images:
 
         Args:
             rows: The numbers of the images of each batch.
-            transform: What is done with them; nothing in it is random.
+            transform: The transform, in which nothing is random.
         """
-        decoded = self._place(transform)
+        decoded = self._decoded_images(transform)
 
         def one(number: int) -> Image.Image:
             return led_image(self.paths[number], number, transform, decoded)
 
-        # Pillow works without holding Python's lock. What torch does it does in this thread: in several it would start
-        # threads of its own for each, which stand in each other's way.
+        # Pillow works without holding Python's lock. Torch works in this thread only: in several, its own threads would
+        # compete.
         with ThreadPoolExecutor(usable_cores()) as pool:
             ahead = [pool.submit(one, number) for number in rows[0].tolist()] if len(rows) else []
             for at in range(len(rows)):
@@ -50,15 +50,15 @@ class Images:
                 ahead = [pool.submit(one, n) for n in rows[at + 1].tolist()] if at + 1 < len(rows) else []
                 yield torch.stack([transform.rest(image.result()) for image in now])
 
-    def _place(self, transform: ImageTransform) -> DecodedImages | None:
-        """Where the images are kept as the first steps of a transform leave them; None if there is no room."""
+    def _decoded_images(self, transform: ImageTransform) -> DecodedImages | None:
+        """The cache of the images after the first steps of a transform; None if they do not fit."""
         key = object_identity(transform.lead)
         if key is None:
             return None
         if key not in self._decoded:
             needed = expected_bytes(self.paths, transform) * 5 // 4
-            if needed > self._left:
+            if needed > self._bytes_left:
                 return None
-            self._left -= needed
+            self._bytes_left -= needed
             self._decoded[key] = DecodedImages(len(self.paths), needed)
         return self._decoded[key]

@@ -1,4 +1,4 @@
-"""What a net costs, told without training it, and how far its images are from those of the pretraining."""
+"""The costs of a net, found without training it, and the distance of its images from those of the pretraining."""
 
 import warnings
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from plt_nn.backbones import stages
+from plt_nn.backbones import backbone_info, stages
 from plt_nn.errors import ConfigError
 from plt_nn.freezing.costs.flops import Flops, count_flops, without_memory
 
 
 @dataclass(frozen=True)
 class NetCosts:
-    """What a net costs.
+    """The costs of a net.
 
     Args:
-        parameters: Their number, without the head.
-        forward: Operations of a forward pass per image; None where they cannot be counted.
-        training_bytes: Memory of an image's activations that training all of the net keeps for the backward pass; None
-            where it cannot be told.
+        parameters: Number of parameters without the head.
+        forward: Operations of a forward pass per image; None if they cannot be counted.
+        training_bytes: Memory per image of the activations that training the whole net needs for the backward pass;
+            None if it cannot be found out.
     """
 
     parameters: int
@@ -40,21 +40,21 @@ def net_costs(net: nn.Module, size: int) -> NetCosts:
     shapes = dict(net.named_parameters())
     parameters = sum(shapes[name].numel() for stage in body for name in stage.parameters)
     flops = flops_of(net, size, frozenset())
-    return NetCosts(parameters, flops.forward if flops else None, _kept_for_backward(net, size))
+    return NetCosts(parameters, flops.forward if flops else None, _activation_memory(net, size))
 
 
 def flops_of(net: nn.Module, size: int, trained: frozenset[str]) -> Flops | None:
-    """The operations per image when some parameters are trained; None where they cannot be counted."""
+    """The operations per image when some parameters are trained; None if they cannot be counted."""
     try:
-        return count_flops(net, (torch.empty(2, _channels(net), size, size, device="meta"),), trained)
+        return count_flops(net, (torch.empty(2, channels_of(net), size, size, device="meta"),), trained)
     except ConfigError:
         return None
 
 
 def batchnorm_shift(net: nn.Module, images: Tensor) -> float | None:
-    """How far the means in BatchNorm layers lie from those of the pretraining, in standard deviations of the latter.
+    """The distance of the means in BatchNorm layers from those of the pretraining, in its standard deviations.
 
-    The root of the mean square over a layer's channels, averaged over the layers. None for a net without BatchNorm.
+    It is the root mean square over a layer's channels, averaged over the layers. None for a net without BatchNorm.
 
     Args:
         net: A pretrained net, in eval mode.
@@ -82,15 +82,15 @@ def batchnorm_shift(net: nn.Module, images: Tensor) -> float | None:
 def seconds_per_epoch(
     forward: float, seconds: float, flops: Mapping[str, Flops | None], samples: int
 ) -> dict[str, float]:
-    """About how long an epoch of training takes for each selection, when what is frozen is computed once.
+    """The approximate time of an epoch for each selection, if the frozen part is computed once.
 
     Args:
         forward: Operations of a forward pass per image.
-        seconds: How long a forward pass takes per image.
+        seconds: Seconds of a forward pass per image.
         flops: Selection -> its operations per image.
         samples: Number of images.
     """
-    # The part that is trained runs forward at half the price of its backward pass.
+    # The forward pass of the trained part costs half of its backward pass.
     return {
         train: samples * seconds * 1.5 * counted.backward / forward
         for train, counted in flops.items()
@@ -104,14 +104,14 @@ def trained_names(net: nn.Module, last: int) -> frozenset[str]:
     return frozenset(name for stage in parts[len(parts) - 1 - last :] for name in stage.parameters)
 
 
-def _kept_for_backward(net: nn.Module, size: int) -> float | None:
-    samples, kept = 2, dict[int, int]()
+def _activation_memory(net: nn.Module, size: int) -> float | None:
+    samples, sizes = 2, dict[int, int]()
     parameters = {name for name, _ in net.named_parameters()}
 
     def keep(tensor: Tensor) -> Tensor:
         if not isinstance(tensor, nn.Parameter):
             storage = tensor.untyped_storage()
-            kept[storage._cdata] = storage.nbytes()
+            sizes[storage._cdata] = storage.nbytes()
         return tensor
 
     with torch.enable_grad(), torch.device("meta"), warnings.catch_warnings():
@@ -119,15 +119,14 @@ def _kept_for_backward(net: nn.Module, size: int) -> float | None:
         try:
             copy = without_memory(net, parameters)
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                output = copy(torch.empty(samples, _channels(net), size, size))
+                output = copy(torch.empty(samples, channels_of(net), size, size))
             del output
         except Exception:  # noqa: BLE001  # the net's forward runs on tensors without values, which may raise anything
             return None
-    return sum(kept.values()) / samples
+    return sum(sizes.values()) / samples
 
 
-def _channels(net: nn.Module) -> int:
-    from plt_nn.backbones import backbone_info
-
+def channels_of(net: nn.Module) -> int:
+    """The number of channels of a net's images; 3 if `create_backbone` did not create it."""
     info = backbone_info(net)
     return len(info.preprocessing.mean) if info is not None else 3

@@ -1,20 +1,27 @@
-"""The plan for fine-tuning that the evidence speaks for."""
+"""The plan for fine-tuning that the evidence suggests."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from plt_nn.advice.build import build_net, info_of, preprocessing_of
 from plt_nn.advice.candidates import Candidate
+from plt_nn.advice.images import Images
+from plt_nn.advice.net_costs import batchnorm_shift, flops_of, seconds_per_epoch, trained_names
 from plt_nn.advice.probes.depth import HEAD_ONLY, Depth
 from plt_nn.advice.probes.probe import is_worse
 from plt_nn.advice.probes.stage_features import LAST
 from plt_nn.advice.ranking import Ranking, ScoredCandidate
 
 BATCH, LR = 32, 1e-3
+_MEASURED = 64  # images
 _FAR = 0.5  # standard deviations between BatchNorm's means; photographs of ants have 0.2 to 0.3, digits 0.6 to 0.8
-# Steps of training that a phase may have, and within which numbers of epochs. A head alone costs next to nothing, and
-# ends early by its patience where it need not go on; features that hardly vary on these images take it long.
+# Training steps of a phase, and limits of its epochs. A head alone costs almost nothing, and its patience ends training
+# when it no longer improves; features that hardly vary on these images need many steps.
 _HEAD_STEPS, _FIRST_STEPS, _DEEP_STEPS = 1280, 80, 320
 _HEAD_EPOCHS, _FIRST_EPOCHS, _DEEP_EPOCHS = (4, 160), (1, 10), (6, 30)
 _PATIENCE = (4, 10)
@@ -26,13 +33,13 @@ class Plan:
 
     Args:
         candidate: The net and the size.
-        depth: How many of its stages are trained at last.
-        phases: As `FreezingSchedule` takes them.
-        epochs: How many there are at most.
-        patience: After how many epochs without a better loss training stops.
+        depth: How many of its stages are trained in the last phase.
+        phases: The phases of `FreezingSchedule`.
+        epochs: The maximum number of epochs.
+        patience: The number of epochs without a lower loss after which training stops.
         model_args: Further arguments of `create_backbone`.
-        reasons: The evidence for each choice, a sentence each.
-        seconds: About how long it takes on this machine; None where that cannot be told.
+        reasons: One sentence of evidence for each choice.
+        seconds: The approximate time on this machine; None if it is not known.
     """
 
     candidate: Candidate
@@ -47,12 +54,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class MeasuredCandidate:
-    """What is measured of the one candidate for which a plan is made.
+    """Measurements of a candidate for its plan.
 
     Args:
         shift: See `batchnorm_shift`.
-        epoch_seconds: How an epoch of training goes for each selection, in seconds; see `seconds_per_epoch`.
-        model_args: Further arguments with which its net was built.
+        epoch_seconds: Selection -> seconds of an epoch of training; see `seconds_per_epoch`.
+        model_args: Further arguments of `create_backbone` for its net.
     """
 
     shift: float | None
@@ -60,13 +67,32 @@ class MeasuredCandidate:
     model_args: Mapping[str, Any]
 
 
-def propose(judged: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, samples: int) -> Plan:
+def measure_candidate(scored: ScoredCandidate, paths: Sequence[Path], rows: Sequence[int]) -> MeasuredCandidate:
+    """Measures a candidate.
+
+    Args:
+        scored: The candidate and its evidence.
+        paths: The training images.
+        rows: The numbers of some of them, of all classes.
+    """
+    net = build_net(scored.candidate)
+    preprocessing = preprocessing_of(net, scored.candidate)
+    chosen = torch.tensor(list(rows[:_MEASURED]))
+    batch = next(Images(paths).batches([chosen], preprocessing.evaluation_transform()))
+    size = preprocessing.size if isinstance(preprocessing.size, int) else preprocessing.size[0]
+    flops = {depth.train: flops_of(net, size, trained_names(net, depth.stages)) for depth in scored.depths}
+    forward = scored.costs.forward
+    seconds = seconds_per_epoch(forward, scored.seconds, flops, len(paths)) if forward else {}
+    return MeasuredCandidate(batchnorm_shift(net, batch), seconds, dict(info_of(net).model_args))
+
+
+def propose(scored: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, samples: int) -> Plan:
     """The plan for a candidate and a depth.
 
     Args:
-        judged: The evidence.
+        scored: The candidate and its evidence.
         depth: How many of its stages to train.
-        measured: What was measured besides.
+        measured: Its measurements.
         samples: Number of training images.
     """
     steps = max(1, samples // BATCH)
@@ -78,23 +104,23 @@ def propose(judged: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, 
         phases = [{"train": "head"}, {"train": depth.train, "start": head_epochs, "lr_scale": _rate(measured)}]
         epochs = head_epochs + _within(_DEEP_STEPS / steps, _DEEP_EPOCHS)
     return Plan(
-        judged.candidate,
+        scored.candidate,
         depth,
         phases,
         epochs,
         patience=_within(epochs / 4, _PATIENCE),
         model_args=measured.model_args,
-        reasons=_reasons(judged, depth, measured),
-        seconds=_seconds(judged, depth, measured, samples, head_epochs, epochs),
+        reasons=_reasons(scored, depth, measured),
+        seconds=_seconds(scored, depth, measured, samples, head_epochs, epochs),
     )
 
 
 def worth_verifying(ranking: Ranking, most: int) -> list[tuple[ScoredCandidate, Depth]]:
-    """What is worth fine-tuning for a trial: the advice, its rivals, and other depths of the best.
+    """The candidates and depths to fine-tune as a trial: the advised ones, then others in the order of their loss.
 
     Args:
         ranking: The ranking.
-        most: How many.
+        most: Their maximum number.
     """
     best = ranking.best
     rivals = [(one, one.depth) for one in ranking.judged[1:]]
@@ -104,54 +130,54 @@ def worth_verifying(ranking: Ranking, most: int) -> list[tuple[ScoredCandidate, 
 
 
 def reasons_of_order(ranking: Ranking) -> list[str]:
-    """Why the first candidate is the first, a sentence each."""
+    """Sentences that say why the first candidate comes first."""
     best = ranking.best
     low, high = best.expected.accuracy_interval
-    told = [
-        f"{best.candidate}: a linear classifier on its features tells {best.expected.accuracy:.1%} of {best.samples:,} "
-        f"training images rightly that it has not seen (95 % interval {low:.1%} to {high:.1%})."
+    reasons = [
+        f"{best.candidate}: a linear classifier on its features is right for {best.expected.accuracy:.1%} of "
+        f"{best.samples:,} training images that it has not seen (95 % interval {low:.1%} to {high:.1%})."
     ]
     rivals = ranking.cannot_be_told_apart()
     cheap = [one for one in rivals if (one.costs.forward or math.inf) < 0.7 * (best.costs.forward or 0)]
     if cheap:
         share = (cheap[0].costs.forward or 0) / (best.costs.forward or math.inf)
-        told.append(
+        reasons.append(
             f"{cheap[0].candidate} cannot be told apart from it by these images "
             f"({cheap[0].expected.accuracy:.1%}), and costs {share:.0%} of it."
         )
     elif rivals:
         names = ", ".join(str(one.candidate) for one in rivals[:3])
-        told.append(f"These images cannot tell it apart from {names}; it costs no more than they do or little more.")
-    return told
+        reasons.append(f"These images cannot tell it apart from {names}; it costs no more than they do or little more.")
+    return reasons
 
 
-def _reasons(judged: ScoredCandidate, depth: Depth, measured: MeasuredCandidate) -> list[str]:
-    head, whole = judged.depths[0], judged.depths[-1]
-    told = []
+def _reasons(scored: ScoredCandidate, depth: Depth, measured: MeasuredCandidate) -> list[str]:
+    head, whole = scored.depths[0], scored.depths[-1]
+    reasons = []
     if depth.stages == HEAD_ONLY:
         gain = f"{head.probe.accuracy:.1%} with the last feature alone, {whole.probe.accuracy:.1%} with all stages'"
         nothing = whole.probe.accuracy <= head.probe.accuracy
         adds = "add nothing" if nothing else "add, if anything, less than these images can tell"
-        told.append(f"Train the head alone: features of earlier stages {adds} to the last one's ({gain}).")
+        reasons.append(f"Train the head alone: features of earlier stages {adds} to the last one's ({gain}).")
     else:
         worse = "add to the last one's" if is_worse(head.probe, depth.probe) else "may add to the last one's"
         gain = f"{head.probe.accuracy:.1%} with the last feature alone, {depth.probe.accuracy:.1%} with theirs"
-        told.append(f"Train {depth.train}: the features of these stages {worse} ({gain}).")
-    curve = {name: each for name, each in judged.curve.items() if name != LAST}
+        reasons.append(f"Train {depth.train}: the features of these stages {worse} ({gain}).")
+    curve = {name: each for name, each in scored.curve.items() if name != LAST}
     if curve:
         peak = max(curve, key=lambda name: (curve[name].accuracy, -curve[name].log_loss))
-        told.append(f"The pretrained features carry furthest at {peak}: {curve[peak].accuracy:.1%} by themselves.")
+        reasons.append(f"The pretrained features carry furthest at {peak}: {curve[peak].accuracy:.1%} by themselves.")
     if depth.stages != HEAD_ONLY:
-        told.append(_reason_of_rate(measured))
+        reasons.append(_reason_of_rate(measured))
     if measured.shift is not None and depth.stages != HEAD_ONLY:
-        told.append("BatchNorm keeps the statistics of the pretraining: those of few images in batches are noisy.")
-    return [*told, "Images are not augmented: what is frozen is then computed once for each of them."]
+        reasons.append("BatchNorm keeps the statistics of the pretraining: those of few images in batches are noisy.")
+    return [*reasons, "Images are not augmented, so that the frozen part is computed once for each of them."]
 
 
 def _seconds(
-    judged: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, samples: int, head_epochs: int, epochs: int
+    scored: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, samples: int, head_epochs: int, epochs: int
 ) -> float | None:
-    once = samples * judged.seconds  # the frozen part, once
+    once = samples * scored.seconds  # the frozen part, once
     if depth.stages == HEAD_ONLY:
         return once
     of_epoch = measured.epoch_seconds.get(depth.train)
@@ -159,18 +185,18 @@ def _seconds(
 
 
 def _rate(measured: MeasuredCandidate) -> float:
-    """The learning rate of stages that are thawed, as a factor of the head's."""
+    """The learning rate of unfrozen stages, as a factor of the head's."""
     return 0.3 if measured.shift is not None and measured.shift > _FAR else 0.1
 
 
 def _reason_of_rate(measured: MeasuredCandidate) -> str:
     rate = f"The learning rate of these stages is {_rate(measured):g} of the head's"
     if measured.shift is None:
-        return f"{rate}: a rule of thumb for what is pretrained."
+        return f"{rate}: a rule of thumb for pretrained stages."
     how_far = "far" if measured.shift > _FAR else "not far"
     return (
         f"{rate}, for your images are {how_far} from those of the pretraining: BatchNorm's means on them lie "
-        f"{measured.shift:.2f} standard deviations from its own. The factor is a rule, and was not measured on them."
+        f"{measured.shift:.2f} standard deviations from its own. The factor is a rule of thumb, not measured."
     )
 
 

@@ -1,4 +1,4 @@
-"""Candidates shared out over the processes that `torchrun` has started, on one machine or several."""
+"""Shares candidates among the processes that `torchrun` started, on one machine or several."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes at work.
+    """The processes of this call.
 
     Args:
-        rank: The number of this one.
-        count: How many there are.
+        rank: The number of this process.
+        count: The number of processes.
     """
 
     rank: int = 0
@@ -25,19 +25,19 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this one speaks."""
+        """Whether this is the process that prints and writes."""
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """The device of this process, where several on a machine would have the same GPU."""
+        """The device of this process; with several processes, each has a GPU of its own."""
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" and self.count > 1 else name
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """What falls to this process of some items, in the order in which they should be begun."""
+        """The items for this process, in the given order."""
         return list(items[self.rank :: self.count])
 
     def gathered(self, items: list[Item]) -> list[Item]:
-        """What all processes have, on each of them."""
+        """The items of all processes, on each of them."""
         if self.count == 1:
             return items
         parts: list[Any] = [None] * self.count
@@ -47,12 +47,12 @@ class Processes:
 
 @contextmanager
 def processes() -> Iterator[Processes]:
-    """The processes of this call; one, unless `torchrun` has started several."""
+    """The processes of this call: one, unless `torchrun` started several."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Processes()
         return
-    dist.init_process_group("gloo")  # what is passed on are a few numbers
+    dist.init_process_group("gloo")  # only a few numbers are exchanged
     try:
         yield Processes(dist.get_rank(), count)
     finally:

@@ -1,4 +1,4 @@
-"""Ranks candidates by what linear probes on their features tell of the user's own images."""
+"""Ranks candidates by linear probes on their features of the user's own images."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,23 +21,25 @@ from plt_nn.advice.processes import Processes
 from plt_nn.backbones import stages
 from plt_nn.errors import PltNNError
 from plt_nn.features.cache_location import CacheLocation
+from plt_nn.text import one_line
 
-_SAMPLES, _OF_A_CLASS = 2_000, 10  # that are looked at at most, unless told otherwise: an accuracy is known to a point
+_FIRST, _FIRST_OF_A_CLASS = 120, 6  # samples of the first round: of all classes, and of a typical one
+_SAMPLES, _OF_A_CLASS = 2_000, 10  # maximum number of samples by default: the accuracy is known to one percent
 
 
 @dataclass(frozen=True)
 class ScoredCandidate:
-    """A candidate and the evidence.
+    """A candidate and its evidence.
 
     Args:
         candidate: The net and the size.
-        samples: On how many samples.
-        logme: LogME of the last feature, a cheap score to compare with; more is better.
-        seconds: A forward pass per image.
-        costs: What the net costs.
-        curve: Stage -> the probe on its features; empty for what was dropped before the last round.
+        samples: Number of samples of the evidence.
+        logme: LogME of the last feature, a cheap score for comparison; more is better.
+        seconds: Seconds of a forward pass per image.
+        costs: The costs of the net.
+        curve: Stage -> the probe on its features; empty for candidates that were dropped before the last round.
         depths: The evidence for each number of stages to train, from the head alone to all.
-        in_last_round: Whether it was judged on all samples.
+        in_last_round: Whether its evidence is from all samples.
     """
 
     candidate: Candidate
@@ -51,7 +53,7 @@ class ScoredCandidate:
 
     @property
     def depth(self) -> Depth:
-        """How much of it to train."""
+        """The advised number of stages to train."""
         return advised_depth(self.depths)
 
     @property
@@ -65,13 +67,13 @@ class Ranking:
     """Candidates in order.
 
     Args:
-        judged: The best first: those of the last round, then those that were dropped before.
+        judged: The best first: those of the last round, then those that were dropped earlier.
         class_names: The classes.
-        samples: How many samples were looked at at most.
-        of_samples: How many there are.
-        left_out: What could not be tried or finished, each a sentence.
-        computed: How many images went through a net.
-        seconds: How long it took.
+        samples: Number of samples in the last round.
+        of_samples: Number of all samples.
+        left_out: Sentences that say what could not be tried or finished.
+        computed: Number of images that went through a net.
+        seconds: The time that the ranking took.
     """
 
     judged: Sequence[ScoredCandidate]
@@ -84,11 +86,11 @@ class Ranking:
 
     @property
     def best(self) -> ScoredCandidate:
-        """The advised one."""
+        """The advised candidate."""
         return self.judged[0]
 
     def cannot_be_told_apart(self) -> list[ScoredCandidate]:
-        """Those of the last round that are not worse than the best beyond chance, the cheapest first."""
+        """The candidates of the last round that are not significantly worse than the best, the cheapest first."""
         rivals = [
             one for one in self.judged[1:] if one.in_last_round and not is_worse(one.expected, self.best.expected)
         ]
@@ -96,8 +98,8 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """The training images: the others are not looked at.
+class LabelledImages:
+    """The training images; validation and test images are not used.
 
     Args:
         paths: The files.
@@ -112,36 +114,37 @@ class Labelled:
 
 def rank(
     candidates: Sequence[Candidate],
-    data: Labelled,
+    data: LabelledImages,
     place: CacheLocation,
     device: str = "cpu",
     most_samples: int | None = None,
     budget: float = float("inf"),
     processes: Processes = Processes(),  # noqa: B008  # immutable
-    say: Callable[[str, int, int], None] = lambda told, done, total: None,
+    say: Callable[[str, int, int], None] = lambda doing, done, total: None,
 ) -> Ranking:
     """Ranks candidates.
 
     Args:
-        candidates: What is tried.
+        candidates: The candidates.
         data: The images.
-        place: Where features are kept.
-        device: Where nets run.
-        most_samples: How many images are looked at at most. Default: 2,000, and at least ten of a class.
-        budget: Seconds after which nothing new is begun. A round that time does not suffice for says nothing, for the
-            evidence of more images for some candidates cannot be compared with that of fewer for the others; in the
-            first round the cheap ones are then judged, and the others are not.
-        processes: Who shares the work.
-        say: Told what is being done, and how many images of a candidate are done.
+        place: Where features are cached.
+        device: The device of the nets.
+        most_samples: Maximum number of images. Default: 2,000, and at least ten of each class.
+        budget: Seconds after which nothing new begins. A round that is not finished does not count, because evidence
+            from different numbers of images cannot be compared; in the first round, the cheap candidates are then
+            ranked without the others.
+        processes: The processes that share the work.
+        say: Called with what is being done, the number of images that are done, and the number of all.
     """
     began = time.monotonic()
     order = nested_order(data.labels)[: most_samples or max(_SAMPLES, _OF_A_CLASS * len(data.class_names))]
     images = Images([data.paths[number] for number in order])
     work = _Work(images, data.labels[order], place, device, budget, began, say)
-    left, judged, left_out, computed = list(candidates), dict[Candidate, ScoredCandidate](), list[str](), 0
-    sizes = rungs(len(order), len(data.class_names)) if len(left) > 1 else [len(order)]
+    remaining, judged, left_out, computed = list(candidates), dict[Candidate, ScoredCandidate](), list[str](), 0
+    least = max(_FIRST, _FIRST_OF_A_CLASS * len(data.class_names))
+    sizes = rungs(len(order), least) if len(remaining) > 1 else [len(order)]
     for size in sizes:
-        in_turn = sorted(left, key=lambda one: one.size or 224, reverse=budget == float("inf"))
+        in_turn = sorted(remaining, key=lambda one: one.size or 224, reverse=budget == float("inf"))
         costs = {one: found.costs for one, found in judged.items()}
         mine = [work.judge(one, size, size == sizes[-1], costs.get(one)) for one in processes.share(in_turn)]
         done = processes.gathered(mine)
@@ -152,8 +155,8 @@ def rank(
             break
         fresh = {found.judged.candidate: found.judged for found in done if found.judged is not None}
         judged |= fresh
-        left = [one for one in survivors({one: found.expected for one, found in fresh.items()}) if one in judged]
-        if not left or any(processes.gathered([work.is_over()])):  # all of them go on, or none
+        remaining = survivors({one: found.expected for one, found in fresh.items()})
+        if not remaining or any(processes.gathered([work.is_over()])):  # all processes go on, or none
             break
     ranked = sorted(judged.values(), key=lambda one: (-one.samples, one.expected.log_loss))
     last = max((one.samples for one in ranked), default=0)
@@ -163,7 +166,7 @@ def rank(
 
 @dataclass(frozen=True)
 class _Found:
-    """What became of a candidate in a round."""
+    """The result of a candidate in a round."""
 
     judged: ScoredCandidate | None
     trouble: str
@@ -173,7 +176,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Work:
-    """What does not change from candidate to candidate."""
+    """What is the same for all candidates."""
 
     images: Images
     labels: Labels
@@ -187,7 +190,7 @@ class _Work:
         return time.monotonic() - self.began > self.budget
 
     def judge(self, candidate: Candidate, samples: int, is_last: bool, costs: NetCosts | None) -> _Found:
-        """Judges a candidate by the first samples; what it costs is known from an earlier round, or found out."""
+        """Scores a candidate on the first samples; its costs are known from an earlier round, or measured."""
         if self.is_over():
             return _Found(None, f"{candidate}: not tried on {samples} images, for the time was over.", 0, True)
         done = 0
@@ -205,8 +208,7 @@ class _Work:
             depths = probe_depths(features, labels, folds, [stage.name for stage in stages(found.net)[:-1]])
             curve = {name: linear_probe([array], labels, folds) for name, array in features.items()} if is_last else {}
         except (PltNNError, RuntimeError, ValueError, OSError) as error:  # the others go on
-            reason = " ".join(str(error).split())[:300]
-            return _Found(None, f"{candidate}: {reason}", 0)
+            return _Found(None, f"{candidate}: {one_line(error)}", 0)
         size = found.preprocessing.size
         costs = costs or net_costs(found.net, size if isinstance(size, int) else size[0])
         judged = ScoredCandidate(

@@ -1,4 +1,4 @@
-"""A plan as a configuration that `plt-nn fit` runs as it stands."""
+"""A plan as a configuration for `plt-nn fit`."""
 
 import textwrap
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ def configuration(plan: Plan, folder: Mapping[str, Any], seed: int = 0) -> dict[
 
     Args:
         plan: The plan.
-        folder: The folder of the images, and how it is split, as `ImageFolderData` takes them: with another split the
-            images that chose the net would be among those that measure it.
-        seed: For `seed_everything`.
+        folder: The arguments of `ImageFolderData` for the folder and its split. With another split, images that helped
+            to choose the net would be used to measure it.
+        seed: The seed of `seed_everything`.
     """
     candidate = plan.candidate
     backbone: dict[str, Any] = {"name": candidate.name, "pretrained": candidate.pretrained}
@@ -49,15 +49,15 @@ def configuration(plan: Plan, folder: Mapping[str, Any], seed: int = 0) -> dict[
 
 
 def as_yaml(plan: Plan, folder: Mapping[str, Any], command: str, reasons: list[str]) -> str:
-    """The configuration as a file, with the evidence above it.
+    """The configuration as the text of a file, with the evidence in comments.
 
     Args:
         plan: The plan.
-        folder: As for `configuration`.
-        command: What made it.
-        reasons: The evidence for the net; that for the other choices is the plan's.
+        folder: As in `configuration`.
+        command: The command that made the plan.
+        reasons: The evidence for the net; the plan has the evidence for the other choices.
     """
-    told = ["Made by: " + command, *reasons, *plan.reasons]
-    lines = [line for reason in told for line in textwrap.wrap(reason, 116, subsequent_indent="  ")]
+    comments = ["Made by: " + command, *reasons, *plan.reasons]
+    lines = [line for comment in comments for line in textwrap.wrap(comment, 116, subsequent_indent="  ")]
     header = "".join(f"# {line}\n" for line in lines)
     return header + yaml.safe_dump(configuration(plan, folder), sort_keys=False, width=110)

@@ -28,15 +28,15 @@ def record(
         experiment: The name of the experiment.
         ranking: The ranking.
         plan: The advised plan.
-        verified: What was verified.
+        verified: The results of the trials.
         configuration: The plan as a configuration.
-        params: What was asked for.
+        params: The arguments of the command.
 
     Returns:
         The uid of the parent run, and whether everything is in MLflow.
 
     Raises:
-        TrackingError: If the store cannot be written.
+        TrackingError: The store cannot be written.
     """
     table = as_markdown(ranking, plan, verified)
     files = {
@@ -45,9 +45,9 @@ def record(
         "stages.png": curves_picture(ranking),
         "recommended.yaml": configuration.encode(),
     }
-    told = {"candidates": len(ranking.judged), "seconds": ranking.seconds}
+    totals = {"candidates": len(ranking.judged), "seconds": ranking.seconds}
     chosen = next(judged for judged in ranking.judged if judged.candidate == plan.candidate)
-    metrics = {name: {0: float(value)} for name, value in {**_metrics(chosen), **told}.items()}
+    metrics = {name: {0: float(value)} for name, value in {**_metrics(chosen), **totals}.items()}
     parent = write_run(store, experiment, WrittenRun("rank", params, metrics, note=table, files=files))
     folders = [parent]
     for number, judged in enumerate(ranking.judged, 1):

@@ -3,29 +3,29 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, seed_everything
 from scipy.stats import binomtest
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from plt_nn.advice.architectures import Architecture
-from plt_nn.advice.probes.halving import better_half
+from plt_nn.advice.probes.halving import better_half, rungs
 from plt_nn.advice.probes.probe import Floats, is_above_zero, stratified_folds
-from plt_nn.advice.trial_trainers import on_one_device, quietly
+from plt_nn.advice.trial_trainers import trial_trainer
 from plt_nn.callbacks import BestLossStopping
 from plt_nn.errors import PltNNError
 from plt_nn.modules import Classifier, Regressor
+from plt_nn.text import one_line
 
 _FIRST_EPOCHS = 4
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What an architecture has reached on samples that it was not trained on.
+    """The result of an architecture on samples that it was not trained on.
 
     Args:
         architecture: The architecture.
@@ -33,9 +33,9 @@ class Tried:
         score: Accuracy, or the coefficient of determination.
         interval: Of the accuracy, at 95 % (Wilson); None for regression.
         parameters: Number of parameters.
-        epochs: For how many epochs it was trained.
-        seconds: How long that took.
-        in_last_round: Whether it was trained as long as any.
+        epochs: The number of epochs that it was trained.
+        seconds: The time that this took.
+        in_last_round: Whether it was trained for the most epochs.
     """
 
     architecture: Architecture
@@ -66,25 +66,25 @@ def rank_architectures(
     """Ranks architectures on training samples, a quarter of which is held out.
 
     Args:
-        architectures: What is tried.
+        architectures: The candidates.
         x: The training inputs `(N, ...)`.
         y: Their targets: class codes `(N,)`, or values `(N, T)`.
         classes: Number of classes; None for regression.
         batch_size: Samples per step.
-        epochs: For how long those of the last round are trained at most.
-        budget: Seconds after which nothing new is begun.
-        say: Told what is being done.
+        epochs: Maximum number of epochs in the last round.
+        budget: Seconds after which nothing new begins.
+        say: Called with what is being done.
 
     Returns:
-        The best first: those of the last round, then those that were dropped before. And what was not finished, each a
-        sentence.
+        The results, the best first: those of the last round, then those that were dropped earlier. And sentences that
+        say what was not finished.
     """
     began = time.monotonic()
     strata = y.numpy() if classes is not None else np.zeros(len(y), dtype=np.int64)
     held_out = torch.from_numpy(stratified_folds(strata, most=4) == 0)
     seen, unseen = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
     left, found, unfinished = list(architectures), dict[Architecture, Tried](), list[str]()
-    for number in _rounds(epochs, len(left)):
+    for number in rungs(epochs, _FIRST_EPOCHS, most=float("inf")) if len(left) > 1 else [epochs]:
 
         def train(one: Architecture, number: int = number) -> Tried:
             say(f"{one}: {number} epochs")
@@ -107,7 +107,7 @@ def rank_architectures(
 def _round(
     architectures: Sequence[Architecture], train: Callable[[Architecture], Tried], is_over: Callable[[], bool]
 ) -> tuple[dict[Architecture, Tried], list[Architecture], list[str]]:
-    """Those that were trained, those for which there was no time, and of the others why they failed."""
+    """The results, the architectures for which there was no time, and why the others failed."""
     done, failed = dict[Architecture, Tried](), list[str]()
     for at, one in enumerate(architectures):
         if is_over():
@@ -115,22 +115,15 @@ def _round(
         try:
             done[one] = train(one)
         except (PltNNError, RuntimeError, ValueError) as error:  # the others go on
-            failed.append(f"{one}: {' '.join(str(error).split())[:300]}")
+            failed.append(f"{one}: {one_line(error)}")
     return done, [], failed
 
 
 def _better(done: dict[Architecture, Tried]) -> list[Architecture]:
-    """Those that go on to the next round."""
+    """The architectures of the next round."""
     losses = {one: tried.losses for one, tried in done.items()}
     means = {one: tried.loss for one, tried in done.items()}
     return better_half(means, lambda one, best: is_above_zero(losses[one] - losses[best]))
-
-
-def _rounds(epochs: int, count: int) -> list[int]:
-    rounds = [epochs]
-    while count > 1 and rounds[0] // 2 >= _FIRST_EPOCHS:
-        rounds.insert(0, rounds[0] // 2)
-    return rounds
 
 
 def _train(
@@ -151,17 +144,8 @@ def _train(
     module: LightningModule = Classifier(net, classes, optimizer) if classes else Regressor(net, optimizer=optimizer)
     training = DataLoader(TensorDataset(*seen), batch_size, shuffle=True)
     validation = DataLoader(TensorDataset(*unseen), 4096)
-    with quietly(), TemporaryDirectory() as folder:  # of the best weights
-        trainer = Trainer(
-            max_epochs=epochs,
-            **on_one_device("cpu"),  # nets this small are no work for a GPU
-            callbacks=[BestLossStopping(monitor="val_loss", patience=epochs)],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-        )
+    stopping = BestLossStopping(monitor="val_loss", patience=epochs)
+    with trial_trainer("cpu", epochs, [stopping]) as trainer:  # nets this small are no faster on a GPU
         trainer.fit(module, training, validation)
     with torch.no_grad():
         outputs = net.eval()(unseen[0]).double()

@@ -1,17 +1,41 @@
-"""Trainers of trials: they say nothing, and train in this process."""
+"""Trainers for trials: silent, on one device, in this process."""
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, Trainer
+
+
+@contextmanager
+def trial_trainer(device: str, epochs: int, callbacks: Sequence[Callback]) -> Iterator[Trainer]:
+    """A silent trainer without a logger, in a temporary folder.
+
+    Args:
+        device: Such as `cpu`, `cuda` or `cuda:1`.
+        epochs: The maximum number of epochs.
+        callbacks: Its callbacks.
+    """
+    with quietly(), TemporaryDirectory() as folder:  # of the best weights
+        yield Trainer(
+            max_epochs=epochs,
+            **on_one_device(device),
+            callbacks=list(callbacks),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """What Lightning has to say of a fit is said when it is run for good, not in a trial or a plan."""
+    """Silences Lightning's messages and all warnings: they appear in the real fit, not in a trial or a plan."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -24,7 +48,7 @@ def quietly() -> Iterator[None]:
 
 
 def on_one_device(device: str) -> dict[str, Any]:
-    """Arguments of a `Trainer` that trains in this process alone, whoever else `torchrun` has started.
+    """Arguments of a `Trainer` that trains in this process alone, whatever other processes `torchrun` has started.
 
     Args:
         device: Such as `cpu`, `cuda` or `cuda:1`.

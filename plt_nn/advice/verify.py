@@ -1,19 +1,18 @@
-"""Plans put to the test: each is carried out on a part of the training images and measured on the rest of them."""
+"""Trials of plans: each is fine-tuned on a part of the training images and measured on the rest."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, seed_everything
 
 from plt_nn.advice.plans import BATCH, LR, Plan
 from plt_nn.advice.probes.probe import Labels, stratified_folds
-from plt_nn.advice.trial_trainers import on_one_device, quietly
+from plt_nn.advice.trial_trainers import trial_trainer
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import BestLossStopping, FreezingSchedule, FrozenFeatureCache
 from plt_nn.data import ImageFolderData
@@ -23,13 +22,13 @@ from plt_nn.modules import Classifier
 
 @dataclass(frozen=True)
 class Verified:
-    """What a plan has reached.
+    """The result of a plan.
 
     Args:
         plan: The plan.
-        accuracy: On the held-out images, of the best weights.
+        accuracy: Accuracy of the best weights on the held-out images.
         loss: The best loss on them.
-        seconds: How long it took.
+        seconds: The time that it took.
     """
 
     plan: Plan
@@ -39,14 +38,14 @@ class Verified:
 
 
 def verify(plan: Plan, data: ImageFolderData, store: Path, seed: int = 0, device: str = "cpu") -> Verified:
-    """Fine-tunes as a plan says, on four fifths of the training images.
+    """Fine-tunes by a plan on four fifths of the training images.
 
     Args:
         plan: The plan.
-        data: The images, set up; neither its validation nor its test images are looked at.
-        store: The folder of the features that are computed once.
-        seed: Of the training.
-        device: Where.
+        data: The images, set up; the validation and test images are not used.
+        store: The folder of cached features.
+        seed: Seed of the training.
+        device: Device of the training.
     """
     samples = data.samples["train"]
     labels: Labels = np.array([code for _, code in samples], dtype=np.int64)
@@ -66,16 +65,16 @@ def fine_tune(
     device: str = "cpu",
     callbacks: Sequence[Callback] = (),
 ) -> Verified:
-    """Fine-tunes as a plan says.
+    """Fine-tunes by a plan.
 
     Args:
         plan: The plan.
         images: The images, set up.
         samples: `train` and `val` -> pairs of path and class code.
-        store: As for `verify`.
-        seed: Of the training.
-        device: Where.
-        callbacks: More of them.
+        store: The folder of cached features.
+        seed: Seed of the training.
+        device: Device of the training.
+        callbacks: Further callbacks.
     """
     began = time.monotonic()
     seed_everything(seed, verbose=False)
@@ -87,22 +86,13 @@ def fine_tune(
     model = Classifier(net, optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=LR))
     stopping = BestLossStopping(monitor="val_loss", patience=plan.patience)
     schedule = FreezingSchedule(phases=parse_phases([dict(phase) for phase in plan.phases]))
-    with quietly(), TemporaryDirectory() as folder:  # of the best weights
-        trainer = Trainer(
-            max_epochs=plan.epochs,
-            **on_one_device(device),
-            callbacks=[*callbacks, schedule, stopping, FrozenFeatureCache(folder=str(store))],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-        )
+    every = [*callbacks, schedule, stopping, FrozenFeatureCache(folder=str(store))]
+    with trial_trainer(device, plan.epochs, every) as trainer:
         trainer.fit(model, datamodule=data)
         measured: Any = trainer.validate(model, datamodule=data, verbose=False)[0]
     return Verified(plan, float(measured["val_acc"]), float(measured["val_loss"]), time.monotonic() - began)
 
 
 def by_outcome(found: Sequence[Verified]) -> list[Verified]:
-    """The best first, by loss."""
+    """Results in the order of their loss, the best first."""
     return sorted(found, key=lambda one: one.loss)

@@ -1,4 +1,4 @@
-"""Nets that are configured by plain arguments."""
+"""Nets that are configured by plain arguments: perceptron, convolutional, residual, recurrent, transformer."""
 
 from plt_nn.architectures.activations import ACTIVATIONS, create_activation
 from plt_nn.architectures.convnet import ConvNet

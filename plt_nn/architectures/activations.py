@@ -6,7 +6,7 @@ from torch import nn
 
 from plt_nn.errors import ConfigError, did_you_mean
 
-# These mix the entries of a tensor, halve it, or need several inputs: they cannot stand between any two layers.
+# These mix the entries of a tensor, halve it, or need several inputs, so they do not fit between any two layers.
 _NOT_ELEMENTWISE = {"GLU", "LogSoftmax", "MultiheadAttention", "Softmax", "Softmax2d", "Softmin"}
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

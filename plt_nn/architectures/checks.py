@@ -27,7 +27,7 @@ def probability(**rates: float) -> list[str]:
 
 
 def one_of(valid: Sequence[str], **words: str | None) -> list[str]:
-    """Faults of arguments that must be one of the `valid` words (or None, where the net allows it)."""
+    """Faults of arguments that must be one of the `valid` words, or None."""
     return [
         f"{name} is {word!r}.{did_you_mean(word, valid)}"
         for name, word in words.items()
@@ -36,11 +36,11 @@ def one_of(valid: Sequence[str], **words: str | None) -> list[str]:
 
 
 def faults_of(function: Callable[..., object], *args: Any, **kwargs: Any) -> list[str]:
-    """The text of the `ConfigError` that a call raises, as a list of one; an empty list when it raises none."""
+    """The faults of the `ConfigError` that a call raises; none if it raises no such error."""
     try:
         function(*args, **kwargs)
     except ConfigError as error:
-        return [str(error)]
+        return list(error.faults)
     return []
 
 

@@ -11,23 +11,24 @@ from plt_nn.errors import ConfigError, did_you_mean
 
 
 def initialise(module: nn.Module, init: str | None, activation: nn.Module | None = None, **kwargs: Any) -> None:
-    """Draw the weights of every linear, convolutional, recurrent and attention layer anew; set their biases to zero.
+    """Draw new weights for all linear, convolutional, recurrent and attention layers; set their biases to zero.
 
-    Matrices that torch or timm store stacked in one tensor (the gates of an LSTM or GRU; query, key and value) are
-    drawn one by one, so that each has the fan and the orthogonality of a matrix of its own. Normalisation layers,
-    embeddings, positions and tokens are left as they are.
+    Matrices that torch or timm stack in one tensor (the gates of an LSTM or GRU; query, key and value) are drawn one by
+    one, so that each has the fan and the orthogonality of a single matrix. Normalisation layers, embeddings, positions
+    and tokens stay unchanged.
 
     Args:
         module: The net, changed in place.
         init: A key of `INITIALISERS`: the name of a function of `torch.nn.init` without its last underscore. None
-            leaves the net as torch built it.
+            leaves the net unchanged.
         activation: The activation between the layers, for the gain of `xavier_*`, `kaiming_*` and `orthogonal` where
             torch knows one (`torch.nn.init.calculate_gain`); otherwise, and by default, the gain of ReLU for
             `kaiming_*` and 1 for the others.
         **kwargs: Arguments of the function, such as `std` of `normal` (default 0.02) or `gain`; they take precedence.
 
     Raises:
-        ConfigError: If there is no such initialisation, or it does not take these arguments; or arguments without one.
+        ConfigError: If there is no such initialisation, if it does not take these arguments, or if there are arguments
+            without an initialisation.
     """
     if init is None:
         if kwargs:
@@ -74,7 +75,7 @@ _INITIALISED = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.RNNBase, nn.
 
 
 def _initialiser(init: str, activation: nn.Module | None = None, **kwargs: Any) -> Callable[[Tensor], Tensor]:
-    """The function that fills one weight in place; arguments and errors as of `initialise`."""
+    """The function that fills one weight in place; arguments and errors as in `initialise`."""
     if init not in INITIALISERS:
         raise ConfigError(f"init is {init!r}; expected a function of torch.nn.init.{did_you_mean(init, INITIALISERS)}")
     function = INITIALISERS[init]
@@ -97,7 +98,7 @@ def _gain(accepted: set[str], activation: nn.Module | None) -> dict[str, Any]:
 
 
 def _stacked_matrices(part: nn.Module, name: str, key: str) -> int:
-    """How many weight matrices lie on top of each other in one parameter."""
+    """The number of weight matrices that are stacked in one parameter."""
     if isinstance(part, nn.RNNBase) and not key.startswith("weight_hr"):
         return {"LSTM": 4, "GRU": 3}.get(part.mode, 1)
     if key == "in_proj_weight" or name.rpartition(".")[2] == "qkv":

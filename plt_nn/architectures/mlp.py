@@ -16,9 +16,9 @@ from plt_nn.errors import refuse
 class MLP(nn.Sequential):
     """A multilayer perceptron: hidden layers of linear, normalisation, activation and dropout, then a linear head.
 
-    It is a flat `nn.Sequential` of just the layers asked for, so a step costs no more than with the same layers written
-    by hand, and the same seed gives the same weights. (`torchvision.ops.MLP` always adds dropout, also behind the
-    output.) Layers are named `linear0`, `norm0`, `activation0`, `dropout0`, `linear1`, ..., `head`.
+    It is a flat `nn.Sequential` of exactly these layers, so it is as fast as the same layers written by hand, and the
+    same seed gives the same weights. (`torchvision.ops.MLP` always adds dropout, even after the output.) Layers are
+    named `linear0`, `norm0`, `activation0`, `dropout0`, `linear1`, ..., `head`.
 
     Input: `(N, in_features)`, or anything that flattens to it if `flatten`. Output: `(N, out_features)`.
 

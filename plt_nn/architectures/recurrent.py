@@ -14,10 +14,10 @@ Readout = Literal["last", "max", "mean"]
 
 
 class RecurrentNet(nn.Module):
-    """A recurrent net that reads a sequence and answers once, through a linear head on its states.
+    """A recurrent net that reads a sequence and gives one output, by a linear head on its states.
 
-    With `lengths`, padding has no influence, whatever finite numbers it holds: each output is that of the sequence
-    alone. Sequences are packed only if `bidirectional`, where the backward direction must start at each one's own end.
+    With `lengths`, padding has no effect, whatever finite numbers it holds: each output is that of the sequence alone.
+    Sequences are packed only if `bidirectional`, because the backward direction must start at the end of each sequence.
 
     Input: `(N, T, in_features)`, or images `(N, C, T, W)` if `image_rows`. Output: `(N, out_features)`.
     Parts in order: `rnn` (torch's module with all layers), `head`.
@@ -26,14 +26,14 @@ class RecurrentNet(nn.Module):
         in_features: Number of features of a time step; with `image_rows`, channels * width.
         hidden_size: Number of features of a state, of each direction.
         out_features: Number of classes or targets.
-        num_layers: Number of recurrent layers on top of each other. Default: 1.
+        num_layers: Number of stacked recurrent layers. Default: 1.
         cell: `rnn` (with tanh), `lstm` or `gru` (default).
-        bidirectional: Whether a second net reads the sequence from its end. Default: False.
-        readout: What the head sees of the last layer's states: the `last` of each direction (default), or the `mean` or
-            `max` of each feature over time.
-        dropout: Probability that an output of a recurrent layer is dropped on its way to the next layer or the head.
+        bidirectional: Whether a second net reads the sequence backwards. Default: False.
+        readout: The input of the head: the `last` state of each direction (default), or the `mean` or `max` of each
+            feature over time.
+        dropout: Probability that an output of a recurrent layer is dropped before the next layer or the head.
             Default: 0.
-        image_rows: Whether inputs are images, to be read row by row. Default: False.
+        image_rows: Whether inputs are images that are read row by row. Default: False.
         init: Name of a weight initialisation, see `initialise`; None (default) keeps torch's.
         init_kwargs: Arguments of the initialisation, such as `{std: 0.01}`.
 
@@ -74,7 +74,7 @@ class RecurrentNet(nn.Module):
             hidden_size,
             num_layers,
             batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0,  # torch drops between layers only, and warns if there is one
+            dropout=dropout if num_layers > 1 else 0.0,  # torch warns if there is one layer
             bidirectional=bidirectional,
         )
         self.dropout = nn.Dropout(dropout)
@@ -93,7 +93,7 @@ class RecurrentNet(nn.Module):
         """
         if self.image_rows:
             x = x.transpose(1, 2).flatten(2)
-        # Packing makes a step 1.3 to 4 times as slow on a CPU, and forward states do not see the padding behind them.
+        # Packing makes a step 1.3 to 4 times slower on a CPU, and forward states do not depend on later padding.
         packed = sequences.pack(x, lengths) if self.rnn.bidirectional else x
         states, _ = self.rnn(packed)
         states = sequences.unpack(states)

@@ -37,8 +37,8 @@ class ResidualNet(nn.Module):
         drop_path: Probability that the last block's branch is skipped for a sample in training; it rises linearly from
             0 at the first block (stochastic depth, Huang et al. 2016, https://arxiv.org/abs/1603.09382). Default: 0.
         dropout: Probability that an input of the head is dropped. Default: 0.
-        zero_init: Whether each branch starts as zero, by the weight of its last normalisation, so that the net starts
-            as its shortcuts (Goyal et al. 2017, https://arxiv.org/abs/1706.02677). Default: False.
+        zero_init: Whether the weight of each branch's last normalisation starts at zero, so that the net starts as its
+            shortcuts alone (Goyal et al. 2017, https://arxiv.org/abs/1706.02677). Default: False.
         init: Name of a weight initialisation, see `initialise`; None (default) keeps torch's.
         activation_kwargs: Arguments of the activation, such as `{negative_slope: 0.2}`.
         init_kwargs: Arguments of the initialisation, such as `{std: 0.01}`.
@@ -98,12 +98,12 @@ class ResidualNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 by 3 convolutions around which a shortcut leads: `activation(shortcut(x) + drop_path(branch(x)))`.
+    """Two 3 by 3 convolutions with a shortcut around them: `activation(shortcut(x) + drop_path(branch(x)))`.
 
     Args:
         inputs: Number of input channels.
         outputs: Number of output channels.
-        stride: 2 halves the image, rounding up; 1 keeps it.
+        stride: 2 halves the image, rounding up; 1 keeps its size.
         drop_path: Probability that the branch is skipped for a sample in training.
         convolution: Builds a convolution with normalisation and activation, as `torchvision.ops.Conv2dNormActivation`.
         activation: Builds the activation.

@@ -1,8 +1,8 @@
-"""What nets do with padded sequences.
+"""Operations on padded sequences.
 
 Each function is one node of an FX trace (`torch.fx.wrap`), because a trace cannot follow a test for `lengths is None`:
-so a traced net, too, can be called with and without lengths. Call them through this module
-(`sequences.pool(...)`): FX replaces the names in it.
+so a traced net can still be called with and without lengths. Call them through this module (`sequences.mean(...)`),
+because FX replaces the names in it.
 """
 
 import torch
@@ -14,7 +14,7 @@ from plt_nn.errors import ConfigError, DataError
 
 @torch.fx.wrap
 def pack(x: Tensor, lengths: Tensor | None) -> Tensor | PackedSequence:
-    """The sequences without their padding; `x` itself when there are no lengths.
+    """The sequences without their padding; `x` itself without lengths.
 
     Args:
         x: Sequences, shape `(N, T, F)`.
@@ -28,13 +28,13 @@ def pack(x: Tensor, lengths: Tensor | None) -> Tensor | PackedSequence:
 
 @torch.fx.wrap
 def unpack(x: Tensor | PackedSequence) -> Tensor:
-    """The inverse of `pack`: shape `(N, T, F)`, with zeros behind each sequence's end and T the greatest length."""
+    """The inverse of `pack`: shape `(N, T, F)`, where T is the greatest length, with zeros as padding."""
     return pad_packed_sequence(x, batch_first=True)[0] if isinstance(x, PackedSequence) else x
 
 
 @torch.fx.wrap
 def last(states: Tensor, lengths: Tensor | None, bidirectional: bool) -> Tensor:
-    """Each direction's state after its last step: at the sequence's end, or at its start for the backward direction.
+    """The state of each direction after its last step: at the sequence's end, or at its start for the backward one.
 
     Args:
         states: Shape `(N, T, H)`, or `(N, T, 2 * H)` with the backward direction's states in the second half.
@@ -74,12 +74,12 @@ def maximum(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 @torch.fx.wrap
 def attention_bias(x: Tensor, lengths: Tensor | None, prefix: int = 0) -> Tensor | None:
-    """What to add to attention scores so that nothing attends to padding; None when there are no lengths.
+    """The summand of attention scores that hides padding; None without lengths.
 
     Args:
         x: Tokens, shape `(N, prefix + T, F)`.
-        lengths: Valid tokens of each behind the prefix, shape `(N,)`, from 1 to T.
-        prefix: Number of tokens in front that are valid everywhere.
+        lengths: Valid tokens of each after the prefix, shape `(N,)`, from 1 to T.
+        prefix: Number of tokens at the beginning that are always valid.
 
     Returns:
         0 for valid tokens and minus infinity for padding, shape `(N, 1, 1, prefix + T)`.
@@ -109,7 +109,7 @@ def _valid(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _check(x: Tensor, lengths: Tensor) -> None:
-    """Refuse lengths that do not fit; on a GPU only by their shape, because reading their values would wait for it."""
+    """Refuse lengths that do not fit; on a GPU only the shape is checked, because reading values would wait for it."""
     samples, steps = x.shape[:2]
     if lengths.shape != (samples,):
         raise DataError(f"lengths have shape {tuple(lengths.shape)}; expected ({samples},): one for each sequence")

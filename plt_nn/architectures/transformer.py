@@ -18,14 +18,13 @@ Positions = Literal["learned", "none", "sinusoidal"]
 
 
 class TransformerNet(nn.Module):
-    """A transformer encoder that reads a sequence, or an image as patches, and answers once through a linear head.
+    """A transformer encoder that reads a sequence, or an image as patches, and gives one output by a linear head.
 
-    Built of timm's attention and MLP (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; for images Dosovitskiy et
-    al. 2021, https://arxiv.org/abs/2010.11929). `nn.TransformerEncoderLayer` is not used: its inference path computes
-    other bits than its training path, and FX cannot trace through it, so that no part of a block could be frozen alone.
+    It uses timm's attention and MLP (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; for images Dosovitskiy et
+    al. 2021, https://arxiv.org/abs/2010.11929). `nn.TransformerEncoderLayer` is not used: its results in inference and
+    training differ in the last bits, and FX cannot trace it, so that no part of a block could be frozen alone.
 
-    With `lengths`, padding has no influence, whatever finite numbers it holds: each output is that of the sequence
-    alone.
+    With `lengths`, padding has no effect, whatever finite numbers it holds: each output is that of the sequence alone.
 
     Input: sequences `(N, T, in_features)`; with `patch_size`, images `(N, in_features, H, W)`, padded with zeros on the
     right and bottom to whole patches. Output: `(N, out_features)`. Parts in order: `stem`, `blocks.0`, `blocks.1`, ...,
@@ -43,11 +42,10 @@ class TransformerNet(nn.Module):
             Default: 0.
         activation: An elementwise activation of `torch.nn` by name. Default: `GELU`.
         norm_first: Whether layer norm comes before attention and MLP (default), or after each sum as in Vaswani et al.
-        pooling: What the head sees: the `mean` (default) over the tokens, or an extra, learned class `token`.
+        pooling: The input of the head: the `mean` (default) over the tokens, or an extra, learned class `token`.
         positions: `learned` (default), `sinusoidal` or `none`, by the token's index; patches count row by row, so
-            learned positions hold for images of one size.
-        max_length: The most tokens (time steps or patches) that `learned` and `sinusoidal` have positions for.
-            Default: 256.
+            learned positions suit images of one size only.
+        max_length: Maximum number of tokens (time steps or patches) for `learned` and `sinusoidal`. Default: 256.
         init: Name of a weight initialisation, see `initialise`; None (default) keeps torch's.
         activation_kwargs: Arguments of the activation, such as `{approximate: tanh}`.
         init_kwargs: Arguments of the initialisation, such as `{std: 0.02}`.
@@ -119,15 +117,15 @@ class TransformerNet(nn.Module):
 
 
 class TokenStem(nn.Module):
-    """The tokens of a sequence or an image, with their positions, behind the class token if there is one.
+    """The tokens of a sequence or an image, with their positions, after the class token if there is one.
 
     Args:
         in_features: Number of features of a time step, or channels of an image.
         dim: Number of features of a token.
         patch_size: Height and width of an image's patches in pixels; None for sequences.
         positions: `learned`, `sinusoidal` or `none`.
-        max_length: The most tokens that there are positions for.
-        class_token: Whether to put a learned token in front.
+        max_length: Maximum number of tokens that have positions.
+        class_token: Whether a learned token comes first.
     """
 
     positions: Tensor | None

@@ -1,6 +1,6 @@
-"""Nets you download: timm and torchvision; their ordered stages; the preprocessing their weights were trained with."""
+"""Pretrained nets of timm and torchvision, their stages in order, and the preprocessing that their weights need."""
 
-from plt_nn.backbones.create import check_backbone_name, create_backbone, list_backbones
+from plt_nn.backbones.create import check_backbone_name, create_backbone, list_backbones, weights_at_hand
 from plt_nn.backbones.heads import set_num_classes
 from plt_nn.backbones.info import BackboneInfo, backbone_info, inner_preprocessing
 from plt_nn.backbones.preprocessing import Preprocessing
@@ -17,4 +17,5 @@ __all__ = [
     "list_backbones",
     "set_num_classes",
     "stages",
+    "weights_at_hand",
 ]

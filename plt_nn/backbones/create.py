@@ -1,4 +1,4 @@
-"""Creating a pretrained net by name."""
+"""Creates pretrained nets by name, and lists which there are."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,14 +12,14 @@ from plt_nn.backbones import timm_nets, torchvision_nets
 from plt_nn.backbones.fit import load_weights
 from plt_nn.backbones.heads import set_num_classes
 from plt_nn.backbones.info import BackboneInfo, attach_info
-from plt_nn.backbones.packages import PREFIX, package_file
+from plt_nn.backbones.packages import PREFIX, installed_packages, package_file
 from plt_nn.backbones.preprocessing import Preprocessing
 from plt_nn.backbones.weights import read_weights
 from plt_nn.errors import ConfigError, PltNNError, WeightsError, did_you_mean
 
 
 class _Library(Protocol):
-    """What this package needs of a library of nets."""
+    """What a module of a library of nets, such as `timm_nets`, must offer."""
 
     def names(self, tagged: bool) -> list[str]: ...
     def cached(self) -> list[str]: ...
@@ -40,21 +40,21 @@ def create_backbone(
     num_classes: int | None = None,
     model_args: dict[str, Any] | None = None,
 ) -> nn.Module:
-    """Creates a net of timm or torchvision, with its weights and what they were trained with (`backbone_info`).
+    """Creates a net of timm or torchvision with its pretrained weights; `backbone_info` tells how they were trained.
 
     Args:
-        name: `"timm/NAME"` or `"torchvision/NAME"`, if need be with the tag of the weights: `"timm/resnet50.a1_in1k"`,
+        name: `"timm/NAME"` or `"torchvision/NAME"`, optionally with the tag of the weights: `"timm/resnet50.a1_in1k"`,
             `"torchvision/resnet50.IMAGENET1K_V1"`. `list_backbones` lists them.
         pretrained: `True`: the weights the library downloads. `False`: random weights. `"package:efficientnet-lite0"`:
             the weights of an installed package (`packages.PACKAGES`). Any other text: the path of a `.safetensors`,
             `.pth`, `.pt`, `.bin` or `.ckpt` file, read without running anything in it.
-        num_classes: Number of outputs. A number other than the weights' own gives a new head; `None` keeps the weights'
-            own until the data is known (`BackboneInfo.num_classes_given`).
+        num_classes: Number of outputs. If the weights have another number, the net gets a new head. Default: the number
+            of the weights, until the data are known (`BackboneInfo.num_classes_given`).
         model_args: Further arguments of the library's builder, such as `{"drop_path_rate": 0.1}`.
 
     Raises:
         ConfigError: The name, `num_classes` or `model_args` cannot be used.
-        WeightsError: The weights are missing, out of reach, unsafe, or another net's.
+        WeightsError: The weights are missing, cannot be downloaded, are unsafe, or belong to another net.
 
     Example:
         A ResNet with a new head for two classes; without `pretrained=False`, timm's weights are downloaded.
@@ -101,17 +101,30 @@ def list_backbones(pattern: str = "*") -> list[str]:
     return sorted(name for name in names if fnmatchcase(name, pattern))
 
 
+def weights_at_hand() -> list[tuple[str, bool | str]]:
+    """The nets whose weights are on this machine: pairs of `name` and `pretrained` for `create_backbone`, sorted.
+
+    They come from installed packages (`packages.PACKAGES`) and from earlier downloads of timm and torchvision.
+    """
+    found: dict[str, bool | str] = {}
+    for library, nets in LIBRARIES.items():
+        found |= {f"{library}/{name}": True for name in nets.cached()}
+    for pretrained, names in installed_packages().items():
+        found |= dict.fromkeys(names, pretrained)
+    return sorted(found.items())
+
+
 def check_backbone_name(name: str) -> None:
-    """Makes sure that there is a net of this name, without building it.
+    """Checks that there is a net of this name, without building it.
 
     Raises:
-        ConfigError: There is none; the nearest names are suggested.
+        ConfigError: There is none; the text suggests the nearest names.
     """
     _find(name)
 
 
 def _find(name: str) -> tuple[_Library, str]:
-    """The library of a net, and the net's name there."""
+    """The library of a net, and the name of the net in it."""
     library, _, net = name.partition("/")
     if library not in LIBRARIES or not net:
         raise ConfigError(
@@ -139,23 +152,23 @@ def _build(build: Callable[[str, dict[str, Any]], nn.Module], net_name: str, arg
         raise
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if not args:
-            raise  # then it is not the caller's fault
-        raise ConfigError(f"model_args {args} do not suit {net_name}: {error}") from error
+            raise  # without arguments, the fault is not the caller's
+        raise ConfigError(f"model_args {args} cannot be used for {net_name}: {error}") from error
 
 
 def _file(pretrained: str, name: str) -> Path:
-    """The file of weights that `pretrained` means."""
+    """The file of weights that `pretrained` names."""
     if pretrained.startswith(PREFIX):
         return package_file(pretrained.removeprefix(PREFIX), name)
     return Path(pretrained).expanduser()
 
 
 def _load(net: nn.Module, name: str, weights: dict[str, Tensor], file: Path, library: _Library) -> None:
-    """Loads the weights of a file; an error suggests nets that are named like the file."""
+    """Loads the weights of a file; an error suggests nets with names like that of the file."""
     try:
         load_weights(net, weights, f"'{file}' does not fit {name}", library.convert)
     except WeightsError as error:
-        like = re.sub(r"-[0-9a-f]{8,}$", "", file.stem).replace("-", "_")  # without the digest that downloads carry
+        like = re.sub(r"-[0-9a-f]{8,}$", "", file.stem).replace("-", "_")  # without the digest of downloads
         others = [other for other in list_backbones() if other != name]
         near = did_you_mean(f"{name.partition('/')[0]}/{like}", others)
         raise WeightsError(f"{error}\nCheck the name of the net.{near}") from error

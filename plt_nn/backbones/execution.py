@@ -10,29 +10,29 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 def ordered_units(net: nn.Module, is_known: Callable[[nn.Module], bool]) -> list[str]:
     """The units of a net, by name, in the order in which they first run.
 
-    A unit is a child that has parameters; plain containers (`nn.Sequential`, `nn.ModuleList`, `nn.ModuleDict`) are
-    replaced by what they hold, and a net that only wraps another by that other's children. The order is that of an FX
-    trace in which the units are opaque, so what happens inside them need not be traceable. Where `forward` itself
-    cannot be traced (it branches on its input), it is the order of registration.
+    A unit is a child with parameters. Plain containers (`nn.Sequential`, `nn.ModuleList`, `nn.ModuleDict`) are replaced
+    by their children, and a net that only wraps another one by the children of that one. The order is that of an FX
+    trace in which the units are opaque, so only `forward` of the net itself must be traceable. If it branches on
+    its input, the order is that of registration.
 
     Args:
         net: Any module.
-        is_known: Tells the modules that count as one unit whatever they hold.
+        is_known: Whether a module counts as one unit, whatever it holds.
     """
-    path = unwrap(net, is_known)
+    path = wrapped_path(net, is_known)
     root = net.get_submodule(path)
     if is_known(root):
         return [path]
     units = list(_expand(root, "", is_known))
     calls = _first_calls(root, frozenset(units))
     position, last = {}, -1
-    for unit in units:  # a unit that the trace did not meet stays behind the one registered before it
+    for unit in units:  # a unit that is not in the trace stays behind the one registered before it
         last = position[unit] = calls.get(unit, last)
     return [f"{path}.{unit}".removeprefix(".") for unit in sorted(units, key=position.__getitem__)]
 
 
-def unwrap(net: nn.Module, is_known: Callable[[nn.Module], bool]) -> str:
-    """The path of the net inside modules that only wrap it (DDP, a LightningModule); `""` for the net itself."""
+def wrapped_path(net: nn.Module, is_known: Callable[[nn.Module], bool]) -> str:
+    """The path of the net inside modules that only wrap it, such as DDP or a LightningModule; `""` if none does."""
     path, root = "", net
     while not is_known(root) and (only := _only_child(root)):
         path, root = f"{path}.{only}".removeprefix("."), root.get_submodule(only)
@@ -51,12 +51,12 @@ class _UnitTracer(fx.Tracer):
         self._units = units
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Units, and what FX itself leaves opaque."""
+        """True for units, and for the modules that FX itself leaves opaque."""
         return module_qualified_name in self._units or super().is_leaf_module(m, module_qualified_name)
 
 
 def _first_calls(net: nn.Module, units: frozenset[str]) -> dict[str, int]:
-    """When each unit runs first; empty for a net that cannot be traced."""
+    """Unit -> the position of its first call; empty for a net that cannot be traced."""
     try:
         graph = _UnitTracer(units).trace(net)
     except Exception:  # noqa: BLE001 -- tracing runs the user's forward on proxies, which may raise anything
@@ -77,7 +77,7 @@ def _expand(module: nn.Module, prefix: str, is_known: Callable[[nn.Module], bool
 
 
 def _only_child(module: nn.Module) -> str | None:
-    """The name of the child that holds all parameters, if it is made of parts itself."""
+    """The name of the child that holds all parameters, if it consists of parts itself."""
     bearing = [(name, child) for name, child in module.named_children() if _has_parameters(child)]
     if len(bearing) != 1 or next(module.parameters(recurse=False), None) is not None:
         return None

@@ -1,4 +1,4 @@
-"""Putting the weights of a file into a net: by name, converted, or by order; whole, or not at all."""
+"""Loads the weights of a file into a net: by name, converted, or by order; all of them, or none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from plt_nn.backbones.heads import num_outputs, output_layers, set_num_classes
 from plt_nn.errors import WeightsError
+from plt_nn.text import and_more
 
 Weights = dict[str, Tensor]
 Converter = Callable[[Weights, nn.Module], Weights | None]
@@ -15,13 +16,13 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class _Difference:
-    """What keeps weights from fitting a net.
+    """How the names and shapes of weights differ from those of a net.
 
     Args:
-        missing: Names the net has and the weights lack.
-        unexpected: Names the weights have and the net lacks.
-        misshaped: One line for each name that both have with another shape.
-        matching: How many names agree in name and shape.
+        missing: Names that only the net has.
+        unexpected: Names that only the weights have.
+        misshaped: One line for each name that both have, with different shapes.
+        matching: Number of names that both have with the same shape.
     """
 
     missing: list[str]
@@ -35,19 +36,19 @@ class _Difference:
 
 
 def load_weights(net: nn.Module, weights: Weights, source: str, convert: Converter) -> None:
-    """Loads weights into a net in place, first giving its head the weights' own number of classes.
+    """Loads weights into a net in place. The head first gets the number of classes that the weights have.
 
-    Tried in turn: the names as they are; the library's own conversion; the same tensors in the same order under other
-    names (as `timm.models.load_checkpoint(remap=True)` does).
+    It tries in turn: the names as they are; the library's own conversion; the same tensors in the same order under
+    other names (as `timm.models.load_checkpoint(remap=True)` does).
 
     Args:
         net: The net; its head may be replaced.
         weights: Tensors by name.
-        source: What the weights are, for errors.
-        convert: The library's own conversion of weights from elsewhere; `None` where it has none.
+        source: The beginning of an error's text.
+        convert: The library's conversion of weights from other code; it gives `None` if it cannot convert them.
 
     Raises:
-        WeightsError: Names or shapes do not agree; every difference is counted, and the first ten of a kind are listed.
+        WeightsError: Names or shapes differ; the text counts all differences and lists the first ten of each kind.
     """
     differences = []
     for candidate in (_as_is, convert, _by_order):
@@ -68,10 +69,10 @@ def _as_is(weights: Weights, net: nn.Module) -> Weights:
 
 
 def _by_order(weights: Weights, net: nn.Module) -> Weights | None:
-    """The weights under the net's names, where only the modules' names differ.
+    """The weights under the net's names, if only the names of the modules differ.
 
-    The last part of the names must agree at every place: the statistics of a batch normalisation have the shape of its
-    weight, so shapes alone would let a file in alphabetical order (safetensors) load as nonsense.
+    The last parts of the names must agree at every place. Shapes are not enough: the statistics of a BatchNorm have the
+    shape of its weight, so a file in alphabetical order (safetensors) would load wrongly.
     """
     counted = any(_is_counter(name) for name in weights)
     names = [name for name in net.state_dict() if counted or not _is_counter(name)]
@@ -81,7 +82,7 @@ def _by_order(weights: Weights, net: nn.Module) -> Weights | None:
 
 
 def _adopt_num_classes(net: nn.Module, weights: Weights) -> None:
-    """Gives the net the number of classes that the weights have, so that head and body load alike."""
+    """Gives the net the number of classes that the weights have, so that the head can be loaded too."""
     for name in output_layers(net):
         weight = weights.get(f"{name}.weight")
         if weight is not None and weight.ndim >= 2 and weight.shape[0] != num_outputs(net):
@@ -106,9 +107,9 @@ def _compare(net: nn.Module, weights: Weights) -> _Difference:
 
 
 def _load(net: nn.Module, weights: Weights) -> None:
-    """Copies weights whose names and shapes were compared; counters of old files (before torch 0.4.1) may lack."""
+    """Copies weights whose names and shapes agree; files from before torch 0.4.1 may lack BatchNorm's counters."""
     own = net.state_dict()
-    own.update(weights)  # keeps the versions of the net's modules, which some (torchvision's MNASNet) insist on
+    own.update(weights)  # has the versions of the net's modules, which torchvision's MNASNet requires
     net.load_state_dict(own)
 
 
@@ -121,8 +122,7 @@ def _report(difference: _Difference, source: str) -> str:
     lines = [f"{source}: these look like the weights of another net; {difference.matching} names and shapes agree."]
     for kind, names in kinds.items():
         if names:
-            more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-            lines.append(f"  {len(names)} {kind}: {', '.join(names[:_LISTED])}{more}.")
+            lines.append(f"  {len(names)} {kind}: {and_more(names, _LISTED)}.")
     return "\n".join(lines)
 
 

@@ -1,11 +1,11 @@
-"""The classifier of a net: finding it, and giving it another number of classes."""
+"""Finds the classifier of a net, and gives it another number of classes."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 
-from plt_nn.backbones.execution import unwrap
+from plt_nn.backbones.execution import wrapped_path
 from plt_nn.backbones.stage_groups import is_known, parameter_groups
 from plt_nn.errors import ConfigError
 
@@ -15,10 +15,10 @@ AUXILIARY = ("aux1.fc2", "aux2.fc2", "AuxLogits.fc", "aux_head")  # of GoogLeNet
 def set_num_classes(net: nn.Module, num_classes: int) -> None:
     """Gives a net a new head for another number of classes, in place, on the device and in the dtype of the old one.
 
-    The last linear or convolutional layer of the classifier gets fresh weights, initialised as torch does, and with it
-    the auxiliary classifiers of GoogLeNet, InceptionV3 and VOLO. Nothing else is touched: timm's `reset_classifier`,
-    which also replaces pretrained norms in some heads, is asked only where there is no head yet. A head that has this
-    number already is left as it is, weights and all.
+    The last linear or convolutional layer of the classifier gets new weights, initialised by torch's default, and so do
+    the auxiliary classifiers of GoogLeNet, InceptionV3 and VOLO. Nothing else changes: timm's `reset_classifier`, which
+    also replaces pretrained norms in some heads, is used only for nets without a head. If the head already has this
+    number of classes, it keeps its weights.
 
     Args:
         net: A net of timm or torchvision, or any whose last layer is `nn.Linear` or a convolution.
@@ -29,7 +29,7 @@ def set_num_classes(net: nn.Module, num_classes: int) -> None:
     """
     if num_classes < 1:
         raise ConfigError(f"num_classes is {num_classes}; expected at least 1.")
-    net = net.get_submodule(unwrap(net, is_known))
+    net = net.get_submodule(wrapped_path(net, is_known))
     if num_outputs(net) == num_classes:
         return
     layers = output_layers(net)
@@ -50,12 +50,12 @@ def set_num_classes(net: nn.Module, num_classes: int) -> None:
 
 
 def classifier_names(net: nn.Module) -> list[str]:
-    """The modules, by name, that turn features into classes: several in distilled nets, none in a net without a head.
+    """The names of the modules that map features to classes: several in distilled nets, none in a net without a head.
 
-    They are what timm's `get_classifier()` gives (its bare encoders have none); elsewhere the attribute `head`, or else
-    the last module that has parameters of its own.
+    For nets of timm they are what `get_classifier()` returns (bare encoders have none); for others the attribute
+    `head`, or else the last module that has parameters of its own.
     """
-    path = unwrap(net, is_known)
+    path = wrapped_path(net, is_known)
     if path:
         return [f"{path}.{name}".removesuffix(".") for name in classifier_names(net.get_submodule(path))]
     get_classifier = getattr(net, "get_classifier", None)
@@ -71,7 +71,7 @@ def classifier_names(net: nn.Module) -> list[str]:
 
 
 def output_layers(net: nn.Module) -> list[str]:
-    """The last linear or convolutional layer, by name, of each part of the classifier that ends in one."""
+    """The name of the last layer of each part of the classifier, where that layer is linear or a convolution."""
     layers = []
     for classifier in classifier_names(net):
         for part in _parts(net, classifier):
@@ -86,14 +86,14 @@ def output_layers(net: nn.Module) -> list[str]:
 
 
 def num_outputs(net: nn.Module) -> int | None:
-    """The number of classes the head has now; `None` for a net without one."""
+    """The number of classes of the head; `None` for a net without a head."""
     layers = output_layers(net)
     layer: Any = net.get_submodule(layers[0]) if layers else None
     return int(layer.weight.shape[0]) if layers else None
 
 
 def _parts(net: nn.Module, classifier: str) -> list[str]:
-    """The parts of a classifier that each give all classes: those of timm's CrossViT, EfficientViM and RepViT."""
+    """The parts of a classifier that each output all classes, as in timm's CrossViT, EfficientViM and RepViT."""
     module = net.get_submodule(classifier)
     if isinstance(module, nn.ModuleList) or hasattr(module, "head_dist"):
         return [f"{classifier}.{name}" for name, _ in module.named_children()]
@@ -101,7 +101,7 @@ def _parts(net: nn.Module, classifier: str) -> list[str]:
 
 
 def _attach(net: Any, num_classes: int) -> None:
-    """Gives a net of timm that has no head one, in the net's own place and mode."""
+    """Gives a head to a net of timm without one, on the net's device, in its dtype and mode."""
     like = list(net.parameters())[-1]
     net.reset_classifier(num_classes)
     for name in classifier_names(net):
@@ -109,7 +109,7 @@ def _attach(net: Any, num_classes: int) -> None:
 
 
 def _resize(layer: Any, num_classes: int) -> None:
-    """Gives a linear layer or a convolution fresh weights for another number of outputs, in place."""
+    """Gives a linear layer or a convolution new weights for another number of outputs, in place."""
     layer.weight = nn.Parameter(layer.weight.new_empty((num_classes, *layer.weight.shape[1:])))
     if layer.bias is not None:
         layer.bias = nn.Parameter(layer.bias.new_empty(num_classes))

@@ -1,4 +1,4 @@
-"""Whether weights can be downloaded, asked before a client that would retry for minutes."""
+"""Checks whether weights can be downloaded, because the libraries' clients would retry for minutes."""
 
 import socket
 from pathlib import Path
@@ -13,14 +13,14 @@ _SECONDS = 5.0
 
 
 def require_reachable(url: str, net: str, alternatives: list[str]) -> None:
-    """Returns if the host of `url` answers, or if a proxy is to be asked instead.
+    """Returns if the host of `url` answers, or if a proxy is configured.
 
-    huggingface_hub 2.4 retries for 47 seconds where there is no network, and longer where a firewall drops packets.
+    huggingface_hub 2.4 retries for 47 seconds without a network, and longer behind a firewall that drops packets.
 
     Args:
-        url: Where the weights are.
-        net: The net they are for, for the error.
-        alternatives: Other values of `pretrained` that would do.
+        url: The address of the weights.
+        net: The net, for the error.
+        alternatives: Other values of `pretrained` that could be used.
 
     Raises:
         WeightsError: The host does not answer within five seconds.
@@ -41,7 +41,7 @@ def is_in_torch_cache(url: str) -> bool:
 
 
 def download_error(url: str, net: str, alternatives: list[str], reason: Exception) -> WeightsError:
-    """The error for weights that could not be downloaded, which says how to do without."""
+    """The error for weights that could not be downloaded; it names the alternatives."""
     others = "".join(f", pretrained={other!r}" for other in alternatives)
     return WeightsError(
         f"The weights of {net} could not be downloaded ({reason}). Fetch {url} on a machine that has a connection and "

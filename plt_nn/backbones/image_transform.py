@@ -1,4 +1,4 @@
-"""A transform of images in two parts: what is the same each time, and what comes after it."""
+"""A transform of images in two parts: deterministic first steps, whose results can be cached, and the rest."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """Brings a PIL RGB image into the form that a net takes.
+    """Maps a PIL RGB image to the input of a net.
 
     Args:
-        lead: The first steps, as long as they make the same PIL RGB image of an image each time.
-        rest: What is done with that; gives a tensor `(3, H, W)`.
+        lead: The first steps, as long as they are deterministic; each maps a PIL RGB image to a PIL RGB image.
+        rest: The remaining steps; they give a tensor `(3, H, W)`.
     """
 
     lead: tuple[Callable[[Any], Any], ...]
@@ -24,7 +24,7 @@ class ImageTransform:
         return self.rest(self.led(image))
 
     def led(self, image: Any) -> Any:
-        """The PIL RGB image that the first steps make of an image; no random numbers are drawn."""
+        """The PIL RGB image after the first steps; no random numbers are drawn."""
         for step in self.lead:
             image = step(image)
         return image
@@ -32,7 +32,7 @@ class ImageTransform:
 
 @dataclass(frozen=True)
 class Shrink:
-    """Brings a PIL image to a size, unless it is smaller.
+    """Shrinks a PIL image to a size; smaller images stay unchanged.
 
     Args:
         size: The shorter side, in pixels.
@@ -43,7 +43,7 @@ class Shrink:
     interpolation: str
 
     def __call__(self, image: Any) -> Any:
-        """The smaller image, or the image itself."""
+        """The smaller image, or the image itself if it is not larger."""
         from torchvision.transforms import InterpolationMode
         from torchvision.transforms.v2.functional import resize
 
@@ -53,24 +53,24 @@ class Shrink:
 
 
 def leading(steps: Sequence[Callable[[Any], Any]]) -> tuple[Callable[[Any], Any], ...]:
-    """The first of some steps, as long as they are known to make the same PIL RGB image of an image each time.
+    """The steps at the beginning that are known to be deterministic and to give a PIL RGB image.
 
     Args:
         steps: Transforms of PIL images.
     """
     lead: list[Callable[[Any], Any]] = []
     for step in steps:
-        if not _is_steady(step):
+        if not _is_deterministic(step):
             break
         lead.append(step)
     return tuple(lead)
 
 
-def _is_steady(step: Callable[[Any], Any]) -> bool:
+def _is_deterministic(step: Callable[[Any], Any]) -> bool:
     from timm.data.transforms import CenterCropOrPad, ResizeKeepRatio
     from torchvision.transforms import CenterCrop, Resize, v2
 
     if type(step) is ResizeKeepRatio:
         return not (step.random_scale_prob or step.random_aspect_prob)
-    # Of these types, and no others: a subclass may do anything.
+    # Exactly these types, because a subclass may do anything.
     return type(step) in (Shrink, v2.Resize, v2.CenterCrop, Resize, CenterCrop, CenterCropOrPad)

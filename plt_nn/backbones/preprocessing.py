@@ -18,15 +18,15 @@ CROP_MODES = ("center", "squash", "border")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to a PIL RGB image before a net sees it.
+    """How a PIL RGB image is prepared for a net.
 
     Args:
-        size: Side of the square the net takes, in pixels, or `(height, width)`.
+        size: Side of the square input, in pixels, or `(height, width)`.
         interpolation: How to resize: one of `INTERPOLATIONS`.
         crop_pct: Side of the central crop as a fraction of the resized image, above 0; 1 keeps all of it.
         mean: Mean of each channel, for pixels in 0 to 1.
         std: Standard deviation of each channel, for pixels in 0 to 1.
-        crop_mode: What becomes of images of another shape: `"center"` resizes the shorter side and crops, `"squash"`
+        crop_mode: How images of another shape are fitted: `"center"` resizes the shorter side and crops, `"squash"`
             ignores the aspect ratio, `"border"` resizes the longer side and pads with the mean colour (timm's modes).
 
     Raises:
@@ -72,11 +72,11 @@ class Preprocessing:
         """The transform for training images.
 
         Args:
-            augment: torchvision v2 transforms of PIL images, applied in this order; then the image is brought to
-                `size` unless it has it already. `None` means, as suits photographs, a random crop of 35 to 100 % of
-                the image and a horizontal flip; `[]` means no augmentation: the evaluation transform, as suits digits,
-                text and whatever has a left and a right.
-            resize_first: Shorter side in pixels to which larger images are brought before all else; default: none.
+            augment: torchvision v2 transforms of PIL images, applied in this order; then the image is resized to
+                `size` unless it already has it. Default, for photographs: a random crop of 35 to 100 % of the image and
+                a horizontal flip. `[]` means no augmentation (the evaluation transform), for digits, text and other
+                images that must not be flipped.
+            resize_first: Shorter side in pixels to which larger images are shrunk first; default: none.
 
         Returns:
             A function of a PIL RGB image that gives a float32 tensor `(3, H, W)`.
@@ -99,17 +99,17 @@ class Preprocessing:
         return InterpolationMode(self.interpolation)
 
     def _fit(self) -> list[Callable[[Any], Any]]:
-        """The steps that bring an image to `size`."""
+        """The steps that resize an image to `size`."""
         from torchvision.transforms import v2
 
         height, width = self._height_width()
-        # The small constant undoes rounding: 224 of 232 pixels (torchvision) must not become 224 of 231.
+        # The small constant corrects rounding: 224 of 232 pixels (torchvision) must not become 224 of 231.
         resized = [math.floor(side / self.crop_pct + 1e-6) for side in (height, width)]
         if self.crop_mode == "squash":
             return [v2.Resize(resized, self._mode()), v2.CenterCrop([height, width])]
         if self.crop_mode == "center" and height == width:
             return [v2.Resize(resized[0], self._mode()), v2.CenterCrop(height)]
-        from timm.data.transforms import CenterCropOrPad, ResizeKeepRatio  # v2 resizes to one side's length only
+        from timm.data.transforms import CenterCropOrPad, ResizeKeepRatio  # v2 resizes by one side only
 
         resize: Any = ResizeKeepRatio  # timm leaves it untyped
         if self.crop_mode == "center":
@@ -130,11 +130,11 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class _FitUnless:
-    """Brings an image to a size by `steps`, unless the augmentation has done so.
+    """Resizes an image by `steps`, unless the augmentation already gave it the size.
 
     Args:
         size: `(height, width)` in pixels.
-        steps: What to do to an image of another size.
+        steps: The steps for an image of another size.
     """
 
     size: tuple[int, int]

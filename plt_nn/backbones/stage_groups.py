@@ -1,4 +1,4 @@
-"""The parameters of a net in groups from input to output: of known nets by name, of any other by execution."""
+"""The parameters of a net in groups from input to output: by name for known nets, by execution order for others."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,9 +7,10 @@ from torch import nn
 
 from plt_nn.backbones.execution import ordered_units
 
-# For each class the groups from input to output: a parameter belongs to the first pattern it matches, then to the
-# numbers the pattern captures; what matches none comes last (a norm or a layer before the classifier). The classifier
-# is taken out later. timm's nets say this themselves (`group_matcher`); those here do not, or not in execution order.
+# For each class the groups from input to output: a parameter belongs to the first pattern that it matches, and within
+# that to the number that the pattern captures. Parameters without a match come last (a norm or a layer before the
+# classifier); the classifier is removed later. Most nets of timm have a `group_matcher` of their own; those listed here
+# have none, or one that is not in execution order.
 PATTERNS: dict[str, tuple[str, ...]] = {
     "timm.models.cait.Cait": (
         r"cls_token|pos_embed|patch_embed",
@@ -67,11 +68,11 @@ Matcher = dict[Any, Any] | Callable[[str], Any]
 
 
 def parameter_groups(net: nn.Module) -> list[list[str]]:
-    """The names of all parameters of a net, in groups from input to output; none twice, none left out.
+    """The names of all parameters of a net in groups from input to output; each name is in one group.
 
     Args:
-        net: A net of timm (grouped by its own `group_matcher`), of torchvision (by `PATTERNS`), or any other: then by
-            execution order, where a net of timm or torchvision inside it counts with its own groups.
+        net: A net of timm (grouped by its `group_matcher`), of torchvision (by `PATTERNS`), or any other (by execution
+            order; a net of timm or torchvision inside it contributes its own groups).
     """
     matcher = group_matcher(net)
     if matcher is None:
@@ -84,7 +85,7 @@ def parameter_groups(net: nn.Module) -> list[list[str]]:
 
 
 def is_known(net: nn.Module) -> bool:
-    """Whether the net is of timm or torchvision, or says like timm's nets how it is grouped."""
+    """Whether the net is of timm or torchvision, or has a `group_matcher` as timm's nets do."""
     return group_matcher(net) is not None
 
 
@@ -94,7 +95,7 @@ def group_matcher(net: nn.Module) -> Matcher | None:
         patterns = PATTERNS.get(f"{base.__module__}.{base.__qualname__}")
         if patterns:
             return dict(enumerate(patterns))
-    own = getattr(type(net), "group_matcher", None)  # of the type: a compiled net has its net's attributes
+    own = getattr(type(net), "group_matcher", None)  # of the type, because a compiled net has its net's attributes
     if not callable(own):
         return None
     try:
@@ -105,7 +106,7 @@ def group_matcher(net: nn.Module) -> Matcher | None:
 
 
 def _keep_tails(matcher: Mapping[Any, Any]) -> Matcher:
-    """The matcher with a group of its own for what timm adds to the group before it (the norm after the last block)."""
+    """The matcher with a separate group for what timm adds to the previous one (the norm after the last block)."""
     from timm.models._manipulate import MATCH_PREV_GROUP
 
     own_group = (MATCH_PREV_GROUP[0] - 1,)
@@ -119,14 +120,14 @@ def _keep_tails(matcher: Mapping[Any, Any]) -> Matcher:
 
 def _groups_of_units(net: nn.Module) -> list[list[str]]:
     """One group for each unit of an unknown net, in execution order."""
-    left = dict(net.named_parameters())  # names a shared parameter once
+    remaining = dict(net.named_parameters())  # names a shared parameter once
     groups = []
     for unit in ordered_units(net, is_known):
         for inner in _groups_of_unit(net.get_submodule(unit)):
-            group = [name for name in (f"{unit}.{part}" for part in inner) if name in left]
+            group = [name for name in (f"{unit}.{part}" for part in inner) if name in remaining]
             groups.append(group)
-            left = {name: parameter for name, parameter in left.items() if name not in group}
-    direct = list(left)  # what sits on the net itself: class tokens, positions
+            remaining = {name: parameter for name, parameter in remaining.items() if name not in group}
+    direct = list(remaining)  # parameters of the net itself: class tokens, positions
     return [direct + groups[0], *groups[1:]] if groups else [direct]
 
 
@@ -135,7 +136,7 @@ def _groups_of_unit(unit: nn.Module) -> list[list[str]]:
 
 
 def _join_norms(net: nn.Module, groups: list[list[str]]) -> list[list[str]]:
-    """The groups, a lone norm joined to the lone layer before it (a convolution and its batch normalisation)."""
+    """The groups, with a single norm joined to a single layer before it (a convolution and its BatchNorm)."""
     joined: list[list[str]] = []
     for group in groups:
         owners = _owners(group)

@@ -1,4 +1,4 @@
-"""Nets of timm: their names, how they are built, what their weights expect."""
+"""Nets of timm: names, construction, download, and the preprocessing of their weights."""
 
 import sys
 from typing import Any
@@ -41,7 +41,7 @@ def check(name: str) -> None:
 
 
 def build(name: str, model_args: dict[str, Any]) -> nn.Module:
-    """The net with random weights and its weights' own number of classes."""
+    """The net with random weights and the number of classes of its pretrained weights."""
     import timm
 
     net: nn.Module = timm.create_model(name, pretrained=False, **model_args)
@@ -49,7 +49,7 @@ def build(name: str, model_args: dict[str, Any]) -> nn.Module:
 
 
 def download(name: str, model_args: dict[str, Any]) -> nn.Module:
-    """The net with the weights that timm downloads, or finds in its cache.
+    """The net with pretrained weights, from timm's cache or downloaded.
 
     Raises:
         WeightsError: There are no weights, or they cannot be downloaded.
@@ -71,19 +71,19 @@ def download(name: str, model_args: dict[str, Any]) -> nn.Module:
 
 
 def convert(weights: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor] | None:
-    """Weights of the original authors' code under timm's names, at the net's image size; `None` if timm cannot."""
+    """Weights of the original authors under timm's names, at the net's image size; `None` if timm cannot do it."""
     conversion = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
     if conversion is None:
         return None
     try:
         converted: dict[str, Tensor] = conversion(dict(weights), net)
     except (LookupError, AttributeError, RuntimeError, ValueError, TypeError, AssertionError):
-        return None  # the weights are of a kind timm does not expect: the names will be compared as they are
+        return None  # timm does not know this kind of weights: the names are compared unchanged
     return converted
 
 
 def preprocessing(name: str, net: nn.Module, model_args: dict[str, Any]) -> Preprocessing:
-    """What the weights of the net were trained with."""
+    """The preprocessing that the weights of the net were trained with."""
     from timm.data.config import resolve_model_data_config
 
     resolve: Any = resolve_model_data_config  # timm leaves it untyped
@@ -101,7 +101,7 @@ def preprocessing(name: str, net: nn.Module, model_args: dict[str, Any]) -> Prep
 
 
 def _location(config: Any) -> tuple[str, bool]:
-    """Where timm's weights are on the net, and whether they are in the cache."""
+    """The address of timm's weights, and whether they are in the cache."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     if not config.hf_hub_id:

@@ -1,4 +1,4 @@
-"""Classification nets of torchvision: their names, how they are built, what their weights expect."""
+"""Classification nets of torchvision: names, construction, download, and the preprocessing of their weights."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from plt_nn.errors import ConfigError, did_you_mean
 
 LIBRARY = "torchvision"
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")  # GoogLeNet's and InceptionV3's heads for training from scratch
-# Both normalise their input a second time if told so, as their weights need; torchvision does it for its own downloads.
+# Both can normalise their input a second time, and their weights need it; torchvision sets this for its downloads only.
 _ARGS: dict[str, dict[str, Any]] = {
     "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": True},
     "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": True},
@@ -42,19 +42,19 @@ def check(name: str) -> None:
 
 
 def build(name: str, model_args: dict[str, Any]) -> nn.Module:
-    """The net with random weights and 1,000 classes; without auxiliary heads unless `model_args` asks for them."""
+    """The net with random weights and 1,000 classes; with auxiliary heads only if `model_args` asks for them."""
     from torchvision import models
 
     net = name.partition(".")[0]
     given = _ARGS.get(net, {})
-    if net.startswith("vit_"):  # torchvision's own builder takes the size from the weights it downloads
+    if net.startswith("vit_"):  # torchvision's builder takes the size from the weights
         given = {"image_size": _weights(name).meta["min_size"][0]}
     built: nn.Module = models.get_model(net, **given | model_args)
     return built
 
 
 def download(name: str, model_args: dict[str, Any]) -> nn.Module:
-    """The net with the weights that torchvision downloads, or finds in torch.hub's cache.
+    """The net with pretrained weights, from torch.hub's cache or downloaded.
 
     Raises:
         WeightsError: The weights cannot be downloaded.
@@ -62,11 +62,11 @@ def download(name: str, model_args: dict[str, Any]) -> nn.Module:
     from torchvision import models
 
     weights = _weights(name)
-    asked = {argument: value for argument, value in model_args.items() if argument != "aux_logits"}
+    others = {argument: value for argument, value in model_args.items() if argument != "aux_logits"}
     if not is_in_torch_cache(weights.url):
         require_reachable(weights.url, f"{LIBRARY}/{name}", [])
     try:
-        net: nn.Module = models.get_model(name.partition(".")[0], weights=weights, **asked)
+        net: nn.Module = models.get_model(name.partition(".")[0], weights=weights, **others)
     except OSError as error:
         raise download_error(weights.url, f"{LIBRARY}/{name}", [], error) from error
     if not model_args.get("aux_logits"):
@@ -75,13 +75,13 @@ def download(name: str, model_args: dict[str, Any]) -> nn.Module:
 
 
 def convert(weights: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor] | None:
-    """The weights without those of auxiliary heads that the net does not have."""
+    """The weights without those of auxiliary heads that the net lacks."""
     dropped = tuple(f"{head}." for head in _AUXILIARY if getattr(net, head, None) is None)
     return {name: value for name, value in weights.items() if not name.startswith(dropped)}
 
 
 def preprocessing(name: str, net: nn.Module, model_args: dict[str, Any]) -> Preprocessing:
-    """What the weights of the net were trained with; where none are named, torchvision's default weights."""
+    """The preprocessing that the weights of the net were trained with; without a tag, torchvision's default weights."""
     preset = _weights(name).transforms()
     result = Preprocessing(
         size=preset.crop_size[0],

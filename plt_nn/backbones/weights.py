@@ -1,4 +1,4 @@
-"""Reading files of weights without running anything in them."""
+"""Reads files of weights without running any code in them."""
 
 import pickle
 import re
@@ -11,20 +11,21 @@ import torch
 from torch import Tensor
 
 from plt_nn.errors import WeightsError
+from plt_nn.text import and_more
 
 CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # in timm's order of preference
 WRAPPERS = ("module.", "_orig_mod.", "net.", "model.")  # DataParallel and DDP, torch.compile, LightningModules
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, taken out of the usual containers and without the usual prefixes.
+    """The tensors of a file by name. The usual containers are opened, and the usual prefixes removed.
 
     Args:
         path: `.safetensors`, or anything `torch.save` writes (`.pth`, `.pt`, `.bin`, `.ckpt`), which is read with
             `weights_only=True`.
 
     Raises:
-        WeightsError: The file is missing or damaged, holds anything but plain data, or holds no state dict.
+        WeightsError: The file is missing or damaged, holds more than plain data, or holds no state dict.
     """
     if not path.is_file():
         raise WeightsError(
@@ -42,15 +43,15 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise WeightsError(f"'{path}' is not a safetensors file, or is cut short: {error}") from error
+        raise WeightsError(f"'{path}' is not a safetensors file, or is incomplete: {error}") from error
 
 
 def _read_torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals([Namespace]):  # timm's training script saves its arguments beside
+        with torch.serialization.safe_globals([Namespace]):  # timm's training script saves its arguments too
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))  # how torch names what it would not import
+        asked = re.search(r"GLOBAL (\S+)", str(error))  # how torch names what it refused to import
         with path.open("rb") as file:
             is_pickle = file.read(1) == pickle.PROTO
         if not asked and not is_pickle:
@@ -64,13 +65,13 @@ def _read_torch(path: Path) -> Any:
 
 def _damaged(path: Path) -> str:
     return (
-        f"'{path}' ({path.stat().st_size:,} bytes) is not a file of weights, or is damaged or cut short. Expected "
+        f"'{path}' ({path.stat().st_size:,} bytes) is not a file of weights, or is damaged or incomplete. Expected "
         ".safetensors, or what torch.save(net.state_dict(), path) writes."
     )
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict in what a file held."""
+    """The state dict in the content of a file."""
     for container in CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
             content = content[container]
@@ -81,14 +82,14 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     if others or not content:
         raise WeightsError(
             f"'{path}' holds no state dict: {len(others)} of {len(content)} entries are not tensors"
-            f"{': ' + ', '.join(others[:10]) if others else ''}. Expected names and tensors, or these under one of the "
+            f"{': ' + and_more(others, 10) if others else ''}. Expected names and tensors, or these under one of the "
             f"keys {', '.join(CONTAINERS)}."
         )
     return {str(key): value for key, value in content.items()}
 
 
 def _without_wrappers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights without prefixes that every one of them carries."""
+    """The weights without the prefixes that all of them have."""
     for wrapper in WRAPPERS * 2:  # nested in any order
         if all(name.startswith(wrapper) for name in weights):
             weights = {name.removeprefix(wrapper): value for name, value in weights.items()}

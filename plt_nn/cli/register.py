@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from plt_nn.errors import ConfigError, TrackingError
+from plt_nn.errors import ConfigError
 from plt_nn.tracking import tags
+from plt_nn.tracking.mlflow_client import asking
 from plt_nn.tracking.store import store_at
 
 
@@ -21,7 +22,6 @@ def run(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv[1:])
     from plt_nn.deployment.find_model import BEST_OF, best_of, client_of, model_of_run
     from plt_nn.deployment.register import register
-    from plt_nn.tracking.upload.retries import in_words
 
     store = store_at(arguments.store)
     word = str(arguments.run)
@@ -34,12 +34,8 @@ def run(argv: list[str]) -> int:
             f"`{tags.NOT_DEPLOYABLE}` says why."
         )
     uri, client = client_of(store)
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with asking(uri, "could not register the model"):
         done = register(client, model, arguments.name, arguments.alias, arguments.force)
-    except MlflowException as error:
-        raise TrackingError(f"MLflow at {uri}: {in_words(error)}") from error
     made = f"version {done.version}{', which is new,' if done.is_new else ''} is {arguments.name}@{arguments.alias}"
     print(f"{made}: {done.told}")
     print(f"Use it with `plt-nn predict --model models:/{arguments.name}@{arguments.alias} PATHS...`")

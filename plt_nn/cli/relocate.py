@@ -1,15 +1,16 @@
-"""`plt-nn relocate`: mends the artifacts' places after the folder of the runs has been moved."""
+"""`plt-nn relocate`: corrects the places of artifacts after the folder of the runs was moved."""
 
 import argparse
 from pathlib import Path
 
+from plt_nn.text import and_more
 from plt_nn.tracking import store_at
 from plt_nn.tracking.relocate.rebase import path_of
 from plt_nn.tracking.relocate.relocate import Relocated, relocate
 
 
 def run(argv: list[str]) -> int:
-    """Rewrites the places in the database, and says what it rewrote.
+    """Rewrites the places in the database, and prints what it rewrote.
 
     Args:
         argv: The verb and its words.
@@ -20,7 +21,7 @@ def run(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv[1:])
     store = store_at(arguments.store)
-    _tell(relocate(store, [_folder(place) for place in arguments.old]), store.root, arguments.old)
+    _print(relocate(store, [_folder(place) for place in arguments.old]), store.root, arguments.old)
     return 0
 
 
@@ -28,24 +29,24 @@ def _folder(place: str) -> Path:
     return Path(str(path_of(place) or Path(place).absolute()))
 
 
-def _tell(done: Relocated, root: Path, named: list[str]) -> None:
+def _print(done: Relocated, root: Path, named: list[str]) -> None:
     if done.backup is None:
-        print(f"Nothing to do: all places that were to be found lie in {root}.")
+        print(f"Nothing to do: all places are in {root}.")
         if named:
-            print(f"No other place lies in {', '.join(named)}.")
+            print(f"No place is in {and_more(named)}.")
     else:
         counts = ", ".join(f"{count} of {kind}" for kind, count in done.counts.items())
         print(f"Places rewritten to {root}: {counts}.")
-        print(f"They lay in {', '.join(map(str, done.roots))}.")
-        print(f"The database as it was: {done.backup}")
-    for place in done.left:
-        print(f"Left alone, for it is still there and not here: {place} (--from FOLDER rewrites it)")
+        print(f"They were in {and_more(done.roots)}.")
+        print(f"The database before the change: {done.backup}")
+    for place in done.unchanged:
+        print(f"Left unchanged, for it is still there and not here: {place} (--from FOLDER rewrites it)")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plt-nn relocate",
-        description="Mend the artifacts' places after the folder of the runs has been moved, copied or renamed.",
+        description="Correct the places of artifacts after the folder of the runs was moved, copied or renamed.",
     )
     parser.add_argument("--store", type=Path, default=Path("mlruns"), help="the folder where it is now")
     parser.add_argument(
@@ -54,6 +55,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OLD",
         action="append",
         default=[],
-        help="a folder in which it lay before, if that is not found by itself; may be given several times",
+        help="a folder in which it was before, if that is not found automatically; may be given several times",
     )
     return parser

@@ -10,9 +10,16 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from plt_nn.errors import ConfigError
-from plt_nn.tracking.fetch_run import fetch_run
+from plt_nn.tracking.mlflow_client import is_server
 from plt_nn.tracking.read.find_run import LAST
-from plt_nn.tracking.resume import Resumable, find_resumable, last_checkpoint, require_whole_config, unknown_run
+from plt_nn.tracking.resume import (
+    Resumable,
+    fetch_run,
+    find_resumable,
+    last_checkpoint,
+    require_whole_config,
+    unknown_run,
+)
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store, store_at
 
@@ -57,7 +64,7 @@ def _require_at_rest(store: Store, run: Resumable) -> None:
 
 def _fetched(store: Store, word: str) -> Resumable:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    run = fetch_run(uri, store, word) if uri.startswith(("http://", "https://")) and word != LAST else None
+    run = fetch_run(uri, store, word) if is_server(uri) and word != LAST else None
     if run is None:
         raise unknown_run(store, word)
     return run

@@ -1,4 +1,4 @@
-"""`plt-nn runs`: what runs now, what has died, where, how far, and the best so far."""
+"""`plt-nn runs`: what is running, what has ended and how, where, how far, and the best so far."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from plt_nn.reports.run_list import Listed, listed
 from plt_nn.reports.words import ago, number
+from plt_nn.text import byte_size
 from plt_nn.tracking import store_at
 from plt_nn.tracking.read.all_runs import AllRuns
 
@@ -20,13 +21,13 @@ _STYLES = {"RUNNING": "green", "FAILED": "red", "KILLED": "yellow"}
 
 
 def run(argv: list[str]) -> int:
-    """Lists runs: those that run now, then the newest.
+    """Lists runs: those that are running, then the newest.
 
     Args:
         argv: The verb and its words.
 
     Raises:
-        ConfigError: For an experiment that there is not.
+        ConfigError: For an experiment that does not exist.
         TrackingError: If MLflow cannot be read.
     """
     arguments = _parser().parse_args(argv[1:])
@@ -42,7 +43,7 @@ def run(argv: list[str]) -> int:
     else:
         Console().print(_table(shown))
         if len(shown) < len(found):
-            print(f"{len(found) - len(shown)} older runs are left out; --all shows them.")
+            print(f"{len(found) - len(shown)} older runs are not shown; --all shows them.")
     return 0
 
 
@@ -56,7 +57,7 @@ def _table(shown: list[Listed]) -> Table:
     for one in shown:
         cells = [Text(one.run.name), Text(one.run.experiment), Text(one.state, _STYLES.get(one.run.status, ""))]
         cells += [Text(one.host), Text(_how_far(one)), Text(_best(one)), Text(f"{ago(one.run.last_sign)} ago")]
-        table.add_row(*cells, *([Text(_size(one.waiting))] if has_waiting else []))
+        table.add_row(*cells, *([Text(byte_size(one.waiting) if one.waiting else "")] if has_waiting else []))
     return table
 
 
@@ -72,10 +73,6 @@ def _best(one: Listed) -> str:
         return "–"
     where = f" at epoch {one.best_epoch:g}" if one.best_epoch is not None else f" at step {one.best.step:,}"
     return f"{one.metric} {number(one.best.value)}{where}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1000:,.1f} kB" if count else ""
 
 
 def _facts(one: Listed) -> dict[str, Any]:
@@ -94,11 +91,11 @@ def _facts(one: Listed) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plt-nn runs",
-        description="List what runs now, what has died and how, on which machine, how far it came, and the best so "
-        "far. Of this store's runs it also sees what MLflow does not know yet.",
+        description="List what is running, what has ended and how, on which machine, how far it came, and the best so "
+        "far. For this store's runs it includes what is not in MLflow yet.",
     )
     parser.add_argument("experiment", metavar="EXPERIMENT", nargs="*", help="default: all experiments")
-    parser.add_argument("--all", action="store_true", help=f"more than those that run and the {_SHOWN} newest")
+    parser.add_argument("--all", action="store_true", help=f"more than the running ones and the {_SHOWN} newest")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
     parser.add_argument("--tracking-uri", metavar="URI", help="an MLflow server; default: $MLFLOW_TRACKING_URI")

@@ -1,4 +1,4 @@
-"""`plt-nn sync`: delivers to MLflow what runs have left behind."""
+"""`plt-nn sync`: delivers to MLflow what is not delivered yet."""
 
 import argparse
 import signal
@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from plt_nn.errors import ConfigError
+from plt_nn.text import byte_size, counted
+from plt_nn.tracking.mlflow_client import set_defaults
+from plt_nn.tracking.spool.events import Begin
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
-from plt_nn.tracking.spool.reader import read_events
+from plt_nn.tracking.spool.reader import first_event
 from plt_nn.tracking.store import store_at
-from plt_nn.tracking.upload.backlog import backlog_of
-from plt_nn.tracking.upload.environment import set_defaults
+from plt_nn.tracking.upload.backlog import backlog_of, is_delivered
 from plt_nn.tracking.upload.loop import upload
 from plt_nn.tracking.upload.prune import prune
 from plt_nn.tracking.upload.start import start_uploader
@@ -30,7 +32,7 @@ def run(argv: list[str]) -> int:
         argv: The verb and its words.
 
     Returns:
-        0 if everything is delivered, 1 if something is left.
+        0 if everything is delivered, 1 if something remains.
 
     Raises:
         ConfigError: If there is no such store.
@@ -43,8 +45,8 @@ def run(argv: list[str]) -> int:
         return _show(store.root)
     set_defaults()
     stop = threading.Event()
-    for told in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told, lambda *_: stop.set())
+    for received in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(received, lambda *_: stop.set())
     while True:
         done = [_deliver(folder, stop, arguments.wait) for folder in _waiting(store.root)]
         if not arguments.watch or stop.is_set():
@@ -52,16 +54,12 @@ def run(argv: list[str]) -> int:
         stop.wait(_EVERY)
     prune(store.root)
     if not arguments.watch:
-        print("Everything is in MLflow." if all(done) else "Something is left; `plt-nn sync --status` lists it.")
+        print("Everything is in MLflow." if all(done) else "Something remains; `plt-nn sync --status` lists it.")
     return 0 if all(done) else 1
 
 
 def _waiting(store: Path) -> list[SpoolFolder]:
-    return [folder for folder in spool_folders(store) if not _is_delivered(folder)]
-
-
-def _is_delivered(folder: SpoolFolder) -> bool:
-    return load_state(folder.state).finished_at is not None and backlog_of(folder).is_nothing
+    return [folder for folder in spool_folders(store) if not is_delivered(folder)]
 
 
 def _deliver(folder: SpoolFolder, stop: threading.Event, wait: float) -> bool:
@@ -69,9 +67,9 @@ def _deliver(folder: SpoolFolder, stop: threading.Event, wait: float) -> bool:
     is_running = folder.writer_is_alive()
     has_uploader = folder.uploader_is_alive()
     if has_uploader and is_running:
-        print(f"{name}: training goes on, and its uploader is at work.")
+        print(f"{name}: training continues, and its uploader is running.")
         return True
-    # One that has stayed behind may fail for a reason that is mended here, such as a password.
+    # An uploader that is still there may fail for a reason that does not hold here, such as a wrong password.
     is_done = upload(folder, stop, follow=not is_running, patience=wait, takes_over=has_uploader)
     if has_uploader and not is_done:
         start_uploader(folder, {})
@@ -84,22 +82,22 @@ def _deliver(folder: SpoolFolder, stop: threading.Event, wait: float) -> bool:
 def _show(store: Path) -> int:
     table = Table(title=f"What waits in {store}", title_justify="left")
     table.add_column("run", no_wrap=True)
-    for column in ("experiment", "state", "in MLflow", "left", "trouble"):
+    for column in ("experiment", "state", "in MLflow", "remaining", "problems"):
         table.add_column(column, overflow="fold")
     folders = list(spool_folders(store))
     for folder in folders:
-        state, left = load_state(folder.state), backlog_of(folder)
-        waits = "nothing" if left.is_nothing else f"{left.size / 1000:,.1f} kB, {left.files} files"
-        counts = {"refused": state.refused, "lost": state.lost, "files gone": len(state.missing)}
-        trouble = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        rows = f"{state.rows:,} rows"
-        table.add_row(folder.root.name, _experiment(folder), _state(folder), rows, waits, trouble)
+        state, backlog = load_state(folder.state), backlog_of(folder)
+        waits = "nothing" if backlog.is_empty else f"{byte_size(backlog.size)}, {counted(backlog.files, 'file')}"
+        counts = {"refused": state.refused, "lost": state.lost, "missing files": len(state.missing)}
+        problems = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        rows = counted(state.rows, "row")
+        table.add_row(folder.root.name, _experiment(folder), _state(folder), rows, waits, problems)
     Console().print(table if folders else f"There is no spool in {store}.")
-    return 0 if all(_is_delivered(folder) or folder.writer_is_alive() for folder in folders) else 1
+    return 0 if all(is_delivered(folder) or folder.writer_is_alive() for folder in folders) else 1
 
 
 def _state(folder: SpoolFolder) -> str:
-    if _is_delivered(folder):
+    if is_delivered(folder):
         at = load_state(folder.state).finished_at or 0.0
         return time.strftime("delivered %F %R", time.localtime(at))
     doing = "training" if folder.writer_is_alive() else "ended"
@@ -110,16 +108,16 @@ def _state(folder: SpoolFolder) -> str:
 
 
 def _experiment(folder: SpoolFolder) -> str:
-    first = next(read_events(folder.events), None)
-    return str(first.event["experiment"]) if first is not None and first.event is not None else "?"
+    begin = first_event(folder.events)
+    return begin.experiment if isinstance(begin, Begin) else "?"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="plt-nn sync", description="Deliver to MLflow what runs have left behind.")
+    parser = argparse.ArgumentParser(prog="plt-nn sync", description="Deliver to MLflow what is not delivered yet.")
     parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
     parser.add_argument("--status", action="store_true", help="list what waits, and deliver nothing")
-    parser.add_argument("--watch", action="store_true", help="go on until Ctrl-C")
+    parser.add_argument("--watch", action="store_true", help="continue until Ctrl-C")
     parser.add_argument(
-        "--wait", type=float, default=60.0, help="seconds for which a run that fails is tried again (default: 60)"
+        "--wait", type=float, default=60.0, help="seconds for which a run that fails is retried (default: 60)"
     )
     return parser

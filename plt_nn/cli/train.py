@@ -146,7 +146,7 @@ class TrainCLI(LightningCLI):
         if (run := self._run_to_go_on_with(trainer)) is not None:
             for logger in trainer.loggers:
                 if isinstance(logger, DurableMLFlowLogger):
-                    logger.go_on_with(*run)
+                    logger.resume_run(*run)
         return trainer
 
     def _run_to_go_on_with(self, trainer: Trainer) -> tuple[str, str] | None:

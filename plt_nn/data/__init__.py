@@ -1,4 +1,4 @@
-"""DataModules for image folders, digits, tables and the lesson's example, and what their batches are made of."""
+"""DataModules for image folders, digits, tables and the lesson's example, with resumable loaders."""
 
 from plt_nn.data.batch import Batch
 from plt_nn.data.digits import DigitsData

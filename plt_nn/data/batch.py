@@ -1,4 +1,4 @@
-"""What every loader of plt_nn hands to a module."""
+"""The batch that every loader of plt_nn yields."""
 
 from typing import NamedTuple
 
@@ -17,4 +17,4 @@ class Batch(NamedTuple):
 
     x: Tensor | tuple[Tensor, Tensor]
     y: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which batches do not need

@@ -1,4 +1,4 @@
-"""Find the classes, splits and image files of a folder; names alone are looked at, no image is opened."""
+"""Find the classes, splits and image files of a folder by their names; no image is opened."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from plt_nn.data.splits import check_fractions, hold_out, size_faults
 from plt_nn.errors import DataError, did_you_mean, refuse
-from plt_nn.text import quoted
+from plt_nn.text import counted, quoted
 
 Sample = tuple[Path, int]
 
@@ -23,9 +23,9 @@ class ClassFolders:
     Attributes:
         class_names: The names of the training folders, sorted.
         samples: Split name -> pairs of path and class code.
-        warnings: What is unusual, but can be trained on.
-        by_seed: The splits that were taken out of the training images, for want of a folder of their own.
-        faults: What keeps the folder from being trained on.
+        warnings: Sentences about what is unusual, but can be trained on.
+        by_seed: The splits without a folder of their own, which were taken out of the training images.
+        faults: Sentences about what makes training impossible.
     """
 
     class_names: list[str]
@@ -36,18 +36,10 @@ class ClassFolders:
 
 
 def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, split_seed: int) -> ClassFolders:
-    """Read a folder that holds one folder of images per class, or such folders in `train/`, `val/` and `test/`.
-
-    A split without a folder of its own is taken out of the training images, stratified by class.
-
-    Args:
-        root: The folder.
-        val_fraction: Share of each class for validation, where there is no folder `val`, `valid` or `validation`.
-        test_fraction: Share of each class for testing, where there is no folder `test`.
-        split_seed: Seed of that split.
+    """Survey a folder that must be fit for training; the arguments are those of `survey_class_folders`.
 
     Raises:
-        DataError: The folder cannot be trained on; the text lists everything that is wrong with it.
+        DataError: The folder cannot be trained on; the text lists all faults.
         ConfigError: A fraction is out of range.
     """
     found = survey_class_folders(root, val_fraction, test_fraction, split_seed)
@@ -56,13 +48,16 @@ def scan_class_folders(root: Path, val_fraction: float, test_fraction: float, sp
 
 
 def survey_class_folders(root: Path, val_fraction: float, test_fraction: float, split_seed: int) -> ClassFolders:
-    """The same, but what is wrong with the folder is told in `faults`; classes too small to hold out stay in training.
+    """Read a folder that holds one folder of images per class, or such folders in `train/`, `val/` and `test/`.
+
+    A split without a folder of its own is taken out of the training images, stratified by class; classes that are too
+    small for that stay in training.
 
     Args:
         root: The folder.
-        val_fraction: Share of each class for validation, where there is no folder `val`, `valid` or `validation`.
-        test_fraction: Share of each class for testing, where there is no folder `test`.
-        split_seed: Seed of that split.
+        val_fraction: Share of each class for validation, if there is no folder `val`, `valid` or `validation`.
+        test_fraction: Share of each class for testing, if there is no folder `test`.
+        split_seed: Seed of the split.
 
     Raises:
         DataError: There is no such folder.
@@ -73,7 +68,8 @@ def survey_class_folders(root: Path, val_fraction: float, test_fraction: float, 
         raise DataError(_not_a_folder(root))
     folders = _split_folders(root)
     names = [folder.name for folder in subfolders(folders["train"])]
-    samples = {split: _samples(folder, names) for split, folder in folders.items()}
+    codes = {name: code for code, name in enumerate(names)}
+    samples = {split: labelled_images(folder, codes) for split, folder in folders.items()}
     labels = torch.tensor([code for _, code in samples["train"]], dtype=torch.int64)
     fractions = {"val": val_fraction, "test": test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if split not in folders}
@@ -90,18 +86,18 @@ def survey_class_folders(root: Path, val_fraction: float, test_fraction: float, 
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without those that systems and tools put there (`.git`, `__MACOSX`)."""
+    """The folders in a folder, sorted, without those of systems and tools (`.git`, `__MACOSX`)."""
     if not folder.is_dir():
         return []
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
 
 
 def labelled_images(folder: Path, codes: Mapping[str, int]) -> list[Sample]:
-    """The image files in the folders of some classes.
+    """The image files of some classes.
 
     Args:
-        folder: With a folder for each class.
-        codes: The code of each class.
+        folder: The folder that holds a folder for each class.
+        codes: Class name -> class code.
     """
     found = make_dataset(folder, dict(codes), is_valid_file=_is_image, allow_empty=True) if codes else []
     return [(Path(path), code) for path, code in found]
@@ -118,17 +114,13 @@ def _not_a_folder(root: Path) -> str:
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Split name -> its folder; `{"train": root}` where the classes lie in the root (one may be called `train`)."""
+    """Split name -> its folder; `{"train": root}` if the classes lie in the root (one may be called `train`)."""
     inside = {folder.name.lower(): folder for folder in subfolders(root)}
     has_splits = subfolders(inside["train"]) if "train" in inside else False
     if not has_splits and not (inside and inside.keys() <= SPLIT_NAMES.keys()):
         return {"train": root}
     found = {split: inside[name] for name, split in reversed(SPLIT_NAMES.items()) if name in inside}
     return {"train": root / "train"} | found
-
-
-def _samples(folder: Path, class_names: Sequence[str]) -> list[Sample]:
-    return labelled_images(folder, {name: code for code, name in enumerate(class_names)})
 
 
 def _is_image(path: str) -> bool:
@@ -141,7 +133,7 @@ def _layout_faults(root: Path, folders: Mapping[str, Path]) -> list[str]:
         loose = sorted(entry.name for entry in folder.glob("*") if entry.is_file() and _is_image(entry.name))
         if loose:
             faults.append(
-                f"{folder} has {len(loose)} image(s) outside any class: {quoted(loose)}."
+                f"{folder} has {counted(len(loose), 'image')} outside any class: {quoted(loose)}."
                 " Move each into the folder of its class."
             )
     if not folders["train"].is_dir():
@@ -155,7 +147,7 @@ def _layout_faults(root: Path, folders: Mapping[str, Path]) -> list[str]:
 def _class_faults(folders: Mapping[str, Path], names: Sequence[str], labels: torch.Tensor) -> list[str]:
     faults = []
     if len(names) == 1:
-        faults.append(f"there is one class only, {names[0]!r}. At least two are needed to learn to tell them apart.")
+        faults.append(f"there is only one class, {names[0]!r}. Training needs at least two.")
     empty = [names[code] for code, size in enumerate(labels.bincount(minlength=len(names)).tolist()) if size == 0]
     if empty:
         faults.append(

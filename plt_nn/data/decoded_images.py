@@ -1,4 +1,4 @@
-"""Where a split's decoded images are kept, so that a file is decoded once and not in every epoch."""
+"""The cache of a split's decoded images, so that a file is decoded once and not in every epoch."""
 
 import hashlib
 import weakref
@@ -21,18 +21,18 @@ from plt_nn.inference.images import read_image
 from plt_nn.text import byte_size
 
 _MOST_ON_DISK = 20_000_000_000  # as `FrozenFeatureCache` has it
-_LOOKED_AT = 8  # images whose sizes tell those of all
+_MEASURED = 8  # images whose sizes estimate those of all
 
 
 class DecodedSplits:
-    """The decoded images of each split.
+    """The caches of decoded images of all splits.
 
     Args:
-        where: In `memory`, or in `files` that outlive the run and that the processes of a machine share; None: nowhere.
-        megabytes: How much those of a split may take.
+        where: `memory`, or `files` that outlive the run and that the processes of a machine share; None: no cache.
+        megabytes: Maximum size of a split's cache.
 
     Raises:
-        ConfigError: For an argument that cannot be used.
+        ConfigError: An argument cannot be used.
     """
 
     def __init__(self, where: Literal["memory", "files"] | None, megabytes: int) -> None:
@@ -40,36 +40,36 @@ class DecodedSplits:
             found = f"keep_decoded is {where!r} with decoded_megabytes {megabytes}"
             raise ConfigError(f"{found}; expected 'memory', 'files' or none, with at least 1.")
         self._where, self._most = where, megabytes * 1_000_000
-        self._kept: dict[tuple[object, ...], DecodedImages] = {}
+        self._caches: dict[tuple[object, ...], DecodedImages] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy, in this process or another, opens the places itself."""
-        return vars(self) | {"_kept": {}}
+        """The state without open caches: a copy, in this process or another, opens its own."""
+        return vars(self) | {"_caches": {}}
 
     def images(
         self, split: str, paths: Sequence[Path], transform: ImageTransform, folder: Path
     ) -> DecodedImages | None:
-        """The place of a split's images, and says in a sentence what is kept there; None if nothing is.
+        """The cache of a split, which is announced in a sentence; None if there is no cache.
 
         Args:
-            split: Its name.
+            split: The name of the split.
             paths: The image files.
-            transform: What is done with the images; they are kept as its first steps leave them.
-            folder: The folder of the files.
+            transform: The transform, whose first steps are applied before the images are cached.
+            folder: The folder of cached files.
         """
         if self._where is None:
             return None
         place = (split, *paths, object_identity(transform.lead), folder)
-        if place not in self._kept:
+        if place not in self._caches:
             expected = expected_bytes(paths, transform)
-            most = min(self._most, expected + expected // 4)  # a few images tell the size of all only roughly
+            most = min(self._most, expected + expected // 4)  # the estimate from a few images is rough
             try:
-                self._kept[place] = self._open(split, paths, transform, folder, most)
+                self._caches[place] = self._open(split, paths, transform, folder, most)
             except (OSError, NoRoom) as error:
-                rank_zero_warn(f"Decoded {split} images are not kept: {error}.")
+                rank_zero_warn(f"Decoded {split} images are not cached: {error}.")
                 return None
             self._say(split, len(paths), expected, folder)
-        return self._kept[place]
+        return self._caches[place]
 
     def _open(
         self, split: str, paths: Sequence[Path], transform: ImageTransform, folder: Path, most: int
@@ -84,27 +84,27 @@ class DecodedSplits:
         with room_for(folder, key, most, _MOST_ON_DISK):
             files = OpenFeatures(create(folder, key, len(paths), (), {MORE_BYTES: most}, about), 0)
         images = DecodedImages(len(paths), most, files.entry.folder)
-        weakref.finalize(images, files.close)  # until then nobody makes room with them
+        weakref.finalize(images, files.close)  # until then they are not deleted to make room
         return images
 
     def _say(self, split: str, count: int, expected: int, folder: Path) -> None:
         where = "memory" if self._where == "memory" else str(folder)
-        rank_zero_info(f"Decoded {split} images are kept in {where}: {count:,}, about {byte_size(expected)}.")
+        rank_zero_info(f"Decoded {split} images are cached in {where}: {count:,}, about {byte_size(expected)}.")
         if expected > self._most:
             rank_zero_warn(
-                f"They are more than the {byte_size(self._most)} that they may take (decoded_megabytes): some are"
-                " decoded each time. A resize_first makes those for training smaller."
+                f"They exceed the limit of {byte_size(self._most)} (decoded_megabytes), so some are decoded each time."
+                " A resize_first makes training images smaller."
             )
 
 
 def expected_bytes(paths: Sequence[Path], transform: ImageTransform) -> int:
-    """About how many bytes the decoded images of some files take.
+    """The approximate size in bytes of the decoded images of some files.
 
     Args:
         paths: The image files.
-        transform: What is done with the images.
+        transform: The transform, whose first steps are applied.
     """
-    chosen = [paths[at * len(paths) // _LOOKED_AT] for at in range(min(_LOOKED_AT, len(paths)))]
+    chosen = [paths[at * len(paths) // _MEASURED] for at in range(min(_MEASURED, len(paths)))]
     sizes: list[tuple[int, int]] = [transform.led(read_image(path)).size for path in chosen]
     return sum(3 * width * height for width, height in sizes) * len(paths) // max(len(chosen), 1)
 

@@ -1,46 +1,44 @@
 """Scikit-learn's 1,797 scans of handwritten digits: real images without a download."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.nn import functional as F
 
 from plt_nn.backbones import Preprocessing, inner_preprocessing
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, stratified_split
-from plt_nn.data.tensors import TensorBatches, TensorSplit, class_counts, tensor_loader
+from plt_nn.data.tensors import TensorData, TensorSplit
 from plt_nn.errors import ConfigError, DataError
 from plt_nn.inference.inputs import TensorInputs
 
 
-class DigitsData(LightningDataModule):
-    """The digits 0 to 9 as images, sequences of rows or flat vectors, held in memory.
+class DigitsData(TensorData):
+    """The digits 0 to 9 as images, sequences of rows or flat vectors, in memory.
 
-    Values are scaled to [0, 1], then normalised by the mean and deviation that the module's backbone was trained with,
-    or for a net without one by those of the training pixels.
+    Values are scaled to [0, 1], then normalised by the mean and deviation of the module's backbone; for other nets, by
+    those of the training pixels.
     Source: https://scikit-learn.org/stable/datasets/toy_dataset.html#digits-dataset
 
     Args:
         batch_size: Samples per process and step; default 32.
         image_size: Side of an image in pixels, at least 8; larger ones are interpolated (bicubic); default 8.
-        channels: 1, or 3 that are alike; default 1.
+        channels: 1, or 3 equal ones; default 1.
         layout: `image` `(N, channels, image_size, image_size)`, `rows` `(N, 8, 8)` for recurrent nets, or `flat`
             `(N, 64)`.
         val_fraction: Share of each digit held out for validation; default 0.2.
         test_fraction: Share of each digit held out for testing; default 0.
-        preprocessing: Its mean and deviation replace those of the backbone.
+        preprocessing: Preprocessing whose mean and deviation replace those of the backbone.
         split_seed: Seed of the split; default 0.
 
     Raises:
-        ConfigError: An argument is out of range, or does not go with the layout.
+        ConfigError: An argument is out of range, or does not fit the layout.
         DataError: At `setup`: scikit-learn is not installed.
     """
 
     name = "digits"
-    num_classes: ClassVar[int] = 10
-    class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
+    class_names = [str(digit) for digit in range(10)]  # noqa: RUF012  # of every instance
 
     def __init__(
         self,
@@ -53,20 +51,17 @@ class DigitsData(LightningDataModule):
         preprocessing: Preprocessing | None = None,
         split_seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.fractions = {"val": val_fraction, "test": test_fraction}
+        super().__init__(batch_size, {"val": val_fraction, "test": test_fraction})
         check_fractions(self.fractions)
         if image_size < 8:
             raise ConfigError(f"image_size is {image_size}; the scans have 8 pixels a side, and can only be enlarged.")
         if layout != "image" and (image_size, channels) != (8, 1):
-            raise ConfigError(f"layout {layout!r} is of the 8x8 scans; leave image_size at 8 and channels at 1.")
-        self.batch_size = batch_size
+            raise ConfigError(f"layout {layout!r} needs the 8x8 scans; leave image_size at 8 and channels at 1.")
         self.image_size = image_size
         self.channels = channels
         self.layout = layout
         self.preprocessing = preprocessing
         self.split_seed = split_seed
-        self.splits: dict[str, TensorSplit] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Load, split, normalise and enlarge all digits (0.1 s at 64 pixels)."""
@@ -81,46 +76,24 @@ class DigitsData(LightningDataModule):
             name: TensorSplit(self._arrange(scans[rows], mean, std), labels[rows]) for name, rows in chosen.items()
         }
 
-    @property
-    def class_counts(self) -> dict[str, list[int]]:
-        """Split name -> number of samples of each digit."""
-        return class_counts(self.splits, self.num_classes)
-
     def describe(self) -> dict[str, str | int | float]:
         """Plain facts for the record of a run."""
-        facts: dict[str, str | int | float] = {"classes": self.num_classes, "layout": self.layout}
-        sizes = {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
-        return facts | {"image_size": self.image_size, "channels": self.channels} | sizes
+        facts: dict[str, str | int | float] = {"classes": len(self.class_names), "layout": self.layout}
+        return facts | {"image_size": self.image_size, "channels": self.channels} | self.sizes
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """What each split holds, by the scans as they are: size, layout and normalisation make no difference."""
+        """The content of each split, by the original scans: size, layout and normalisation make no difference."""
         scans, labels = _load_digits()
         chosen = stratified_split(labels, self.fractions, self.split_seed)
         splits = {name: TensorSplit(scans[rows], labels[rows]) for name, rows in chosen.items()}
         return tensor_fingerprints(splits, self.class_names, "sklearn.datasets.load_digits")
 
     def model_inputs(self) -> TensorInputs:
-        """What a net that is trained on them takes: the samples as they are here."""
+        """The inputs of a net that is trained on these samples."""
         return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
 
-    def train_dataloader(self) -> TensorBatches:
-        """Shuffled training samples."""
-        return tensor_loader(self.splits, "train", self.batch_size, self.trainer)
-
-    def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
-        """Validation samples in order; an empty list where nothing is held out."""
-        return tensor_loader(self.splits, "val", self.batch_size, self.trainer) if "val" in self.splits else []
-
-    def test_dataloader(self) -> TensorBatches:
-        """Test samples in order."""
-        return tensor_loader(self.splits, "test", self.batch_size, self.trainer)
-
-    def predict_dataloader(self) -> TensorBatches:
-        """The test samples, or without any the validation samples, in order."""
-        return tensor_loader(self.splits, "test" if "test" in self.splits else "val", self.batch_size, self.trainer)
-
     def _arrange(self, scans: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        """Scans `(N, 8, 8)` in [0, 1] -> normalised inputs in the layout asked for."""
+        """Scans `(N, 8, 8)` in [0, 1] -> normalised inputs in the layout."""
         if self.channels == 1:
             mean, std = mean.mean(), std.mean()
         if self.layout != "image":
@@ -134,7 +107,7 @@ class DigitsData(LightningDataModule):
 
 
 def _load_digits() -> tuple[Tensor, Tensor]:
-    """The scans in [0, 1], float32 `(1797, 8, 8)`, and the digits, int64 `(1797,)`."""
+    """The scans in [0, 1], float32 `(1797, 8, 8)`, and their digits, int64 `(1797,)`."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

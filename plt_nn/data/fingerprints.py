@@ -1,4 +1,4 @@
-"""Which data a split holds, told by its content, and what of it occurs more than once."""
+"""Fingerprints of splits by their content, and which samples occur more than once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ _MOST_EXAMPLES = 3
 
 @dataclass(frozen=True)
 class SplitFingerprint:
-    """Facts about one split that depend on what its samples are, not on what they are called or where they lie.
+    """Facts about one split that depend on the content of its samples, not on their names or places.
 
     Attributes:
         digest: Hexadecimal, at most 36 characters; the same for the same samples of the same classes in any order.
         samples: Number of samples.
         class_counts: Class name -> number of samples; None where there are no classes.
-        duplicates: Name of another split -> number of samples here that also occur there.
+        duplicates: Name of another split -> number of samples of this split that also occur there.
         duplicates_within: Number of samples that repeat another one of this split.
         examples: Name of another split -> names of up to three samples that also occur there.
-        source: Where the data comes from: a path, an address or the name of a function.
-        sketch: By which it is told elsewhere how many samples of others are among these (`plt_nn.data.hashes`).
+        source: Where the data come from: a path, an address or the name of a function.
+        sketch: Some hashes, by which other data can be searched for these samples later (`plt_nn.data.hashes`).
     """
 
     digest: str
@@ -40,12 +40,12 @@ class SplitFingerprint:
 
 
 class SplitContent(NamedTuple):
-    """The samples of one split as fingerprints are made from them.
+    """The samples of one split, as needed for a fingerprint.
 
     Attributes:
         hashes: The hash of each sample's content, `(N,)`.
         codes: The class code of each sample, `(N,)`; None where there are no classes.
-        name_of: From a sample's place in the split to what a person calls it.
+        name_of: Gives the name of a sample, for people, from its number in the split.
     """
 
     hashes: NDArray[np.bytes_]
@@ -61,7 +61,7 @@ def fingerprints_of(
     Args:
         contents: Split name -> its samples.
         class_names: The name of each class code; None where there are no classes.
-        source: Where the data comes from.
+        source: Where the data come from.
     """
     found = {}
     for split, content in contents.items():
@@ -88,12 +88,12 @@ def fingerprints_of(
 def tensor_fingerprints(
     splits: Mapping[str, TensorSplit], class_names: Sequence[str] | None, source: str
 ) -> dict[str, SplitFingerprint]:
-    """The fingerprints of splits that lie in memory; the content of a sample is its input and its target.
+    """The fingerprints of splits in memory; the content of a sample is its input and its target.
 
     Args:
         splits: Split name -> its samples.
         class_names: The name of each class code; None where the targets are not classes.
-        source: Where the data comes from.
+        source: Where the data come from.
     """
     contents = {
         split: SplitContent(row_hashes(x, y), None if class_names is None else y.cpu().numpy(), "sample {}".format)

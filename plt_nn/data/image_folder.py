@@ -24,7 +24,7 @@ from plt_nn.inference.inputs import ImageInputs
 from plt_nn.text import quoted
 
 STAGE_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-MANY_IMAGES = 5_000  # more take so long to check that it is announced
+MANY_IMAGES = 5_000  # the check of more images takes so long that it is announced
 
 
 class ImageFolderData(LightningDataModule):
@@ -32,38 +32,37 @@ class ImageFolderData(LightningDataModule):
 
     `root` holds the class folders, and validation (and test) images are split off by seed and class; or it holds
     `train/`, `val/` (or `valid/`, `validation/`) and `test/`, each with the class folders. Classes are numbered in the
-    order of their sorted names. Any image that torchvision reads will do: grey, palette, RGBA, CMYK and 16-bit ones
-    become RGB, upright as their EXIF orientation says.
+    order of their sorted names. All images that torchvision reads are accepted: grey, palette, RGBA, CMYK and 16-bit
+    images become RGB, turned upright by their EXIF orientation.
 
-    Before training each file is decoded once, so that a damaged one is found at the start and not after an hour.
+    Before training each file is decoded once, so that damaged files are found at the start and not after an hour.
 
     Args:
         root: The folder.
         batch_size: Images per process and step; default 32.
-        image_size: Side of the square that the net sees, in pixels; default that of `preprocessing`.
+        image_size: Side of the net's square input, in pixels; default that of `preprocessing`.
         crop_pct: Share of the shorter side that is cut out of the middle, above 0 and at most 1; default that of
-            `preprocessing`. Images smaller than those of the pretraining show things smaller than the net has learnt
-            them; a smaller share makes up for it (Touvron et al. 2019, https://arxiv.org/abs/1906.06423).
+            `preprocessing`. In images smaller than those of the pretraining, objects are smaller than the net expects;
+            a smaller share corrects this (Touvron et al. 2019, https://arxiv.org/abs/1906.06423).
         augment: Transforms (torchvision v2) for the training images; default those of the preprocessing.
         val_fraction: Share of each class held out for validation, unless there is a folder for it; default 0.2.
         test_fraction: Share of each class held out for testing, unless there is a folder for it; default 0.
-        on_bad_image: `skip` warns of the files that cannot be read and goes on without them; `error` stops.
-        preprocessing: Size, interpolation, crop and normalisation; default that of the module's backbone, or for a net
-            without one that of ImageNet at 224 pixels.
+        on_bad_image: `skip` warns of files that cannot be read and leaves them out; `error` stops.
+        preprocessing: Size, interpolation, crop and normalisation; default that of the module's backbone, or for other
+            nets that of ImageNet at 224 pixels.
         num_workers: Processes that read images; default the processor cores per training process, 8 at most.
         split_seed: Seed of the split; default 0.
-        keep_decoded: Where decoded images are kept, so that each file is decoded in the first epoch alone: in `memory`
-            (of each training process), or in `files` beside the features of the run, which later runs and all processes
-            of a machine share. They are kept as the first steps of their transform leave them, up to the first random
-            one: what the net sees stays the same, bit for bit. Default: each image is decoded whenever it is needed.
-        decoded_megabytes: How much the decoded images of a split may take; what does not fit is decoded each time.
-            Default 4,000.
-        resize_first: Shorter side in pixels to which larger training images are brought before `augment`. What is kept
-            is then smaller, and faster to augment; what the net sees changes a little. Default: none.
+        keep_decoded: Where decoded images are cached, so that each file is decoded only in the first epoch: in `memory`
+            (of each training process), or in `files` beside the run's features, which later runs and all processes of a
+            machine share. They are cached before the first random step of their transform, so the net's inputs stay the
+            same, bit for bit. Default: no cache.
+        decoded_megabytes: Maximum size of a split's cache; images that do not fit are decoded each time. Default 4,000.
+        resize_first: Shorter side in pixels to which larger training images are shrunk before `augment`. Cached images
+            are then smaller, and faster to augment; the net's inputs change a little. Default: none.
 
     Raises:
-        ConfigError: For an argument that cannot be used.
-        DataError: At `setup`: everything that is wrong with the folder, at once.
+        ConfigError: An argument cannot be used.
+        DataError: At `setup`: the folder cannot be trained on; the text lists all faults.
 
     Example:
         `photos` is the path of a folder that holds `ants/` and `bees/`, with eight images in each.
@@ -113,7 +112,7 @@ class ImageFolderData(LightningDataModule):
         self.preprocessing = preprocessing
         self.num_workers = num_workers
         self.split_seed = split_seed
-        self.check_images = True  # whether `setup` opens each image; who only asks for the classes may spare it
+        self.check_images = True  # whether `setup` opens each image; not needed for the classes alone
         self.samples: dict[str, list[Sample]] = {}
         self.bad_images = 0
         self._folders: ClassFolders | None = None
@@ -176,9 +175,9 @@ class ImageFolderData(LightningDataModule):
         return facts | {f"{split}_samples": len(samples) for split, samples in self.samples.items()}
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """What each split holds, by the bytes of its files; also of splits that are not set up, whose files are read.
+        """The content of each split, by the bytes of its files; files of splits that are not set up are read here.
 
-        Several processes need it on one only.
+        Of several processes, only one needs to call it.
         """
         splits = self._scanned.samples | self.samples
         paths = [path for samples in splits.values() for path, _ in samples]
@@ -187,7 +186,7 @@ class ImageFolderData(LightningDataModule):
         return fingerprints_of(contents, self.class_names, str(self.root.absolute()))
 
     def model_inputs(self) -> ImageInputs:
-        """What a net that is trained on them takes."""
+        """The inputs of a net that is trained on these images."""
         return ImageInputs(self.preprocessing_used)
 
     def train_dataloader(self) -> ImageBatches:
@@ -195,7 +194,7 @@ class ImageFolderData(LightningDataModule):
         return self._loader("train")
 
     def val_dataloader(self) -> ImageBatches | list[ImageBatches]:
-        """Validation images in order; an empty list where nothing is held out."""
+        """Validation images in order; an empty list if nothing is held out."""
         return self._loader("val") if "val" in self.samples else []
 
     def test_dataloader(self) -> ImageBatches:
@@ -203,7 +202,7 @@ class ImageFolderData(LightningDataModule):
         return self._loader("test")
 
     def predict_dataloader(self) -> ImageBatches:
-        """The test images, or without any the validation images, in order."""
+        """The test images in order; without a test split, the validation images."""
         return self._loader(self._predict_split())
 
     @property
@@ -251,15 +250,15 @@ class ImageFolderData(LightningDataModule):
             self._hashes |= hashes
         if self.trainer is not None:
             bad = self.trainer.strategy.broadcast(bad)
-        listed = "".join(f"\n  - {reason}" for reason in bad.values())
-        if bad and self.on_bad_image == "error":
-            raise DataError(f"{len(bad)} of {len(paths)} images in {self.root} cannot be read:{listed}")
+        if self.on_bad_image == "error":
+            refuse(f"{len(bad)} of {len(paths)} images in {self.root}", bad.values(), DataError)
         if bad:
+            listed = "".join(f"\n  - {reason}" for reason in bad.values())
             rank_zero_warn(f"{len(bad)} of {len(paths)} images in {self.root} cannot be read and are left out:{listed}")
         self.bad_images += len(bad)
-        left = {name: [sample for sample in split if sample[0] not in bad] for name, split in samples.items()}
-        refuse(f"The image folder {self.root}", _emptied(left, self.class_names), DataError)
-        return left
+        readable = {name: [sample for sample in split if sample[0] not in bad] for name, split in samples.items()}
+        refuse(f"The image folder {self.root}", _emptied(readable, self.class_names), DataError)
+        return readable
 
 
 def _labels(samples: list[Sample]) -> torch.Tensor:
@@ -267,11 +266,11 @@ def _labels(samples: list[Sample]) -> torch.Tensor:
 
 
 def _emptied(samples: dict[str, list[Sample]], class_names: list[str]) -> list[str]:
-    """What lacks samples now that the unreadable files are left out."""
-    faults = [f"none of its {split} images can be read." for split, left in samples.items() if not left]
+    """Faults of splits and classes of which no image is readable."""
+    faults = [f"none of its {split} images can be read." for split, readable in samples.items() if not readable]
     if "train" in samples:
         present = {code for _, code in samples["train"]}
-        gone = [name for code, name in enumerate(class_names) if code not in present]
-        if gone:
-            faults.append(f"no training image of the class(es) {quoted(gone)} can be read.")
+        absent = [name for code, name in enumerate(class_names) if code not in present]
+        if absent:
+            faults.append(f"no training image of the class(es) {quoted(absent)} can be read.")
     return faults

@@ -1,4 +1,4 @@
-"""Which samples each process reads, in which order and in which batches."""
+"""The samples that each process reads, their order and their batches."""
 
 import math
 import os
@@ -21,7 +21,7 @@ def sampler_for(trainer: Trainer | None, size: int, batch_size: int, training: b
         trainer: The trainer that will read the split.
         size: Number of samples in the split.
         batch_size: Samples per process and step.
-        training: Shuffle anew in each epoch; otherwise keep the order.
+        training: Whether to shuffle in each epoch; otherwise the order stays the same.
     """
     if trainer is None:
         return EpochBatches(size, batch_size, shuffle=training, seed=run_seed())
@@ -38,7 +38,7 @@ def sampler_for(trainer: Trainer | None, size: int, batch_size: int, training: b
 
 
 def run_seed() -> int:
-    """The seed that `lightning.seed_everything` was given, or 0; Lightning's own samplers read the same variable."""
+    """The seed of `lightning.seed_everything`, or 0; Lightning's own samplers read the same variable."""
     return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
@@ -49,7 +49,7 @@ def batches_in_work(trainer: Trainer) -> int:
 
 
 class Draw(NamedTuple):
-    """The samples of one batch, and the epoch for which they were drawn (random transforms depend on it)."""
+    """The samples of one batch, and their epoch, on which random transforms depend."""
 
     epoch: int
     indices: list[int]
@@ -58,26 +58,26 @@ class Draw(NamedTuple):
 class EpochBatches(DistributedSampler[Any], SequentialSampler):
     """Yields whole batches of sample indices for one of several processes.
 
-    With `shuffle`, rank r of W takes every W-th sample of one permutation, so that the k-th batches of all ranks
-    together are the k-th batch that one process with W times the batch size would take. The last batch may be short;
-    where W does not divide the size, the first samples of the permutation fill up the last places.
+    With `shuffle`, rank r of W reads every W-th sample of one permutation, so that the k-th batches of all ranks
+    together are the k-th batch of one process with W times the batch size. The last batch may be short; if W does not
+    divide the size, the first samples of the permutation are repeated at its end.
 
-    Without `shuffle`, each rank takes one contiguous share, cut into near-equal batches. No sample is read twice, none
-    is left out, and all ranks have the same number of batches, so that they can exchange numbers in every step.
+    Without `shuffle`, each rank reads one contiguous share in batches of nearly equal size. Each sample is read once,
+    and all ranks have the same number of batches, so that they can exchange numbers in every step.
 
     It is a `DistributedSampler` because Lightning replaces any other in distributed training, and a
     `SequentialSampler` because Lightning replaces any other for `Trainer(overfit_batches=...)`.
 
     Args:
         size: Number of samples in the split.
-        batch_size: Most samples in a batch. (Without `shuffle`, `batch_size=1` and W not dividing the size, some
-            batches hold two, for the ranks' numbers of batches to be equal.)
+        batch_size: Maximum number of samples in a batch. (Without `shuffle`, with `batch_size=1` and if W does not
+            divide the size, some batches hold two, so that all ranks have the same number of batches.)
         rank: This process; default 0.
         world_size: Number of processes; default 1.
         shuffle: Draw a new permutation in each epoch; default False.
         seed: Seed of the permutations; epoch e uses seed + e.
         same_every_epoch: Draw the permutation of epoch 0 in every epoch; default False.
-        in_work: Tells how many of the batches that were handed out are not yet trained on; default none.
+        in_work: Gives the number of yielded batches that are not yet trained on; default 0.
 
     Raises:
         ConfigError: `batch_size` is less than 1.
@@ -102,10 +102,10 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
                 f"A split of {size} samples cannot be shared among {world_size} process(es) without reading a sample"
                 " twice: use fewer processes or more samples."
             )
-        everything = cast("Dataset[Any]", range(size))  # DistributedSampler asks for its length alone
+        everything = cast("Dataset[Any]", range(size))  # DistributedSampler needs only its length
         super().__init__(everything, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)
         self.size, self.batch_size, self.same_every_epoch = size, batch_size, same_every_epoch
-        self.done = 0  # batches handed out in this epoch; counted by the loader, as a worker may be ahead of it
+        self.done = 0  # yielded batches of this epoch; the loader counts them, because its workers may be ahead
         self._in_work = in_work
         self._resume_at: dict[str, int] | None = None
 
@@ -122,7 +122,7 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
             yield Draw(self._drawn_epoch, batch.tolist())
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is drawn next; Lightning calls this before each epoch."""
+        """Set the epoch whose order is drawn next; Lightning calls this before each epoch."""
         if epoch != self.epoch:
             self.epoch, self.done = epoch, 0
 
@@ -139,7 +139,7 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
         return torch.split(rows, self.batch_size) if self.shuffle else rows.tensor_split(len(self))
 
     def begin(self) -> int:
-        """The batch at which to begin: 0, or after a resume the first that had not been trained on."""
+        """The number of the first batch: 0, or after a resume the first that was not trained on."""
         state, self._resume_at = self._resume_at, None
         self.done = state["done"] if state is not None and state["epoch"] == self.epoch else 0
         return self.done
@@ -149,11 +149,11 @@ class EpochBatches(DistributedSampler[Any], SequentialSampler):
         self.done += 1
 
     def state_dict(self) -> dict[str, int]:
-        """How far training has come in this epoch; a batch whose training was broken off comes again."""
+        """How far training has come in this epoch; a batch whose training was interrupted is repeated."""
         return self._resume_at or {"epoch": self.epoch, "done": self.done - self._in_work()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass through the epoch of `state` begin where `state` was taken."""
+        """Let the next pass through the epoch of `state` begin where training was at that time."""
         self._resume_at = dict(state)
 
     @property

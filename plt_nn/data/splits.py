@@ -1,4 +1,4 @@
-"""Splits of a labelled data set that keep each class's share."""
+"""Splits of a labelled data set, stratified by class."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,13 +10,13 @@ from plt_nn.text import quoted
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Check the shares of the data that are held out of training.
+    """Check the shares of the data that are not used for training.
 
     Args:
         fractions: Split name -> share of the data.
 
     Raises:
-        ConfigError: A share is not in [0, 1), or nothing is left to train on.
+        ConfigError: A share is not in [0, 1), or nothing remains for training.
     """
     if all(0.0 <= fraction < 1.0 for fraction in fractions.values()) and sum(fractions.values()) < 1.0:
         return
@@ -25,7 +25,7 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 
 
 def size_faults(class_names: Sequence[str], labels: Tensor, fractions: Mapping[str, float]) -> list[str]:
-    """Say which classes have too few samples for `stratified_split` to leave one to train on.
+    """The fault of classes with too few samples for `stratified_split`, which must leave one for training.
 
     Args:
         class_names: The name of each class code.
@@ -42,12 +42,12 @@ def size_faults(class_names: Sequence[str], labels: Tensor, fractions: Mapping[s
     shares = " and ".join(f"{name}_fraction={fraction}" for name, fraction in fractions.items() if fraction)
     return [
         f"too few samples of the class(es) {quoted(small)} ({sizes[small[0]]} of {small[0]!r}) to hold out {shares}"
-        " and still have one to train on. Add samples, remove the class(es), or hold out less."
+        " and have one for training. Add samples, remove the class(es), or hold out less."
     ]
 
 
 def hold_out(labels: Tensor, fractions: Mapping[str, float], seed: int) -> dict[str, Tensor]:
-    """A `stratified_split` that leaves classes too small for it in training.
+    """A `stratified_split` in which classes that are too small for it stay in training.
 
     Args:
         labels: Class code of each sample, int64 `(N,)`.
@@ -62,18 +62,18 @@ def hold_out(labels: Tensor, fractions: Mapping[str, float], seed: int) -> dict[
     too_small = torch.tensor([_is_too_small(size, fractions) for size in torch.bincount(labels).tolist()])[labels]
     if not too_small.any():
         return stratified_split(labels, fractions, seed)
-    (divided,), (kept,) = torch.where(~too_small), torch.where(too_small)
+    (divided,), (whole,) = torch.where(~too_small), torch.where(too_small)
     split = stratified_split(labels[divided], fractions, seed) if len(divided) else {}
     indices = {name: divided[chosen] for name, chosen in split.items()}
-    return indices | {"train": torch.cat([indices.get("train", divided), kept]).sort().values}
+    return indices | {"train": torch.cat([indices.get("train", divided), whole]).sort().values}
 
 
 def stratified_split(labels: Tensor, fractions: Mapping[str, float], seed: int) -> dict[str, Tensor]:
-    """Split the samples so that each split has near the same share of each class, and at least one sample of it.
+    """Split the samples so that each split has about the same share of each class, and at least one sample of it.
 
     Args:
-        labels: Class code of each sample, int64 `(N,)`; all zero for a split without regard to classes. No class may
-            be too small (`size_faults`).
+        labels: Class code of each sample, int64 `(N,)`; all zero to ignore classes. No class may be too small
+            (`size_faults`).
         fractions: Split name -> share of each class; a share of 0 gives no split.
         seed: Seed of the choice.
 
@@ -93,7 +93,7 @@ def stratified_split(labels: Tensor, fractions: Mapping[str, float], seed: int) 
 
 
 def _is_too_small(size: int, fractions: Mapping[str, float]) -> bool:
-    """Whether a class has no sample left to train on once its shares are held out."""
+    """Whether no sample of a class remains for training when its shares are held out."""
     return size <= sum(_held_out(size, fraction) for fraction in fractions.values())
 
 

@@ -1,21 +1,20 @@
-"""The worked example of the lesson: a curve with noise, made up on the spot."""
+"""The worked example of the lesson: a generated curve with noise."""
 
 import torch
-from lightning.pytorch import LightningDataModule
 
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
-from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, tensor_loader
+from plt_nn.data.tensors import ROWS_AT_ONCE, TensorData, TensorSplit
 from plt_nn.errors import ConfigError
 from plt_nn.inference.inputs import TensorInputs
 
 
-class SyntheticRegressionData(LightningDataModule):
+class SyntheticRegressionData(TensorData):
     """Samples of y = 2 x0^3 + 0.5 x1^2 + noise e, with x0, x1 and e drawn from the standard normal distribution.
 
     Args:
         samples: Number of training samples; default 100.
-        noise: Standard deviation of what no net can predict; default 0.5, so the best possible MSE is 0.25.
-        val_samples: Number of validation samples, drawn in addition from the same law; default 100.
+        noise: Standard deviation of the noise, which no net can predict; default 0.5: the best possible MSE is 0.25.
+        val_samples: Number of further samples for validation, from the same distribution; default 100.
         batch_size: Samples per process and training step; default 32.
         data_seed: Seed of the samples; default 0.
 
@@ -24,56 +23,40 @@ class SyntheticRegressionData(LightningDataModule):
     """
 
     name = "synthetic_regression"
-    num_classes: None = None
-    class_names: None = None
     num_features = 2
 
     def __init__(
         self, samples: int = 100, noise: float = 0.5, val_samples: int = 100, batch_size: int = 32, data_seed: int = 0
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, evaluation_batch_size=ROWS_AT_ONCE)
         if min(samples, val_samples) < 1 or noise < 0:
             raise ConfigError(
                 f"samples={samples}, val_samples={val_samples}, noise={noise}: expected at least one sample of each"
                 " kind and a noise of at least 0."
             )
-        self.sizes = {"train": samples, "val": val_samples}
+        self.samples, self.val_samples = samples, val_samples
         self.noise = noise
-        self.batch_size = batch_size
         self.data_seed = data_seed
-        self.splits: dict[str, TensorSplit] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Draw the samples."""
         self.splits = {
             name: _draw(size, self.noise, seed=2 * self.data_seed + half)  # no two data seeds share samples
-            for half, (name, size) in enumerate(self.sizes.items())
+            for half, (name, size) in enumerate({"train": self.samples, "val": self.val_samples}.items())
         }
 
     def describe(self) -> dict[str, str | int | float]:
         """Plain facts for the record of a run."""
         facts: dict[str, str | int | float] = {"noise": self.noise, "data_seed": self.data_seed}
-        return facts | {f"{name}_samples": size for name, size in self.sizes.items()}
+        return facts | self.sizes
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """What each split holds, by the samples."""
+        """The content of each split."""
         return tensor_fingerprints(self.splits, None, "y = 2 x0^3 + 0.5 x1^2 + noise e")
 
     def model_inputs(self) -> TensorInputs:
-        """What a net that is trained on them takes: the samples as they are here."""
+        """The inputs of a net that is trained on these samples."""
         return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
-
-    def train_dataloader(self) -> TensorBatches:
-        """Shuffled training samples."""
-        return tensor_loader(self.splits, "train", self.batch_size, self.trainer, ROWS_AT_ONCE)
-
-    def val_dataloader(self) -> TensorBatches:
-        """Validation samples in order."""
-        return tensor_loader(self.splits, "val", self.batch_size, self.trainer, ROWS_AT_ONCE)
-
-    def predict_dataloader(self) -> TensorBatches:
-        """The validation samples in order."""
-        return self.val_dataloader()
 
 
 def _draw(size: int, noise: float, seed: int) -> TensorSplit:

@@ -1,4 +1,4 @@
-"""Read a table from a file, and find what is wrong with it before anything is learnt from it."""
+"""Read a table from a file, and find its faults before training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq")
 
 @dataclass(frozen=True)
 class Columns:
-    """The part that each column of a table plays.
+    """The roles of a table's columns.
 
     Attributes:
         target: The column to predict.
@@ -34,7 +34,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV or Parquet file.
 
     Raises:
-        DataError: The file is missing, empty, or not what its name says.
+        DataError: The file is missing, empty, or not of the type of its suffix.
     """
     if not path.is_file():
         near = [entry.name for entry in path.parent.glob("*") if entry.name.lower().endswith(TABLE_SUFFIXES)]
@@ -42,7 +42,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         is_parquet = path.suffix.lower() in (".parquet", ".pq")
         frame = pd.read_parquet(path) if is_parquet else pd.read_csv(path, low_memory=False)  # one type a column
-    except Exception as error:  # each reader and engine has errors of its own
+    except Exception as error:  # each reader and engine raises its own errors
         raise DataError(f"{path} cannot be read as a CSV or Parquet table: {error}") from error
     if frame.empty:
         raise DataError(f"{path} holds no rows.")
@@ -52,7 +52,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def choose_columns(
     frame: pd.DataFrame, target: str, numeric: Sequence[str] | None, categorical: Sequence[str] | None
 ) -> Columns:
-    """The columns to use: those named, or when no numeric ones are named, all others than the target as numbers."""
+    """The columns to use: the named ones; if no numeric ones are named, all remaining columns are numeric."""
     categories = list(categorical or ())
     rest = [column for column in frame.columns if column != target and column not in categories]
     return Columns(target, rest if numeric is None else list(numeric), categories)
@@ -64,12 +64,12 @@ def table_faults(
     task: Literal["classification", "regression"],
     missing: Literal["error", "mean"],
 ) -> list[str]:
-    """Everything that is wrong with a table, one sentence for each fault.
+    """All faults of a table, one sentence each.
 
     Args:
         frame: The table.
         columns: The columns to use.
-        task: What the target is for.
+        task: What is learnt.
         missing: Whether missing feature values are a fault.
     """
     used = [columns.target, *columns.numeric, *columns.categorical]
@@ -97,7 +97,7 @@ def _separator_faults(frame: pd.DataFrame) -> list[str]:
     only = str(frame.columns[0])
     if len(frame.columns) > 1 or not any(separator in only for separator in ";\t|"):
         return []
-    return [f"it has a single column, {only!r}: its values seem not to be separated by commas. Save it with commas."]
+    return [f"it has a single column, {only!r}; its values are probably not separated by commas. Save it with commas."]
 
 
 def _text_fault(values: pd.Series) -> str:

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, size_faults, stratified_split
-from plt_nn.data.tensors import ROWS_AT_ONCE, TensorBatches, TensorSplit, class_counts, tensor_loader
+from plt_nn.data.tensors import ROWS_AT_ONCE, TensorData, TensorSplit
 from plt_nn.errors import DataError, refuse
 from plt_nn.inference.inputs import TableInputs
 
@@ -19,28 +18,28 @@ if TYPE_CHECKING:
     from plt_nn.inference.table_encoding import TableEncoder
 
 
-class TabularData(LightningDataModule):
+class TabularData(TensorData):
     """Rows of a table as vectors, to predict one column from others.
 
-    Numeric columns are standardised, and categorical ones encoded as one-hot, by what the training rows alone show.
+    Numeric columns are standardised and categorical ones encoded as one-hot, by the training rows alone.
 
     Args:
         path: A CSV file (with a header; may be compressed) or a Parquet file.
         target: The column to predict.
         task: `classification`: the target's distinct values are the classes, sorted; y is int64 `(N,)`.
-            `regression`: y is the target as it stands, float32 `(N, 1)`.
-        numeric: The columns taken as numbers; default all that are neither the target nor categorical.
-        categorical: The columns taken as categories; default none.
+            `regression`: y is the target, float32 `(N, 1)`.
+        numeric: The columns with numbers; default all that are neither the target nor categorical.
+        categorical: The columns with categories; default none.
         val_fraction: Share of the rows held out for validation, for classification of each class; default 0.2.
         test_fraction: Share held out for testing; default 0.
-        missing: What to do with missing values of features. `error` stops; `mean` takes a numeric column's training
-            mean, and lets a categorical value belong to no category.
+        missing: How missing values of features are treated. `error` stops; `mean` replaces them by a numeric column's
+            training mean, or by no category.
         batch_size: Rows per process and step; default 32.
         split_seed: Seed of the split; default 0.
 
     Raises:
         ConfigError: A fraction is out of range.
-        DataError: At `setup`: everything that is wrong with the table, at once.
+        DataError: At `setup`: the table cannot be trained on; the text lists all faults.
     """
 
     def __init__(
@@ -56,8 +55,7 @@ class TabularData(LightningDataModule):
         batch_size: int = 32,
         split_seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.fractions = {"val": val_fraction, "test": test_fraction}
+        super().__init__(batch_size, {"val": val_fraction, "test": test_fraction}, ROWS_AT_ONCE)
         check_fractions(self.fractions)
         self.path = Path(path).expanduser()
         self.name = self.path.stem
@@ -66,10 +64,7 @@ class TabularData(LightningDataModule):
         self.numeric = numeric
         self.categorical = categorical
         self.missing = missing
-        self.batch_size = batch_size
         self.split_seed = split_seed
-        self.splits: dict[str, TensorSplit] = {}
-        self.class_names: list[str] | None = None
         self.encoder: TableEncoder | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -91,16 +86,6 @@ class TabularData(LightningDataModule):
         self.splits = {name: TensorSplit(self.encoder.encode(rows[name]), y[chosen[name]]) for name in chosen}
 
     @property
-    def num_classes(self) -> int | None:
-        """Number of classes; None for regression."""
-        return None if self.class_names is None else len(self.class_names)
-
-    @property
-    def class_counts(self) -> dict[str, list[int]] | None:
-        """Split name -> number of rows of each class; None for regression."""
-        return None if self.class_names is None else class_counts(self.splits, len(self.class_names))
-
-    @property
     def feature_names(self) -> list[str]:
         """The name of each element of an input: `column`, or `column=value` for a category."""
         return [] if self.encoder is None else self.encoder.feature_names
@@ -115,39 +100,16 @@ class TabularData(LightningDataModule):
         facts: dict[str, str | int | float] = {"path": str(self.path), "target": self.target}
         if self.class_names is not None:
             facts["classes"] = len(self.class_names)
-        sizes = {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
-        return facts | {"features": self.num_features} | sizes
+        return facts | {"features": self.num_features} | self.sizes
 
     def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """What each split holds, by the encoded rows; those of other columns or another split differ."""
+        """The content of each split, by the encoded rows; other columns or another split give other fingerprints."""
         return tensor_fingerprints(self.splits, self.class_names, str(self.path.absolute()))
 
     def model_inputs(self) -> TableInputs:
-        """What a net that is trained on them takes."""
+        """The inputs of a net that is trained on these rows."""
         assert self.encoder is not None, "setup has not run"
         return TableInputs(self.encoder, self.missing)
-
-    def train_dataloader(self) -> TensorBatches:
-        """Shuffled training rows."""
-        return tensor_loader(self.splits, "train", self.batch_size, self.trainer, ROWS_AT_ONCE)
-
-    def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
-        """Validation rows in order; an empty list where nothing is held out."""
-        return (
-            tensor_loader(self.splits, "val", self.batch_size, self.trainer, ROWS_AT_ONCE)
-            if "val" in self.splits
-            else []
-        )
-
-    def test_dataloader(self) -> TensorBatches:
-        """Test rows in order."""
-        return tensor_loader(self.splits, "test", self.batch_size, self.trainer, ROWS_AT_ONCE)
-
-    def predict_dataloader(self) -> TensorBatches:
-        """The test rows, or without any the validation rows, in order."""
-        return tensor_loader(
-            self.splits, "test" if "test" in self.splits else "val", self.batch_size, self.trainer, ROWS_AT_ONCE
-        )
 
 
 def _targets(target: "pd.Series[float]", task: str) -> tuple[Tensor, Tensor, list[str] | None]:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from plt_nn.data.batch import Batch
@@ -13,7 +12,7 @@ from plt_nn.errors import DataError
 from plt_nn.features.source import Source
 from plt_nn.fingerprint.identity import object_identity
 
-# Rows of a table are so small that a batch costs what it costs to make, not what is in it.
+# Rows of a table are so small that the cost of a batch hardly depends on its size.
 ROWS_AT_ONCE = 4096
 
 
@@ -29,43 +28,76 @@ class TensorSplit(NamedTuple):
     y: Tensor
 
 
-def tensor_loader(
-    splits: Mapping[str, TensorSplit],
-    name: str,
-    batch_size: int,
-    trainer: Trainer | None,
-    evaluation_batch_size: int | None = None,
-) -> "TensorBatches":
-    """The loader of one split for this process of `trainer`: shuffled for `train`, in order for the others.
+class TensorData(LightningDataModule):
+    """Base of the data modules whose samples lie in memory; their `setup` sets `splits`.
 
     Args:
-        splits: The splits by name.
-        name: The split to load.
-        batch_size: Samples per process and step.
-        trainer: The trainer that will read the split.
-        evaluation_batch_size: The same for the splits that are not trained on; default `batch_size`.
+        batch_size: Samples per process and training step.
+        fractions: Split name -> share of the data that is held out for it.
+        evaluation_batch_size: Samples per process and step of the other splits; default `batch_size`.
 
-    Raises:
-        DataError: There is no such split.
+    Attributes:
+        splits: The samples by the name of their split.
+        class_names: The classes; None for regression.
     """
-    if name not in splits:
-        raise DataError(f"There is no {name} split (there are: {', '.join(splits)}): set {name}_fraction above 0.")
-    x, y = splits[name]
-    training = name == "train"
-    size = batch_size if training else evaluation_batch_size or batch_size
-    return TensorBatches(x, y, sampler_for(trainer, len(x), size, training))
 
+    class_names: list[str] | None = None
 
-def class_counts(splits: Mapping[str, TensorSplit], num_classes: int) -> dict[str, list[int]]:
-    """Split name -> number of samples of each class."""
-    return {name: torch.bincount(split.y, minlength=num_classes).tolist() for name, split in splits.items()}
+    def __init__(
+        self, batch_size: int, fractions: Mapping[str, float] = {}, evaluation_batch_size: int | None = None
+    ) -> None:
+        super().__init__()
+        self.batch_size, self.fractions, self._evaluation_batch_size = batch_size, fractions, evaluation_batch_size
+        self.splits: dict[str, TensorSplit] = {}
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None for regression."""
+        return None if self.class_names is None else len(self.class_names)
+
+    @property
+    def class_counts(self) -> dict[str, list[int]] | None:
+        """Split name -> number of samples of each class; None for regression."""
+        if self.class_names is None:
+            return None
+        return {name: split.y.bincount(minlength=len(self.class_names)).tolist() for name, split in self.splits.items()}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of samples by split, as `train_samples` and so on."""
+        return {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
+
+    def train_dataloader(self) -> "TensorBatches":
+        """Shuffled training samples."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> "TensorBatches | list[TensorBatches]":
+        """Validation samples in order; an empty list if nothing is held out."""
+        return self._loader("val") if "val" in self.splits else []
+
+    def test_dataloader(self) -> "TensorBatches":
+        """Test samples in order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> "TensorBatches":
+        """The test samples in order; without a test split, the validation samples."""
+        return self._loader("test" if "test" in self.splits else "val")
+
+    def _loader(self, split: str) -> "TensorBatches":
+        if split not in self.splits:
+            remedy = f": set {split}_fraction above 0" if split in self.fractions else ""
+            raise DataError(f"There is no {split} split (there are: {', '.join(self.splits)}){remedy}.")
+        x, y = self.splits[split]
+        is_training = split == "train"
+        size = self.batch_size if is_training else self._evaluation_batch_size or self.batch_size
+        return TensorBatches(x, y, sampler_for(self.trainer, len(x), size, is_training))
 
 
 class TensorBatches:
     """A loader that gathers a whole epoch by one `index_select` and hands out views of it; in order, it copies nothing.
 
-    Lightning takes it as it is: it asks a loader that is no `DataLoader` for its length, an iterator and
-    `sampler.set_epoch`, and never replaces its sampler. It is resumable in the middle of an epoch.
+    Lightning accepts it unchanged: of a loader that is not a `DataLoader` it uses the length, the iterator and
+    `sampler.set_epoch`, and it does not replace the sampler. It is resumable in the middle of an epoch.
 
     Args:
         x: The inputs `(N, ...)`.
@@ -76,7 +108,7 @@ class TensorBatches:
     def __init__(self, x: Tensor, y: Tensor, sampler: EpochBatches) -> None:
         assert len(x) == len(y) == sampler.size
         self.x, self.y, self.sampler = x, y, sampler
-        self.batch_sampler = None  # Lightning looks here in whatever has a sampler
+        self.batch_sampler = None  # Lightning reads it from every loader with a sampler
 
     def __len__(self) -> int:
         return len(self.sampler)

@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
+
+from plt_nn.plots.class_counts import ClassCounts, bin_of
 
 Floats = NDArray[np.float64]
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
@@ -72,32 +75,22 @@ def measure(
     return found
 
 
-def confusion_matrix(probabilities: Floats, y: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`(C, C)`: number of samples of the class of a row that were said to be of the class of a column."""
-    classes = probabilities.shape[1]
-    codes = y * classes + probabilities.argmax(1)
-    return np.bincount(codes, minlength=classes * classes).reshape(classes, classes)
+def count_classes(probabilities: Floats, y: NDArray[np.int64]) -> ClassCounts:
+    """The confusion matrix, however many classes there are, and what calibration is computed from."""
+    counts = ClassCounts(probabilities.shape[1], BINS, most=probabilities.shape[1])
+    counts.add(torch.tensor(probabilities), torch.tensor(y))
+    return counts
 
 
 def class_scores(confusion: NDArray[np.int64]) -> ClassScores:
     """Precision, recall, F1 and support of each class.
 
     Args:
-        confusion: See `confusion_matrix`.
+        confusion: `(C, C)`: number of samples of the class of a row that were said to be of the class of a column.
     """
     right, support, said = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return ClassScores(right / said, right / support, 2 * right / (support + said), support.astype(np.float64))
-
-
-def calibration(probabilities: Floats, y: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-    """Number of samples, mean confidence and share of right ones in each of `BINS` ranges of confidence."""
-    confidence, right = probabilities.max(1), (probabilities.argmax(1) == y).astype(np.float64)
-    at = _bins(confidence)
-    count, sure, good = (
-        np.bincount(at, weights=w, minlength=BINS).astype(np.float64) for w in (np.ones(len(y)), confidence, right)
-    )
-    return count, sure / np.maximum(count, 1), good / np.maximum(count, 1)
 
 
 class _Sums:
@@ -114,7 +107,9 @@ class _Sums:
         self._hits = sparse.csr_array((right, (rows, y)), shape=shape)
         self._true = sparse.csr_array((np.ones(len(y)), (rows, y)), shape=shape)
         self._said = sparse.csr_array((np.ones(len(y)), (rows, said)), shape=shape)
-        self._gap = sparse.csr_array((confidence - right, (rows, _bins(confidence))), shape=(len(y), BINS))
+        self._gap = sparse.csr_array(
+            (confidence - right, (rows, bin_of(torch.as_tensor(confidence), BINS).numpy())), shape=(len(y), BINS)
+        )
 
     def metrics(self, weights: Floats) -> dict[str, Floats]:
         """Each metric for each row of weights `(B, N)`, whose sum is N."""
@@ -130,10 +125,6 @@ class _Sums:
             "log_loss": weights @ self._loss / total,
             "ece": np.abs(weights @ self._gap).sum(1) / total,
         }
-
-
-def _bins(confidence: Floats) -> NDArray[np.int64]:
-    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
 
 
 def _sizes(resamples: int, samples: int) -> list[int]:

@@ -15,9 +15,8 @@ from plt_nn.data.image_check import file_hashes
 from plt_nn.deployment.class_metrics import (
     ClassScores,
     ConfidenceInterval,
-    calibration,
     class_scores,
-    confusion_matrix,
+    count_classes,
     measure,
 )
 from plt_nn.errors import DataError, PltNNError, did_you_mean
@@ -121,7 +120,7 @@ def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], 
     read = data._replace(paths=paths, y=data.y[good])
     columns = [f"probability_{name}" for name in class_names]
     probabilities = table.loc[good, columns].to_numpy(dtype=np.float64)
-    confusion = confusion_matrix(probabilities, read.y)
+    confusion = count_classes(probabilities, read.y).confusion.numpy()
     metrics = measure(probabilities, read.y, resamples)
     wrong = np.flatnonzero(probabilities.argmax(1) != read.y)
     of_true = probabilities[wrong, read.y[wrong]]
@@ -207,7 +206,8 @@ def write_report(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
     table.to_csv(out / "predictions.csv", index=False)
     subtitle = f"{title}, {evaluation.data.folder}"
     figures = {"confusion_matrix": confusion_figure(evaluation.confusion, evaluation.class_names, subtitle)}
-    figures["calibration"] = calibration_figure(*calibration(evaluation.probabilities, evaluation.data.y), subtitle)
+    counts = count_classes(evaluation.probabilities, evaluation.data.y)
+    figures["calibration"] = calibration_figure(counts.bins.numpy(), subtitle)
     if pictures := _pictures(evaluation):
         figures["most_wrong"] = most_wrong_figure(pictures, subtitle)
     for name, figure in figures.items():

@@ -5,16 +5,16 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plt_nn.errors import ConfigError, TrackingError, did_you_mean
+from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.inference.model_files import CARD, WEIGHTS
+from plt_nn.text import first_line
 from plt_nn.tracking import tags
+from plt_nn.tracking.mlflow_client import asking, is_server, mlflow_client
 from plt_nn.tracking.read.find_run import FoundRun, find_run, find_run_on_server, names_of_runs
 from plt_nn.tracking.resume import Resumable, find_resumable
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.backlog import backlog_of
-from plt_nn.tracking.upload.environment import set_defaults
-from plt_nn.tracking.upload.retries import in_words
 
 BEST_OF = "best-of:"
 FORMS = (
@@ -72,10 +72,8 @@ def model_of_run(word: str, store: Store) -> Any:
     if found is None:
         raise _unknown(word, store)
     uri, client = client_of(store)
-    try:
+    with asking(uri, "could not look for models"):
         models = client.search_logged_models([found.experiment], f"source_run_id = '{found.run}'")
-    except Exception as error:
-        raise TrackingError(f"MLflow at {uri} does not answer: {in_words(error)}") from error
     return next(iter(models), None)
 
 
@@ -110,13 +108,10 @@ def best_of(experiment: str, store: Store) -> tuple[Any, str]:
 
 def client_of(store: Store) -> tuple[str, Any]:
     """The address of MLflow, and a client of it."""
-    set_defaults()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or store.uri
     if uri == store.uri and not store.database.is_file():
         raise ConfigError(f"There are no runs in {store.root}; --store names the folder of the runs.")
-    from mlflow.tracking import MlflowClient
-
-    return uri, MlflowClient(uri)
+    return uri, mlflow_client(uri)
 
 
 def model_id_of(version: Any) -> str:
@@ -150,7 +145,7 @@ def _of_run(word: str, store: Store) -> FoundModel:
 def _why_none(word: str, store: Store) -> str:
     """Why a run has no model in MLflow."""
     run = _trained_here(word, store)
-    if run is not None and not backlog_of(SpoolFolder(store.spool / run.uid)).is_nothing:
+    if run is not None and not backlog_of(SpoolFolder(store.spool / run.uid)).is_empty:
         return f"The run {word} has no model in MLflow yet, for not all of it is delivered: `plt-nn sync` does that."
     return f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet."
 
@@ -176,7 +171,7 @@ def _local(word: str, store: Store) -> Path | None:
 
 def _run(word: str, store: Store) -> FoundRun | None:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if uri.startswith(("http://", "https://")):
+    if is_server(uri):
         return find_run_on_server(uri, word)
     return find_run(store, word) if store.database.is_file() else None
 
@@ -203,18 +198,15 @@ def _location(name: str, store: Store) -> str:
     except MlflowException as error:
         known = [each.name for each in client.search_registered_models()]
         hint = did_you_mean(model, known) if model not in known else ""
-        raise ConfigError(f"There is no models:/{name} at {address}: {in_words(error)}{hint}") from error
+        raise ConfigError(f"There is no models:/{name} at {address}: {first_line(error)}{hint}") from error
 
 
 def _downloaded(word: str, location: str, store: Store) -> Path:
     address, _ = client_of(store)
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
 
-    try:
+    with asking(address, f"could not give the files of {word} from {location}"):
         return Path(download_artifacts(artifact_uri=location, tracking_uri=address))
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"The files of {word} cannot be had from {location}: {in_words(error)}") from error
 
 
 def _whole(folder: Path, name: str) -> FoundModel:

@@ -1,1 +1,1 @@
-"""Features that are computed once: their store, and loaders that serve them in the place of the inputs. torch alone."""
+"""Features that are computed once: their store, and loaders that serve them in place of inputs. Imports torch alone."""

@@ -1,4 +1,4 @@
-"""Where features are kept: in a folder that outlives the run, or in memory."""
+"""Where features are cached: in a folder that outlives the run, or in memory."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,22 +11,21 @@ from plt_nn.features.folder import OpenFeatures, create, find, make_room, one_at
 from plt_nn.features.rows import RowStore, RowType
 from plt_nn.text import byte_size
 
-_RESERVE = 1 << 28  # bytes of a disk that are left to others
+_RESERVE = 1 << 28  # bytes of a disk that remain free
 
 
 class NoRoom(Exception):  # noqa: N818  # a finding rather than an error
-    """There is no place for features; the text says why."""
+    """There is no room for features; the text says why."""
 
 
 @dataclass(frozen=True)
 class CacheLocation:
-    """Where features may be kept.
+    """Where features may be cached.
 
     Args:
         folder: The folder of all features; None for memory alone.
         most_on_disk: Bytes that the folder may take.
-        most_in_memory: Bytes that features may take in memory: those of one loader that are not in files, and what is
-            held at a time of those that are.
+        most_in_memory: Bytes that the features of one loader may take in memory; of those in files, at a time.
     """
 
     folder: Path | None
@@ -34,10 +33,10 @@ class CacheLocation:
     most_in_memory: int
 
     def find(self, key: str | None) -> "CacheEntry | None":
-        """The features of a key that were kept before.
+        """The features of a key that were cached earlier.
 
         Args:
-            key: The fingerprint of what they are computed from; None where it is not known.
+            key: The fingerprint of what they are computed from; None if it is unknown.
         """
         entry = find(self.folder, key) if self.folder is not None and key is not None else None
         if entry is None:
@@ -51,23 +50,25 @@ class CacheLocation:
     def make(
         self, key: str | None, size: int, types: Sequence[RowType], extra: Mapping[str, Any], about: Mapping[str, str]
     ) -> "CacheEntry":
-        """A place for the features of a key.
+        """A new, empty entry for the features of a key.
 
         Args:
             key: As for `find`.
             size: Number of rows.
-            types: What a row is made of.
+            types: What a row consists of.
             extra: What else is needed to use them; plain values.
             about: What they are, in words.
 
         Raises:
-            NoPlace: If they fit nowhere.
+            NoRoom: If they fit nowhere.
         """
         needed = size * (8 + sum(kind.nbytes for kind in types))
-        reason = "nothing tells these samples from others, so that they cannot be used again"
+        reason = "nothing identifies these samples, so that they cannot be used again"
         if self.folder is not None and key is not None:
             try:
-                return self._make_files(self.folder, key, size, types, extra, about, needed)
+                with room_for(self.folder, key, needed, self.most_on_disk):
+                    opened = OpenFeatures(create(self.folder, key, size, types, extra, about), self.most_in_memory)
+                return CacheEntry(opened.store, opened.entry.extra, opened)
             except (OSError, NoRoom) as error:
                 reason = str(error)
         if needed <= self.most_in_memory:
@@ -75,24 +76,10 @@ class CacheLocation:
         most = byte_size(self.most_in_memory)
         raise NoRoom(f"{byte_size(needed)} are more than the {most} allowed in memory, and {reason}")
 
-    def _make_files(
-        self,
-        folder: Path,
-        key: str,
-        size: int,
-        types: Sequence[RowType],
-        extra: Mapping[str, Any],
-        about: Mapping[str, str],
-        needed: int,
-    ) -> "CacheEntry":
-        with room_for(folder, key, needed, self.most_on_disk):
-            opened = OpenFeatures(create(folder, key, size, types, extra, about), self.most_in_memory)
-        return CacheEntry(opened.store, opened.entry.extra, opened)
-
 
 @contextmanager
 def room_for(folder: Path, key: str, needed: int, most_on_disk: int) -> Iterator[None]:
-    """Sees to it that what belongs to a key can be made, and is not removed before it is open.
+    """Makes room for the files of a key, and lets nobody remove them before they are open.
 
     Args:
         folder: The folder of all features; it is made.
@@ -101,11 +88,11 @@ def room_for(folder: Path, key: str, needed: int, most_on_disk: int) -> Iterator
         most_on_disk: Bytes that the folder may take.
 
     Raises:
-        NoPlace: If there is no room.
+        NoRoom: If there is no room.
         OSError: If the folder cannot be made.
     """
     with one_at_a_time(folder):
-        if find(folder, key) is None:  # else another process of this run has just made it
+        if find(folder, key) is None:  # otherwise another process of this run has just made it
             over = make_room(folder, needed, most_on_disk)
             if over > 0:
                 raise NoRoom(f"{folder} would be {byte_size(over)} over its limit")
@@ -117,12 +104,12 @@ def room_for(folder: Path, key: str, needed: int, most_on_disk: int) -> Iterator
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Features that are kept.
+    """Features that are cached.
 
     Args:
         store: Their rows.
         extra: What else is needed to use them.
-        files: Their files, where they are in files.
+        files: Their files; None if they are in memory.
     """
 
     store: RowStore
@@ -130,14 +117,14 @@ class CacheEntry:
     files: OpenFeatures | None
 
     def close(self) -> None:
-        """Lets go of them."""
+        """Closes the files, or frees the memory."""
         if self.files is not None:
             self.files.close()
         else:
             self.store.close()
 
     def discard(self) -> None:
-        """Lets go of them, and removes their files: nobody shall use them again."""
+        """Closes and removes the files, so that the features are never used again."""
         self.close()
         if self.files is not None:
             remove(self.files.entry)

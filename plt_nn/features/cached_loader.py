@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -19,8 +19,7 @@ from plt_nn.features.recipe import Recipe, autocast_in_words
 from plt_nn.frontier.cut import Crossing, Frontier, cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint
 from plt_nn.frontier.guard import CutGuard
-from plt_nn.frontier.module_attributes import Slot
-from plt_nn.frontier.verify import now, verify_first_batch
+from plt_nn.frontier.verify import device_time, verify_first_batch
 from plt_nn.text import byte_size, first_line
 
 _PATIENCE = 3  # batches served before it is judged whether the step reads the inputs: logging may read the first
@@ -60,15 +59,13 @@ class CachedLoader:
 
     def __init__(self, name: str, module: nn.Module, loader: FeatureLoader, setting: CacheSetting) -> None:
         self.name, self.loader, self._module, self._setting = name, loader, module, setting
+        self.guard: CutGuard | None = None
         self._frontier: Frontier | None = None
-        self._guard: CutGuard | None = None
         self._recipe: Recipe | None = None
         self._entry: CacheEntry | None = None
         self._key: str | None = None
         self._batches = 0  # that were computed and cached
-        self._steps = 0  # that were seen while serving
         self._calls = 0  # of the net with batches that the loader serves
-        self._set_by_net: frozenset[Slot] = frozenset()  # attributes that the net itself sets
         self._is_unconfirmed = False  # whether features were cached since the frozen part was last checked
         self._open()
 
@@ -79,7 +76,7 @@ class CachedLoader:
             x: The batch's inputs.
             forward: The net's own forward pass.
         """
-        frontier, guard, recipe = self._frontier, self._guard, self._recipe
+        frontier, guard, recipe = self._frontier, self.guard, self._recipe
         self._calls += 1
         if self.loader.serving is not x.served_by or frontier is None or guard is None:
             return forward(x.inputs())
@@ -98,34 +95,14 @@ class CachedLoader:
         serving = self.loader.serving
         if serving is None:
             return
-        self._steps += 1
-        if self._calls == 0 and self._steps >= _PATIENCE:
+        if self._calls == 0 and serving.handed_out > _PATIENCE:  # Lightning takes one batch ahead
             self.close(f"the {self.name} step changes the inputs before the net gets them")
         elif serving.served >= _PATIENCE and serving.read_anyway > serving.served / 2:
             self.close(f"the {self.name} step looks at the inputs itself")
 
-    def is_unchanged(self) -> bool:
-        """Whether every bit and setting of the frozen part is unchanged; asked once an epoch."""
-        try:
-            return self._guard is None or self._guard.is_unchanged(self._set_by_net)
-        except RuntimeError:  # of a device that is lost, or full
-            return False
-
-    def is_current(self) -> bool:
-        """Whether the net is still the one that was cut, apart from the bits of its weights."""
-        return self._guard is None or self._guard.is_current()
-
-    def is_rewritten(self) -> bool:
-        """Whether torch counts writes to the frozen weights, such as those of loading the same weights again."""
-        return self._guard is not None and self._guard.is_rewritten()
-
-    def renew(self) -> None:
-        """Continues after the frozen weights were written again, bit for bit."""
-        self._guard = self._guard and self._guard.renewed()
-
     def confirm(self) -> None:
         """After an epoch: removes what was cached in it if the frozen part has changed since; it may be wrong."""
-        if self._is_unconfirmed and not self.is_unchanged():
+        if self._is_unconfirmed and self.guard is not None and not self.guard.is_unchanged():
             self.discard()
             self.close("something else changes what is frozen")
         self._is_unconfirmed = False
@@ -152,7 +129,7 @@ class CachedLoader:
     def _open(self) -> None:
         try:
             self._frontier = cut(self._module)
-            self._guard = self._frontier.guard
+            self.guard = self._frontier.guard
             if self._setting.compiled is not None:
                 self._frontier.suffix.forward = self._setting.compiled(self._frontier.suffix)
             self._key = self._fingerprint(self._frontier)
@@ -193,12 +170,13 @@ class CachedLoader:
         assert serving is not None
         try:
             if self._entry is None:
-                crossing, seconds, self._set_by_net = verify_first_batch(self._module, frontier, inputs)
+                crossing, seconds, set_by_net = verify_first_batch(self._module, frontier, inputs)
+                self.guard = self.guard and replace(self.guard, ignored=set_by_net)
                 serving.store = self._make_entry(frontier, crossing, inputs).store
             else:
-                began = now(inputs.device)
+                began = device_time(inputs.device)
                 crossing = frontier.before(inputs)
-                seconds = now(inputs.device) - began
+                seconds = device_time(inputs.device) - began
         except Exception as error:  # noqa: BLE001 -- NotCuttable, NoRoom; the net raises its own errors again
             self.close(first_line(error))
             return forward(inputs)

@@ -23,14 +23,14 @@ class DecodedImages:
     """8-bit RGB images by number; an image is there once it was put.
 
     Any number of processes, such as a loader's workers, may read and put at a time. An image has a checksum of its
-    place, size and pixels as a mark: what a killed process has half written, or what is damaged, does not match, and is
-    as good as absent. Once the file is full no more is put. It is closed when nobody holds this any more: what is in
-    memory is given back then.
+    position, size and pixels as a mark: an image that is damaged, or that a killed process had half written, does not
+    match it, and counts as absent. Once the file is full no more is put. It is closed, and its memory is freed, when
+    nothing references this any more.
 
     Args:
         size: Number of images.
         most: Bytes that they may take.
-        folder: Where the file is, or is to be made. Default: in memory, shared with the processes that are started.
+        folder: Where the file is, or will be made. Default: in memory, shared with processes that are started.
 
     Raises:
         OSError: If the file cannot be made.
@@ -46,7 +46,7 @@ class DecodedImages:
         self.close = weakref.finalize(self, os.close, file)
 
     def get(self, number: int) -> Tensor | None:
-        """An image, uint8 `(H, W, 3)`; None if it is not there, or not whole.
+        """An image, uint8 `(H, W, 3)`; None if it is absent or damaged.
 
         Args:
             number: Its number.
@@ -63,7 +63,7 @@ class DecodedImages:
         return torch.frombuffer(pixels, dtype=torch.uint8).view(height, width, 3)
 
     def put(self, number: int, image: Tensor) -> bool:
-        """Keeps an image.
+        """Stores an image.
 
         Args:
             number: Its number.
@@ -82,7 +82,7 @@ class DecodedImages:
             self._write(pixels, at)
             self._write(_HEAD.pack(at, height, width, _mark(at, height, width, pixels)), number * _HEAD.size)
         except OSError as error:  # the disk is full: what is there is still good
-            warnings.warn(f"No more decoded images are kept: {error.strerror}.", stacklevel=2)
+            warnings.warn(f"No more decoded images are cached: {error.strerror}.", stacklevel=2)
             self._is_full = True
             return False
         return True

@@ -1,4 +1,4 @@
-"""The folder of stored features: one folder for each key, made whole, used by all, and kept within a size."""
+"""The folder of stored features: a folder for each key, created atomically, shared by processes, limited in size."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from plt_nn.features.decoded import IMAGES, count_images
 from plt_nn.features.rows import MARKS, RowStore, RowType
 
 META = "meta.json"
-MORE_BYTES = "more_bytes"  # in `extra`: what an entry takes besides its rows
+MORE_BYTES = "more_bytes"  # in `extra`: bytes that an entry takes besides its rows
 VERSION = 1
 
 
@@ -30,8 +30,8 @@ class FeatureEntry:
         key: The fingerprint of what they were computed from.
         folder: Where they are.
         size: Number of rows.
-        nbytes: Bytes that they take when all are there.
-        types: What a row is made of.
+        nbytes: Bytes that they take when they are complete.
+        types: What a row consists of.
         extra: What else is needed to use them.
         about: What they are, in words.
         used: When they were last used; seconds since 1970.
@@ -70,10 +70,10 @@ class FeatureEntry:
 
 
 class OpenFeatures:
-    """Stored features that this process uses, and that nobody makes room with as long as it does.
+    """Stored features that this process has open; while it does, nobody removes them to make room.
 
     Args:
-        entry: Which.
+        entry: The features.
         most_in_memory: Bytes of them that are held in memory at a time.
     """
 
@@ -81,46 +81,46 @@ class OpenFeatures:
         self.entry = entry
         self._meta = (entry.folder / META).open("rb")
         fcntl.flock(self._meta, fcntl.LOCK_SH)
-        os.utime(entry.folder / META)  # for making room: the least recently used goes first
+        os.utime(entry.folder / META)  # the least recently used are removed first
         self.store = RowStore(entry.size, entry.types, entry.folder, most_in_memory)
 
     def close(self) -> None:
-        """Lets go of them."""
+        """Closes the files."""
         self.store.close()
         self._meta.close()
 
 
 def entries(root: Path) -> list[FeatureEntry]:
-    """What is stored under a folder, the least recently used first; what is damaged is left out."""
+    """The features stored under a folder, the least recently used first, without damaged ones."""
     found = [_read(folder) for folder in root.iterdir()] if root.is_dir() else []
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.used)
 
 
 def find(root: Path, key: str) -> FeatureEntry | None:
-    """The features of a key, if they are there."""
+    """The features of a key; None if there are none."""
     return _read(root / key)
 
 
 def create(
     root: Path, key: str, size: int, types: Sequence[RowType], extra: Mapping[str, Any], about: Mapping[str, str]
 ) -> FeatureEntry:
-    """Makes the files of a key's features, unless another process has just done so.
+    """Creates the files of a key's features, unless another process has just done so.
 
-    Where some may be there that are damaged or of another version, call it within `one_at_a_time`: they are removed.
+    Files that are damaged or of another version are removed; if there may be some, call it within `one_at_a_time`.
 
     Args:
         root: The folder of all features.
         key: The fingerprint of what they are computed from.
         size: Number of rows.
-        types: What a row is made of.
+        types: What a row consists of.
         extra: What else is needed to use them; plain values.
         about: What they are, in words.
 
     Raises:
-        OSError: If it cannot be made.
+        OSError: If they cannot be created.
     """
     root.mkdir(parents=True, exist_ok=True)
-    if (root / key).exists():  # asked first: what another process makes meanwhile is whole
+    if (root / key).exists():  # asked first: what another process creates meanwhile is complete
         there = find(root, key)
         if there is None or (there.size, there.types) != (size, tuple(types)):
             shutil.rmtree(root / key, ignore_errors=True)  # damaged, or of another version
@@ -144,10 +144,10 @@ def create(
 
 @contextmanager
 def one_at_a_time(root: Path) -> Iterator[None]:
-    """Lets one process at a time make room and use it: what another has made and not opened yet would be removed.
+    """Lets one process at a time make room and use it, so that files are not removed before they are open.
 
     Args:
-        root: The folder of all features; it is made.
+        root: The folder of all features; it is created.
     """
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("ab") as file:
@@ -156,7 +156,7 @@ def one_at_a_time(root: Path) -> Iterator[None]:
 
 
 def remove(entry: FeatureEntry) -> None:
-    """Removes features; a process that uses them goes on with what it has open."""
+    """Removes features; a process that has them open can still use them."""
     shutil.rmtree(entry.folder, ignore_errors=True)
 
 
@@ -169,9 +169,9 @@ def make_room(root: Path, needed: int, most: int) -> int:
         most: Bytes that all may take.
 
     Returns:
-        How many bytes are over the limit yet; 0 if all fit.
+        How many bytes are still over the limit; 0 if all fit.
     """
-    _remove_remains(root)
+    _remove_leftovers(root)
     stored = entries(root)
     over = sum(entry.nbytes for entry in stored) + needed - most
     for entry in stored:
@@ -183,8 +183,8 @@ def make_room(root: Path, needed: int, most: int) -> int:
     return max(over, 0)
 
 
-def _remove_remains(root: Path) -> None:
-    """Removes what a process that was killed has left half made, a day later."""
+def _remove_leftovers(root: Path) -> None:
+    """Removes, a day later, what a killed process had not completed."""
     for folder in root.glob(".*-*"):
         if time.time() - folder.stat().st_mtime > 24 * 3600:
             shutil.rmtree(folder, ignore_errors=True)

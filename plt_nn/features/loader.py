@@ -34,14 +34,9 @@ class Serving:
         cached: object = None,
     ) -> None:
         self.store, self.shape, self.dtype, self.cached = store, shape, dtype, cached
-        self.handed_out, self._seen = 0, 0  # batches with lazy inputs
+        self.handed_out = 0  # batches with lazy inputs
         self.served = 0  # batches whose inputs were not read
         self.read_anyway = 0.0  # of these, how many were needed after all; a part counts as a fraction
-
-    def has_news(self) -> bool:
-        """Whether a batch was handed out since the last call."""
-        seen, self._seen = self._seen, self.handed_out
-        return self.handed_out > seen
 
     def has(self, rows: Tensor) -> bool:
         """Whether the features of rows can be served."""

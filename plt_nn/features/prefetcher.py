@@ -1,4 +1,4 @@
-"""Gathers what comes next while somebody works on what is there."""
+"""Gathers the next value in a thread while the current one is used."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,11 +10,11 @@ Value = TypeVar("Value")
 
 
 class Prefetcher(Generic[Key, Value]):
-    """Gathers in a thread what will be asked for next.
+    """Gathers in a thread the value that will be needed next.
 
     Args:
-        gather: Gives what belongs to a key.
-        pool: The thread; None to gather what is asked for when it is asked for.
+        gather: Gives the value of a key.
+        pool: The thread; None to gather each value when it is needed.
     """
 
     def __init__(self, gather: Callable[[Key], Value], pool: ThreadPoolExecutor | None) -> None:
@@ -22,11 +22,11 @@ class Prefetcher(Generic[Key, Value]):
         self._next: tuple[Key, Future[Value]] | None = None
 
     def get(self, key: Key, following: Sequence[Key]) -> Value:
-        """What belongs to a key.
+        """The value of a key.
 
         Args:
             key: The key.
-            following: The keys to come; the first is gathered meanwhile.
+            following: The keys to come; the value of the first is gathered meanwhile.
         """
         known, self._next = self._next, None
         value = known[1].result() if known is not None and known[0] is key else self._gather(key)
@@ -37,7 +37,7 @@ class Prefetcher(Generic[Key, Value]):
 
 @contextmanager
 def one_thread(is_wanted: bool) -> Iterator[ThreadPoolExecutor | None]:
-    """A thread that has ended its work when it is left; None if it is not wanted."""
+    """A thread that has finished when the context is left; None if it is not wanted."""
     if not is_wanted:
         yield None
         return

@@ -30,16 +30,16 @@ class RowType(NamedTuple):
 
 
 class RowStore:
-    """As many rows as there are samples, for each of some tensors; a row is there once it was put.
+    """A row for each sample in each of several tensors; a row is there once it was put.
 
-    Each row has a mark: a checksum of what it holds. A row of which only a part has reached the disk when the machine
-    stopped, or that is damaged, does not match its mark, and is as good as absent; nothing else keeps the processes
-    that write and read the same files in order, and nothing else has to.
+    Each row has a mark: a checksum of what it holds. A row that is damaged, or of which only a part had reached the
+    disk when the machine stopped, does not match its mark, and counts as absent. Processes that read and write the same
+    files need no other synchronisation.
 
     Args:
         size: Number of rows.
-        types: What a row is made of.
-        folder: Where the files are, or are to be made. Default: the rows are in memory.
+        types: What a row consists of.
+        folder: Where the files are, or will be made. Default: the rows are in memory.
         most_in_memory: Bytes of the files that are held in memory at a time.
 
     Raises:
@@ -50,15 +50,9 @@ class RowStore:
         self, size: int, types: Sequence[RowType], folder: Path | None = None, most_in_memory: int = 1 << 30
     ) -> None:
         self.size, self.types, self.folder = size, tuple(types), folder
-        columns = [(size * kind.nbytes, f"column{number}.bin") for number, kind in enumerate(self.types)]
-        self._files = [_File(folder / name, count) if folder else None for count, name in columns]
-        marks = _File(folder / MARKS, size * 8) if folder else None
-        self._marks_file = marks
-        self._marks = marks.tensor(torch.int64, (size,)) if marks else torch.zeros(size, dtype=torch.int64)
-        self._columns = [
-            file.tensor(kind.dtype, (size, *kind.shape)) if file else torch.empty(size, *kind.shape, dtype=kind.dtype)
-            for file, kind in zip(self._files, self.types, strict=True)
-        ]
+        paths = [folder / f"column{number}.bin" if folder else None for number in range(len(self.types))]
+        self._columns = [_Column(size, kind, path) for kind, path in zip(self.types, paths, strict=True)]
+        self._marks = _Column(size, RowType((), torch.int64), folder / MARKS if folder else None)
         self._checked = torch.zeros(size, dtype=torch.bool)  # rows that this process has found to match their marks
         self.damaged = 0
         self._most_in_memory, self._touched = most_in_memory, 0
@@ -75,10 +69,10 @@ class RowStore:
 
     def count(self) -> int:
         """How many rows are there."""
-        return int((self._marks != _ABSENT).sum())
+        return int((self._marks.rows != _ABSENT).sum())
 
     def has(self, rows: Tensor) -> bool:
-        """Whether all of some rows are there, and whole.
+        """Whether all of some rows are there, and undamaged.
 
         Args:
             rows: Their numbers, int64 `(N,)`.
@@ -86,16 +80,15 @@ class RowStore:
         unchecked = rows[~self._checked[rows]]
         if len(unchecked) == 0:
             return True
-        marks = self._marks[unchecked]
+        marks = self._marks.rows[unchecked]
         if bool((marks == _ABSENT).any()):
             return False
-        found = _marks_of([column[unchecked] for column in self._columns])
-        self._touched += len(unchecked) * self.row_nbytes
-        self._release()
+        found = _marks_of([column.rows[unchecked] for column in self._columns])
+        self._release(len(unchecked))
         wrong = unchecked[found != marks]
         if len(wrong):
             self.damaged += len(wrong)
-            self._mark(wrong, torch.full((len(wrong),), _ABSENT))
+            self._marks.write(wrong, torch.full((len(wrong),), _ABSENT))
             return False
         self._checked[unchecked] = True
         return True
@@ -106,13 +99,12 @@ class RowStore:
         Args:
             rows: Their numbers, int64 `(N,)`.
         """
-        copies = tuple(column.index_select(0, rows) for column in self._columns)
-        self._touched += len(rows) * self.row_nbytes
-        self._release()
+        copies = tuple(column.rows.index_select(0, rows) for column in self._columns)
+        self._release(len(rows))
         return copies
 
     def put(self, rows: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Keeps rows.
+        """Stores rows.
 
         Args:
             rows: Their numbers, int64 `(N,)`.
@@ -123,26 +115,21 @@ class RowStore:
             ValueError: If they are not of the store's types.
         """
         for tensor, kind in zip(tensors, self.types, strict=True):
-            if tensor.shape != (len(rows), *kind.shape):  # it would be written over other rows
+            if tensor.shape != (len(rows), *kind.shape):  # it would overwrite other rows
                 raise ValueError(f"rows of shape {tuple(tensor.shape[1:])}, expected {len(rows)} of {kind.shape}")
         self._checked[rows] = False
         values = [
             tensor.detach().to("cpu", kind.dtype).contiguous() for tensor, kind in zip(tensors, self.types, strict=True)
         ]
-        for column, file, value in zip(self._columns, self._files, values, strict=True):
-            if file is None:
-                column[rows] = value
-            else:  # a mapped file is never written to: with a full disk that would kill the process
-                file.write_rows(rows, value)
-        self._mark(rows, _marks_of(values))
+        for column, value in zip(self._columns, values, strict=True):
+            column.write(rows, value)
+        self._marks.write(rows, _marks_of(values))
         self._checked[rows] = True
 
     def close(self) -> None:
-        """Lets go of the rows; the files stay."""
-        self._columns, self._marks = [], torch.empty(0, dtype=torch.int64)
-        for file in [*self._files, self._marks_file]:
-            if file is not None:
-                file.close()
+        """Closes the files, and frees the memory."""
+        for column in [*self._columns, self._marks]:
+            column.close()
 
     def __enter__(self) -> Self:
         return self
@@ -152,65 +139,69 @@ class RowStore:
     ) -> None:
         self.close()
 
-    def _release(self) -> None:
-        """Gives back the memory of what was read from files if it is too much; it is read again when it is needed."""
-        if not self._touched > self._most_in_memory < self.nbytes:
-            return
-        self._touched = 0
-        for file in self._files:
-            if file is not None:
-                file.release()
-
-    def _mark(self, rows: Tensor, marks: Tensor) -> None:
-        if self._marks_file is None:
-            self._marks[rows] = marks
-        else:
-            self._marks_file.write_rows(rows, marks)
+    def _release(self, rows: int) -> None:
+        """Frees the memory of rows read from files once they are too many; they are read again when needed."""
+        self._touched += rows * self.row_nbytes
+        if self._touched > self._most_in_memory < self.nbytes:
+            self._touched = 0
+            for column in self._columns:
+                column.release()
 
 
-class _File:
-    """A file of a fixed size, written by system calls and read as memory.
+class _Column:
+    """Rows of one tensor: in memory, or in a file that is written by system calls and read as memory.
 
     Args:
-        path: The file; it is made, full of zeros, if it is not there.
-        size: Its size in bytes.
+        size: Number of rows.
+        kind: What a row is.
+        path: The file, which is made if it is missing; its rows are zeros at first. None: in memory.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        found = os.fstat(self._descriptor).st_size
-        if found < size:  # reading beyond a file's end would kill the process
-            os.ftruncate(self._descriptor, size)
-        self._map = mmap.mmap(self._descriptor, size) if size else None
-
-    def tensor(self, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-        """The file as a tensor that is only to be read."""
+    def __init__(self, size: int, kind: RowType, path: Path | None) -> None:
+        self._descriptor, self._map, shape = -1, None, (size, *kind.shape)
+        if path is not None:
+            self._descriptor, nbytes = os.open(path, os.O_RDWR | os.O_CREAT, 0o644), size * kind.nbytes
+            if os.fstat(self._descriptor).st_size < nbytes:  # reading beyond a file's end would kill the process
+                os.ftruncate(self._descriptor, nbytes)
+            self._map = mmap.mmap(self._descriptor, nbytes) if nbytes else None
         if self._map is None:
-            return torch.empty(shape, dtype=dtype)
-        return torch.frombuffer(self._map, dtype=dtype, count=torch.Size(shape).numel()).view(shape)
+            self.rows = torch.zeros(shape, dtype=kind.dtype)
+        else:
+            self.rows = torch.frombuffer(self._map, dtype=kind.dtype).view(shape)
 
-    def write_rows(self, rows: Tensor, values: Tensor) -> None:
-        """Writes a row at each number."""
-        flat = row_bytes(values)
-        for row, content in zip(rows.tolist(), flat.numpy(), strict=True):
-            written = os.pwrite(self._descriptor, content.data, row * flat.shape[1])
-            if written < flat.shape[1]:
+    def write(self, rows: Tensor, values: Tensor) -> None:
+        """Writes rows.
+
+        Args:
+            rows: Their numbers, int64 `(N,)`.
+            values: What they hold, `(N, ...)`.
+
+        Raises:
+            OSError: If the disk is full.
+        """
+        if self._descriptor < 0:
+            self.rows[rows] = values
+            return
+        contents = row_bytes(values).numpy()
+        for row, content in zip(rows.tolist(), contents, strict=True):  # with a full disk, writing to a map would kill
+            if os.pwrite(self._descriptor, content.data, row * content.nbytes) < content.nbytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def release(self) -> None:
-        """Gives back the memory of what was read."""
+        """Frees the memory of what was read from the file."""
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
-        """Closes the file; the mapping ends with the last tensor that uses it."""
+        """Closes the file; its map ends with the last tensor that uses it."""
+        self.rows, self._map = torch.empty(0), None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def _marks_of(columns: Sequence[Tensor]) -> Tensor:
-    """The mark of each row, never the one of an absent row."""
+    """The mark of each row, never that of an absent row."""
     marks = torch.zeros(len(columns[0]), dtype=torch.int64)
     for column in columns:
         marks = marks * 31 + row_checksums(column)

@@ -57,7 +57,7 @@ def digests(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     return {name: int.from_bytes(first, "little", signed=True) for name, first in found.items()}
 
 
-def differing(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+def names_that_differ(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
     """The names whose digests differ, in the order of `before`."""
     return [name for name, digest in before.items() if after.get(name) != digest]
 

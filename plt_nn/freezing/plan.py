@@ -10,7 +10,7 @@ from plt_nn.errors import ConfigError, did_you_mean
 HEAD = "head"
 
 
-class Stage(Protocol):
+class StageLike(Protocol):
     """What the plan needs to know of a stage; `plt_nn.backbones.Stage` is one."""
 
     @property
@@ -26,7 +26,9 @@ class Stage(Protocol):
         """The names of its modules that hold parameters or buffers or behave differently in training."""
 
 
-def trained_parameters(train: str | Sequence[str], stages: Sequence[Stage], sizes: Mapping[str, int]) -> frozenset[str]:
+def trained_parameters(
+    train: str | Sequence[str], stages: Sequence[StageLike], sizes: Mapping[str, int]
+) -> frozenset[str]:
     """The names of the parameters that a phase trains.
 
     Args:
@@ -45,7 +47,7 @@ def trained_parameters(train: str | Sequence[str], stages: Sequence[Stage], size
     return trained
 
 
-def held_modules(stages: Sequence[Stage], trained: frozenset[str]) -> frozenset[str]:
+def held_modules(stages: Sequence[StageLike], trained: frozenset[str]) -> frozenset[str]:
     """The names of the modules that stay in eval mode: those in which nothing is trained.
 
     That is a module with parameters of its own if none of them is trained; one without (Dropout, DropPath) if nothing
@@ -68,7 +70,7 @@ def held_modules(stages: Sequence[Stage], trained: frozenset[str]) -> frozenset[
     return frozenset(name for name, is_held in held.items() if is_held)
 
 
-def _selected(train: str | Sequence[str], stages: Sequence[Stage], sizes: Mapping[str, int]) -> frozenset[str]:
+def _selected(train: str | Sequence[str], stages: Sequence[StageLike], sizes: Mapping[str, int]) -> frozenset[str]:
     if not isinstance(train, str):
         return frozenset[str]().union(*(_matching(pattern, stages) for pattern in train))
     text = " ".join(train.split())
@@ -83,11 +85,11 @@ def _selected(train: str | Sequence[str], stages: Sequence[Stage], sizes: Mappin
     return _matching(text, stages)
 
 
-def _parameters_of(stages: Sequence[Stage]) -> frozenset[str]:
+def _parameters_of(stages: Sequence[StageLike]) -> frozenset[str]:
     return frozenset(parameter for stage in stages for parameter in stage.parameters)
 
 
-def _last_stages(count: int, stages: Sequence[Stage]) -> frozenset[str]:
+def _last_stages(count: int, stages: Sequence[StageLike]) -> frozenset[str]:
     before_head = len(stages) - 1
     if not 1 <= count <= before_head:
         names = ", ".join(stage.name for stage in stages)
@@ -98,7 +100,7 @@ def _last_stages(count: int, stages: Sequence[Stage]) -> frozenset[str]:
     return _parameters_of(stages[-1 - count :])
 
 
-def _last_percent(percent: float, stages: Sequence[Stage], sizes: Mapping[str, int]) -> frozenset[str]:
+def _last_percent(percent: float, stages: Sequence[StageLike], sizes: Mapping[str, int]) -> frozenset[str]:
     if not 0 < percent <= 100:
         raise ConfigError(f"'last {percent:g}%' was requested; expected more than 0 and at most 100 percent.")
     wanted = sum(sizes.values()) * percent / 100
@@ -109,7 +111,7 @@ def _last_percent(percent: float, stages: Sequence[Stage], sizes: Mapping[str, i
     return _parameters_of(stages[first:])
 
 
-def _matching(pattern: str, stages: Sequence[Stage]) -> frozenset[str]:
+def _matching(pattern: str, stages: Sequence[StageLike]) -> frozenset[str]:
     for stage in stages:
         if stage.name == pattern:
             return frozenset(stage.parameters)

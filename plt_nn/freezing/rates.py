@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from plt_nn.freezing.phases import Phase
-from plt_nn.freezing.plan import Stage
+from plt_nn.freezing.plan import StageLike
 
 
-def stage_factors(phase: Phase, stages: Sequence[Stage]) -> dict[str, float]:
+def stage_factors(phase: Phase, stages: Sequence[StageLike]) -> dict[str, float]:
     """The factor on the learning rate of each stage while the phase lasts, after its warm-up.
 
     The last stage that has parameters gets `lr_scale`, and each stage before it `layer_decay` times the factor of the

@@ -1,1 +1,1 @@
-"""Where a net is cut: its frozen beginning is computed once for each sample, the rest is trained. torch alone."""
+"""Cuts a net into its frozen part, which is computed once for each sample, and the rest. Imports torch alone."""

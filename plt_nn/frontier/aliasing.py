@@ -1,4 +1,4 @@
-"""Which nodes of a graph change a value in place, and which values lie in one memory. Pure."""
+"""Which nodes of a graph change a value in place, and which values share memory."""
 
 import operator
 from collections.abc import Iterator
@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 
 from torch import fx, nn
 
-from plt_nn.frontier.module_attributes import attributes_restored
+from plt_nn.frontier.dry_run import dry_run
 from plt_nn.frontier.nondeterminism import is_live
-from plt_nn.frontier.random_state import generators_restored
 from plt_nn.frontier.symbols import in_place
 from plt_nn.frontier.tracing import trace
 
 _IN_PLACE = frozenset((operator.setitem, in_place))
-# Functions and methods whose result may lie in the same memory as their first argument.
+# Functions and methods whose result may share memory with their first argument.
 _VIEWS = frozenset(
     ("getitem", "getattr", "view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "ravel", "transpose")
     + ("permute", "swapaxes", "swapdims", "movedim", "moveaxis", "adjoint", "t", "squeeze", "unsqueeze", "expand")
@@ -29,11 +28,11 @@ _Known = dict[tuple[object, ...], bool]
 
 
 class Memory(NamedTuple):
-    """Where the values of a graph lie.
+    """Which values of a graph share memory, and which nodes write to it.
 
     Args:
         changes: The nodes that change a value in place, or may do so, and the node whose value it is.
-        origins: For each node the first one in whose memory its value may lie.
+        origins: For each node the first node whose memory its value may use.
     """
 
     changes: dict[fx.Node, fx.Node]
@@ -41,10 +40,10 @@ class Memory(NamedTuple):
 
 
 def memory_of(graph: fx.Graph, module: nn.Module) -> Memory:
-    """Where the values of a graph lie, and which nodes write there.
+    """Which values of a graph share memory, and which nodes write to it.
 
-    A module is looked into only where it matters what it does to its input: a value that nobody else sees may be taken
-    to be changed by a module that is as frozen as what comes before it, and runs in any case.
+    A module is traced into only if it matters what it does to its input. If nothing else uses the value, and the module
+    is frozen, the module may be assumed to change it.
 
     Args:
         graph: A graph of `trace`.
@@ -61,9 +60,9 @@ def memory_of(graph: fx.Graph, module: nn.Module) -> Memory:
 
 
 def _of_functions(graph: fx.Graph, module: nn.Module) -> Memory:
-    """What functions, methods and arguments `out` tell of changes, and where all values lie.
+    """The changes by functions, methods and `out` arguments, and the memory of all values.
 
-    That does not hang on what else modules change.
+    The memory does not depend on what modules change.
     """
     changes: dict[fx.Node, fx.Node] = {}
     origins: dict[fx.Node, fx.Node] = {}
@@ -72,7 +71,7 @@ def _of_functions(graph: fx.Graph, module: nn.Module) -> Memory:
         first = node.args[0] if node.args and _is_view(node, module) else None
         if changed is not None:
             changes[node] = changed
-            first = first if node.op == "call_module" else changed  # a function gives back what it has changed
+            first = first if node.op == "call_module" else changed  # a function returns what it has changed
         origins[node] = origins[first] if isinstance(first, fx.Node) else node
     return Memory(changes, origins)
 
@@ -80,14 +79,14 @@ def _of_functions(graph: fx.Graph, module: nn.Module) -> Memory:
 def _modules(
     graph: fx.Graph, module: nn.Module, changes: dict[fx.Node, fx.Node]
 ) -> Iterator[tuple[fx.Node, fx.Node, nn.Module]]:
-    """The nodes that call a module of which it is not known what it changes, their first inputs, and these modules."""
+    """The nodes that call a module whose changes are unknown, their first inputs, and these modules."""
     for node in graph.nodes:
         if node.op == "call_module" and node.all_input_nodes and node not in changes:
             yield node, node.all_input_nodes[0], module.get_submodule(str(node.target))
 
 
 def _needed(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes of which the output is made."""
+    """The nodes on which the output depends."""
     needed: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         if node.op == "output" or any(user in needed for user in node.users):
@@ -96,7 +95,7 @@ def _needed(graph: fx.Graph) -> set[fx.Node]:
 
 
 def _is_alone(node: fx.Node, first: fx.Node, called: nn.Module, origins: dict[fx.Node, fx.Node]) -> bool:
-    """Whether a node is all that sees its only input, and is frozen if that is."""
+    """Whether only this node uses its only input, and whether it is frozen if the input is."""
     has_own_memory = first.op not in ("placeholder", "get_attr") and origins[first] is first
     return has_own_memory and node.all_input_nodes == [first] and [*first.users] == [node] and not is_live(called)
 
@@ -108,7 +107,7 @@ def _is_view(node: fx.Node, module: nn.Module) -> bool:
 
 
 def _changed_by(node: fx.Node) -> fx.Node | None:
-    """The node whose value a function or a method changes in place, or anything does that is given `out`."""
+    """The node whose value is changed in place by a function, a method, or anything that gets `out`."""
     out: Any = node.kwargs.get("out")
     if isinstance(out, fx.Node):
         return out
@@ -121,7 +120,7 @@ def _changed_by(node: fx.Node) -> fx.Node | None:
 
 
 def _writes_to_input(module: nn.Module, known: _Known) -> bool:
-    """Whether a module that is a single node may change its input; so it may if it cannot be looked into."""
+    """Whether a module that is a single node may change its input; assumed if it cannot be traced."""
     if type(module).__module__.startswith("torch.nn.modules.") and not isinstance(module, nn.Sequential):
         return getattr(module, "inplace", False) is True
     kind = _kind(module)
@@ -131,20 +130,20 @@ def _writes_to_input(module: nn.Module, known: _Known) -> bool:
 
 
 def _kind(module: nn.Module) -> tuple[object, ...]:
-    """Modules of one kind do the same but for their weights: same classes, same settings."""
+    """The classes and settings of a module and its parts: modules that agree in these differ only in their weights."""
     return tuple((name, type(part), *_settings(part)) for name, part in module.named_modules())
 
 
 def _settings(module: nn.Module) -> tuple[object, ...]:
     own = [(name, value) for name, value in vars(module).items() if name not in _OF_EVERY_MODULE]
-    # Of what is no plain value two are the same only if they are one.
+    # Values that are not plain are compared by identity.
     return tuple((name, value if isinstance(value, bool | int | float | str) else id(value)) for name, value in own)
 
 
 def _is_seen_to_write(module: nn.Module, known: _Known) -> bool:
     try:
-        with attributes_restored(module), generators_restored():  # attributes may be caches that symbols come into
-            graph = trace(module, whole=True).graph  # at once: a trace of each of its modules would take seconds
+        with dry_run(module):  # attributes may be caches, in which symbols must not remain
+            graph = trace(module, whole=True).graph  # at once: tracing each of its modules would take seconds
     except Exception:  # noqa: BLE001 -- a forward that is run on symbols may raise anything
         return True
     changes, origins = _of_functions(graph, module)

@@ -1,8 +1,6 @@
 """Cuts a net where it stops being frozen: the part before always gives the same output for the same input."""
 
 import operator
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +9,10 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from plt_nn.errors import NotCuttable
+from plt_nn.frontier.dry_run import SideEffects, dry_run
 from plt_nn.frontier.features_and_head import cut_features_and_head
 from plt_nn.frontier.guard import CutGuard
-from plt_nn.frontier.module_attributes import attributes_restored
 from plt_nn.frontier.partition import partition
-from plt_nn.frontier.random_state import generators_restored
 from plt_nn.frontier.tracing import Traced, trace
 from plt_nn.text import first_line
 
@@ -131,11 +128,13 @@ def cut(module: nn.Module) -> Frontier:
     own = vars(module).get("forward")
     if own is not None and not getattr(own, STANDS_IN, False):
         raise NotCuttable(f"this {type(module).__name__} has a forward pass of its own in place of its class's")
-    with _restored(module):
+    with dry_run(module) as effects:
         net, traced, are_buffers_fixed = _traced(module)
         parts = partition(traced.graph, net)
         prefix = fx.GraphModule(net, parts.prefix, "Prefix")
         suffix = fx.GraphModule(net, parts.suffix, "Suffix")
+        has_drawn = effects.has_drawn()
+    _require_no_effects(module, effects, has_drawn)
     modules = {name: net.get_submodule(name) for name in _called(parts.prefix)}
     if not any(True for part in modules.values() for _ in part.parameters()):
         raise NotCuttable("nothing that is frozen comes before all that is trained")
@@ -147,27 +146,16 @@ def cut(module: nn.Module) -> Frontier:
     return Frontier(prefix, suffix, parts.crosses, tensors, guard)
 
 
-@contextmanager
-def _restored(module: nn.Module) -> Iterator[None]:
-    """Restores a module's attributes and buffers, and the generators, after a trace.
+def _require_no_effects(module: nn.Module, effects: SideEffects, has_drawn: bool) -> None:
+    """Checks that tracing a module has changed nothing, because its graph would not change it.
 
     Raises:
-        NotCuttable: If its forward pass changes one of these, which its graph would not do.
+        NotCuttable: If its forward pass has side effects.
     """
-    buffers = [(name, buffer, _version(buffer), buffer.clone()) for name, buffer in module.named_buffers()]
-    with attributes_restored(module) as attributes, generators_restored() as has_drawn:
-        try:
-            yield
-        finally:
-            changed = [entry for entry in buffers if _version(entry[1]) != entry[2]]
-            with torch.no_grad():
-                for _, buffer, _, value in changed:
-                    buffer.copy_(value)
-        is_random = has_drawn()
-    for what, names in (("buffer", [name for name, *_ in changed]), ("attribute", [name for _, name in attributes])):
+    for what, names in (("buffer", effects.buffers), ("attribute", [name for _, name in effects.attributes])):
         if names:
             raise NotCuttable(f"{type(module).__name__} changes its {what} {names[0]!r} in every forward pass")
-    if is_random:
+    if has_drawn:
         raise NotCuttable(f"{type(module).__name__} decides by random numbers what its forward pass does")
 
 
@@ -213,7 +201,3 @@ def _is_in(module: nn.Module, name: str) -> bool:
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version

@@ -1,4 +1,4 @@
-"""Nets that cannot be traced, but say themselves where their features end."""
+"""Cuts nets that cannot be traced, but have separate methods for features and head."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from plt_nn.frontier.nondeterminism import is_active
 
 
 def cut_features_and_head(net: nn.Module) -> "FeaturesAndHead | None":
-    """A net whose `forward` calls `forward_features`, then `forward_head`, and nothing else; None for any other.
+    """A net whose `forward` calls `forward_features`, then `forward_head`, and nothing else; None for any other net.
 
-    So it is with the nets of timm (https://huggingface.co/docs/timm/feature_extraction). What is trained must belong to
-    the second step: whether it does is seen when the first is run.
+    The nets of timm do so (https://huggingface.co/docs/timm/feature_extraction). What is trained must belong to the
+    second step, which is checked whenever the first step runs.
 
     Args:
         net: Any module.
@@ -27,7 +27,7 @@ def cut_features_and_head(net: nn.Module) -> "FeaturesAndHead | None":
 
 
 class FeaturesAndHead(nn.Module):
-    """A net whose graph is two modules.
+    """A net as two modules.
 
     Args:
         net: The net.
@@ -45,14 +45,14 @@ class FeaturesAndHead(nn.Module):
             self.features.register_parameter(name, parameter)
         for name, buffer in net.named_buffers(recurse=False):
             self.features.register_buffer(name, buffer)
-        self.features.training, self.head.training = False, net.training  # themselves; what they hold stays as it is
+        self.features.training, self.head.training = False, net.training  # not of their parts
 
     def forward(self, x: Tensor) -> Any:
         """The net's forward pass."""
         return self.head(self.features(x))
 
     def graph(self) -> fx.Graph:
-        """The same as a graph."""
+        """The graph of the two modules."""
         graph = fx.Graph()
         x = graph.placeholder("x")
         graph.output(graph.call_module("head", (graph.call_module("features", (x,)),)))
@@ -78,7 +78,7 @@ class Step(nn.Module):
         """Runs the method.
 
         Raises:
-            NotCuttable: If it uses a part that is forbidden.
+            NotCuttable: If it uses a forbidden part.
         """
         handles = [part.register_forward_pre_hook(_refuse) for part in self.forbidden]
         try:

@@ -1,7 +1,7 @@
 """Whether a net is unchanged since it was cut: the one place that answers this, from cheap to expensive."""
 
 import operator
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ class CutGuard:
         settings: Attributes of the modules of the prefix.
         hooks: Where hooks of the prefix, and of the modules that were traced into, would be; the graphs call none.
         named: Tensors that the graphs take from the module, with the module and their names.
+        ignored: Attributes that the modules set themselves, and that do not count.
     """
 
     tensors: tuple[Tensor, ...]
@@ -41,6 +42,7 @@ class CutGuard:
     settings: tuple[Plain, ...]
     hooks: tuple[Mapping[int, Any], ...]
     named: tuple[tuple[nn.Module, str, Tensor], ...]
+    ignored: frozenset[Slot] = frozenset()
 
     @classmethod
     def of(
@@ -101,13 +103,12 @@ class CutGuard:
             and all(operator.attrgetter(name)(module) is tensor for module, name, tensor in self.named)
         )
 
-    def is_unchanged(self, but: Set[Slot] = frozenset()) -> bool:
-        """Whether the bits of the tensors and the settings of the modules are unchanged: milliseconds for 100 MB.
-
-        Args:
-            but: Attributes that the modules set themselves.
-        """
-        return are_unchanged(self.settings, but) and bit_sums([*self.tensors, *self.fixed]) == self.sums
+    def is_unchanged(self) -> bool:
+        """Whether the bits of the tensors and the settings of the modules are unchanged: milliseconds for 100 MB."""
+        try:
+            return are_unchanged(self.settings, self.ignored) and bit_sums([*self.tensors, *self.fixed]) == self.sums
+        except RuntimeError:  # of a device that is lost, or full
+            return False
 
     def renewed(self) -> Self:
         """The guard after the same values were written to the weights again."""

@@ -30,17 +30,18 @@ def attributes_restored(net: nn.Module) -> Iterator[list[Slot]]:
         for now, known, contents in before:
             for name in now.keys() | known.keys():
                 value, earlier = now.get(name, before), known.get(name, before)
-                if value is not earlier:
-                    if not name.startswith(_CONSTANT) and not _is_equal_container(value, earlier):
-                        changed.append((id(now), name))
-                    if name in known:
-                        now[name] = known[name]
-                    else:
-                        del now[name]
-            for name, content in contents.items():
-                if not _is_content(now[name], content):
+                is_equal = value is earlier or (type(value) is type(earlier) and _holds(value, _copy(earlier)))
+                if not is_equal and not name.startswith(_CONSTANT):
                     changed.append((id(now), name))
-                    _refill(now[name], content)
+                if name in known:
+                    now[name] = earlier
+                else:
+                    del now[name]
+            for name, content in contents.items():
+                if not _holds(now[name], content):
+                    changed.append((id(now), name))
+                    now[name].clear()
+                    now[name].extend(content) if isinstance(content, list) else now[name].update(content)
 
 
 @contextmanager
@@ -109,27 +110,19 @@ def _is_plain(value: object) -> bool:
 
 def _contents(attributes: dict[str, Any]) -> dict[str, Any]:
     """Copies of the lists and dictionaries among a module's attributes."""
-    own = {name: value for name, value in attributes.items() if name not in _OF_EVERY_MODULE}
-    return {name: value.copy() for name, value in own.items() if type(value) in (list, dict)}
+    copies = {name: _copy(value) for name, value in attributes.items() if name not in _OF_EVERY_MODULE}
+    return {name: copy for name, copy in copies.items() if copy is not None}
 
 
-def _is_equal_container(one: Any, other: Any) -> bool:
-    """Whether two lists or dictionaries hold the same objects, such as a cache that was emptied."""
-    return type(one) in (list, dict) and type(one) is type(other) and _is_content(one, other)
+def _copy(value: Any) -> Any:
+    """A copy of a list or a dictionary; None for anything else."""
+    return value.copy() if type(value) in (list, dict) else None
 
 
-def _is_content(value: Any, content: Any) -> bool:
-    """Whether a list or dictionary holds the same objects; comparing by value would add nodes to a trace."""
-    if len(value) != len(content):
+def _holds(value: Any, content: Any) -> bool:
+    """Whether a list or a dictionary holds the same objects; comparing by value would add nodes to a trace."""
+    if content is None or len(value) != len(content):
         return False
     if isinstance(content, list):
         return all(one is other for one, other in zip(value, content, strict=True))
     return all(value.get(key, content) is one for key, one in content.items())
-
-
-def _refill(value: Any, content: Any) -> None:
-    value.clear()
-    if isinstance(content, list):
-        value.extend(content)
-    else:
-        value.update(content)

@@ -1,4 +1,4 @@
-"""What of a net gives something else each time, or changes, although its weights are frozen."""
+"""Which modules and functions give different results for the same input although their weights are frozen."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _RANDOM_FUNCTIONS = frozenset(
     + (torch.randint_like, torch.randn, torch.randn_like, torch.randperm, F.gumbel_softmax)
     + (F.fractional_max_pool2d, F.fractional_max_pool3d)
 )
-# Functions that are random only in training: the place and the name of the arguments of that meaning.
+# Functions that are random only in training: position, name and default of the arguments that say so.
 _RANDOM_IN_TRAINING: dict[Any, tuple[tuple[int, str, object], ...]] = {
     F.dropout: ((1, "p", 0.5), (2, "training", True)),
     torch.dropout: ((1, "p", 0.5), (2, "train", True)),
@@ -35,27 +35,27 @@ _RANDOM_IN_TRAINING: dict[Any, tuple[tuple[int, str, object], ...]] = {
 
 
 def is_active(module: nn.Module) -> bool:
-    """Whether a module's output is not a function of its input and its weights alone, sample by sample.
+    """Whether a module's output may depend on more than its weights and, sample by sample, its input.
 
-    So it is for dropout and stochastic depth that are at work, for norms that count a batch's own statistics, for
-    modules with hooks, whose effect nobody knows, and for modules in training mode of which nothing is known.
+    True for active dropout and stochastic depth, norms that use a batch's own statistics, modules with hooks, and
+    modules of unknown classes in training mode.
     """
     return any(_is_active_itself(part) for part in module.modules())
 
 
 def is_live(module: nn.Module) -> bool:
-    """Whether a module's output may be another one next time for the same input: a part is trained, or active."""
+    """Whether a module's output for the same input may change: a part is trained, or active."""
     return any(parameter.requires_grad for parameter in module.parameters()) or is_active(module)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody wants to hear of the module's forward or backward passes."""
+    """Whether a module has hooks of its forward or backward pass."""
     inner: Any = module
     return bool(inner._forward_hooks or inner._forward_pre_hooks or inner._backward_hooks or inner._backward_pre_hooks)
 
 
 def is_random(node: fx.Node) -> bool:
-    """Whether a function or a method in a graph draws random numbers, or counts a batch's own statistics."""
+    """Whether a function or a method in a graph draws random numbers, or uses a batch's own statistics."""
     if node.op == "call_method":
         return node.target in _RANDOM_METHODS
     if node.op != "call_function":
@@ -86,7 +86,7 @@ def _is_active_itself(module: nn.Module) -> bool:
 
 
 def _has_statistics(module: _NormBase) -> bool:
-    """Whether a norm has a `running_mean`: by name a trace would search for it among all buffers, and make a node."""
+    """Whether a norm has a `running_mean`; getattr would make a node in a trace, after a slow search."""
     places: tuple[Mapping[str, Any], ...] = (module._buffers, module._parameters, vars(module))
     return any(place.get("running_mean") is not None for place in places)
 

@@ -1,4 +1,4 @@
-"""Divides a net's graph into what is frozen and the rest. Pure."""
+"""Divides a net's graph into the frozen part and the rest. Pure."""
 
 import operator
 from collections import Counter
@@ -15,7 +15,7 @@ from plt_nn.frontier.aliasing import memory_of
 from plt_nn.frontier.nondeterminism import is_live, is_random
 from plt_nn.frontier.tracing import WITHOUT_GRADIENTS
 
-# What tells no value of a tensor: attributes and methods.
+# Attributes and methods that do not depend on the values of a tensor.
 _SIZES = frozenset(("shape", "ndim", "dtype", "device", "is_cuda", "itemsize"))
 _SIZE_METHODS = frozenset(
     ("size", "dim", "ndimension", "numel", "stride", "get_device", "is_contiguous", "element_size")
@@ -23,10 +23,9 @@ _SIZE_METHODS = frozenset(
 
 
 class Kind(Enum):
-    """What is known of a node's value.
+    """What a node's value depends on.
 
-    FREE ones do not depend on the values of the inputs, nor on what is trained; FROZEN ones are the same whenever the
-    inputs are; LIVE ones are all others.
+    FREE: neither on the values of the inputs nor on what is trained. FROZEN: on the inputs alone. LIVE: on more.
     """
 
     FREE = "free"
@@ -36,11 +35,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Parts:
-    """A graph in two.
+    """A graph in two parts.
 
     Args:
-        prefix: From the inputs to a pair: the values that cross, and tensors of which the suffix needs only the shape.
-        suffix: From these to the output.
+        prefix: From the inputs to a pair: the values that cross, and tensors whose shape alone the suffix needs.
+        suffix: From this pair to the output.
         crosses: The names of the values that cross.
     """
 
@@ -57,7 +56,7 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
         module: What was traced.
 
     Raises:
-        NotCuttable: If something of the rest would get gradients that it does not get in the module.
+        NotCuttable: If a node of the suffix runs without gradients, or is checkpointed, in the module.
     """
     changes, origins = memory_of(graph, module)
     live: set[fx.Node] = set()  # values that cannot cross
@@ -65,13 +64,13 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
         kinds = _kinds(graph, module, changes, origins, live)
         (output,) = (node for node in graph.nodes if node.op == "output")
         rest, crossing, shaped = _behind([output, *(node for node in changes if kinds[node] is Kind.LIVE)], kinds)
-        # What crosses is somebody else's, and may be needed again.
+        # The suffix must not change the values that cross: they may be needed again.
         changed = {origins[target] for node, target in changes.items() if kinds[node] is Kind.LIVE}
         names = Counter(origins[node] for node in crossing)
         torn = {origin for origin in changed if names[origin] > 1} - live
         if not torn:
             break
-        live |= torn  # names of one memory that is changed: they would come out of the store as several
+        live |= torn  # values that share memory which is changed: stored rows would no longer share it
     _require_gradients(node for node in graph.nodes if node in rest and kinds[node] is Kind.LIVE)
     frozen = _with_inputs([*crossing, *shaped, *(node for node in changes if kinds[node] is Kind.FROZEN)])
     frozen |= {node for node in graph.nodes if node.op == "placeholder"}
@@ -82,7 +81,7 @@ def partition(graph: fx.Graph, module: nn.Module) -> Parts:
 
 
 def copy_of(value: Any) -> Any:
-    """A value whose tensors can be changed in place."""
+    """A copy of a value whose tensors may be changed in place."""
     return pytree.tree_map_only(Tensor, Tensor.clone, value)
 
 
@@ -94,9 +93,9 @@ def _kinds(
     live: set[fx.Node],
 ) -> dict[fx.Node, Kind]:
     kinds: dict[fx.Node, Kind] = {}
-    changed: set[fx.Node] = set()  # by something live: what comes later sees another value than the prefix has
-    seen: set[fx.Node] = set()  # by something live
-    # A buffer that the forward pass changes, such as a counter, is another one each time.
+    changed: set[fx.Node] = set()  # by a live node: later nodes see another value than the prefix has
+    seen: set[fx.Node] = set()  # by a live node
+    # A buffer that the forward pass changes, such as a counter, differs each time.
     counters = {origins[target].target for target in changes.values() if origins[target].op == "get_attr"}
     for node in graph.nodes:
         inputs = node.all_input_nodes
@@ -106,7 +105,7 @@ def _kinds(
         if depends or is_counter or node in live or _makes_live(node, module):
             kinds[node] = Kind.LIVE
         elif target is not None and origins[target] in seen:
-            kinds[node] = Kind.LIVE  # something live has seen the value before this changes it
+            kinds[node] = Kind.LIVE  # a live node has seen the value before this one changes it
         elif node.op == "placeholder":
             kinds[node] = Kind.FROZEN
         elif _asks_for_size(node) or all(kinds[i] is Kind.FREE for i in inputs):
@@ -121,14 +120,14 @@ def _kinds(
 
 
 def _makes_live(node: fx.Node, module: nn.Module) -> bool:
-    """Whether a node makes something live of what is not."""
+    """Whether a node's value is live although its inputs are not."""
     if node.op == "call_module":
         return is_live(module.get_submodule(str(node.target)))
     if node.op == "get_attr":
         value: Any = operator.attrgetter(str(node.target))(module)
         return isinstance(value, Tensor) and value.requires_grad
     if node.op == "call_method" and node.target in ("item", "tolist"):
-        return True  # numbers of this batch, where others that cross are the same for all batches
+        return True  # numbers of this batch; those that cross must be the same for all batches
     return is_random(node)
 
 
@@ -139,14 +138,14 @@ def _asks_for_size(node: fx.Node) -> bool:
 
 
 def _require_gradients(nodes: Iterable[fx.Node]) -> None:
-    """Makes sure that nothing of the rest runs without gradients, or is checkpointed: as a graph it would not be."""
+    """Checks that no node runs without gradients or is checkpointed, which a graph would not repeat."""
     for node in nodes:
         if node.meta.get(WITHOUT_GRADIENTS):
             raise NotCuttable(f"{node.name}, which is not frozen, runs without gradients or is checkpointed")
 
 
 def _behind(ends: Iterable[fx.Node], kinds: dict[fx.Node, Kind]) -> tuple[set[fx.Node], list[fx.Node], list[fx.Node]]:
-    """What is computed behind the frontier, the values that cross it, and those of which only the shape is needed."""
+    """The nodes behind the frontier, the values that cross it, and those of which only the shape is needed."""
     behind: set[fx.Node] = set()
     crossing: dict[fx.Node, None] = {}
     shaped: dict[fx.Node, None] = {}
@@ -181,7 +180,7 @@ def _with_inputs(nodes: Iterable[fx.Node]) -> set[fx.Node]:
 def _graph(
     graph: fx.Graph, nodes: set[fx.Node], inputs: list[fx.Node], output: Any, copied: Set[fx.Node] = frozenset()
 ) -> fx.Graph:
-    """Some nodes of a graph, in their order, as a graph of its own; some of its inputs are copied first."""
+    """A graph of some nodes, in their order; some of its inputs are copied first."""
     new = fx.Graph()
     copies = {node: new.placeholder(node.name) for node in inputs}
     copies |= {node: new.call_function(copy_of, (copies[node],)) for node in inputs if node in copied}

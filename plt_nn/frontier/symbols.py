@@ -1,4 +1,4 @@
-"""Symbols of a trace that know in-place operators: torch.fx itself takes `x += 1` for `x = x + 1`, in other memory."""
+"""Symbols of a trace that record in-place operators; torch.fx would trace `x += 1` as `x = x + 1`."""
 
 import operator
 from typing import Any
@@ -9,11 +9,11 @@ _OPERATORS = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "
 
 
 def in_place(value: Any, other: Any, name: str) -> Any:
-    """A value after an in-place operator: itself, changed, or another one where it is a number.
+    """The value after an in-place operator: the same tensor, or another number.
 
     Args:
-        value: What is changed.
-        other: By what.
+        value: The left operand, which is changed.
+        other: The right operand.
         name: The operator's name in the module `operator`, such as `iadd`.
     """
     return getattr(operator, name)(value, other)

@@ -20,30 +20,17 @@ _PLAIN: dict[str, Any] = {"parse_math": False}
 
 
 class WrongSample(NamedTuple):
-    """A sample that was said to be of another class than it is.
+    """A sample that was said to be of another class than it is."""
 
-    Attributes:
-        image: uint8 `(H, W, 1 or 3)`.
-        true: The name of its class.
-        said: The name of the class that it was said to be of.
-        probability: The probability that was given to that class.
-        file: Where it comes from, if that is known.
-    """
-
-    image: NDArray[np.uint8]
-    true: str
-    said: str
-    probability: float
-    file: str | None
+    image: NDArray[np.uint8]  # (H, W, 1 or 3)
+    true: str  # the name of its class
+    said: str  # the name of the class that it was said to be of
+    probability: float  # that was given to that class
+    file: str | None  # where it comes from, if that is known
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure that knows nothing of windows, for whatever thread or machine.
-
-    Args:
-        width: In inches.
-        height: In inches.
-    """
+    """An empty figure of a size in inches, without a window, for any thread and machine."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -78,24 +65,23 @@ def confusion_figure(confusion: NDArray[np.int64], names: Sequence[str], subtitl
     return figure
 
 
-def calibration_figure(
-    counts: NDArray[np.float64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64], subtitle: str
-) -> "Figure":
-    """A reliability diagram over a histogram: how often the net was right where it was so and so sure.
+def calibration_figure(bins: NDArray[np.float64], subtitle: str) -> "Figure":
+    """A reliability diagram over a histogram: how often the net was right where it was how confident.
 
     Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599
 
     Args:
-        counts: Number of samples in each of B equal ranges of confidence, `(B,)`.
-        confidence: Their mean confidence, `(B,)`.
-        accuracy: The share of them that were right, `(B,)`.
+        bins: `(3, B)`: number of samples, sum of confidences and number of right ones in each of B equal ranges of
+            confidence; see `ClassCounts`.
         subtitle: Which validation this is.
     """
+    counts = bins[0]
+    confidence, accuracy = bins[1:] / np.maximum(counts, 1)
     figure = new_figure(5.2, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    bins, some = len(counts), counts > 0
-    centres = (np.arange(bins) + 0.5) / bins
-    width = 0.94 / bins
+    some = counts > 0
+    centres = (np.arange(len(counts)) + 0.5) / len(counts)
+    width = 0.94 / len(counts)
     low, high = np.minimum(accuracy, confidence)[some], np.maximum(accuracy, confidence)[some]
     upper.bar(centres[some], accuracy[some], width, color="tab:blue", alpha=0.75, label="right", zorder=2)
     gap: dict[str, Any] = {"facecolor": "none", "edgecolor": "tab:red", "hatch": "////", "linewidth": 0.8}
@@ -110,22 +96,14 @@ def calibration_figure(
     lower.margins(y=0.18)
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
-    error = calibration_error(counts, confidence, accuracy)
-    _title(figure, f"Expected calibration error {error:.4f}", subtitle)
+    _title(figure, f"Expected calibration error {calibration_error(bins):.4f}", subtitle)
     return figure
 
 
-def calibration_error(
-    counts: NDArray[np.float64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64]
-) -> float:
-    """The expected calibration error: the mean gap between confidence and accuracy, weighted by the samples.
-
-    Args:
-        counts: Number of samples in each bin, `(B,)`.
-        confidence: Their mean confidence, `(B,)`.
-        accuracy: The share of them that were right, `(B,)`.
-    """
-    return float((counts * np.abs(confidence - accuracy)).sum() / max(counts.sum(), 1))
+def calibration_error(bins: NDArray[np.float64]) -> float:
+    """The mean gap between confidence and the share of right ones, weighted by the number of samples."""
+    counts, confidences, right = bins
+    return float(np.abs(confidences - right).sum() / max(counts.sum(), 1))
 
 
 def most_wrong_figure(samples: Sequence[WrongSample], subtitle: str) -> "Figure":
@@ -162,7 +140,7 @@ def _write_cells(axes: "Axes", confusion: NDArray[np.int64], shares: NDArray[np.
     size = 11 if classes <= 5 else 9 if classes <= 10 else 7
     for row, column in np.ndindex(classes, classes):
         count = int(confusion[row, column])
-        if count or classes <= 5:  # zeros all over would hide the few numbers that tell something
+        if count or classes <= 5:  # zeros everywhere would hide the few numbers that matter
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, _short(count), ha="center", va="center", fontsize=size, color=colour)
 
@@ -189,7 +167,7 @@ def _short(count: float) -> str:
 
 
 def _cut(text: str, longest: int) -> str:
-    """A text without its middle if it is too long; a name's beginning and end both tell it from others."""
+    """A text without its middle if it is too long: names differ at their beginnings or ends."""
     if len(text) <= longest:
         return text
     head = (longest - 1) // 2

@@ -1,4 +1,4 @@
-"""The figure of a fit's course: losses and metrics against epochs."""
+"""The figure of learning curves: losses and metrics against epochs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -51,19 +51,14 @@ def learning_curves_figure(
         if best is not None:
             axes.axvline(best[0], color="tab:green", linewidth=1.2, linestyle=":", zorder=1)
         axes.set_xlim(0, end * 1.02)
-    told = [f"dotted, after {_number(best[0])} epochs: {best[1]}"] if best is not None else []
-    told += ["shaded: " + ", ".join(f"{name} from {_number(at)}" for at, name in phases)] if len(phases) > 1 else []
-    figure.suptitle("\n".join(["Learning curves", *told]), fontsize=10, parse_math=False)
+    notes = [f"dotted, after {_number(best[0])} epochs: {best[1]}"] if best is not None else []
+    notes += ["shaded: " + ", ".join(f"{name} from {_number(at)}" for at, name in phases)] if len(phases) > 1 else []
+    figure.suptitle("\n".join(["Learning curves", *notes]), fontsize=10, parse_math=False)
     return figure
 
 
 def has_curves(validation: Mapping[str, Curve], training: Mapping[str, Curve]) -> bool:
-    """Whether there is anything to draw.
-
-    Args:
-        validation: See `learning_curves_figure`.
-        training: See `learning_curves_figure`.
-    """
+    """Whether `learning_curves_figure` would have anything to draw."""
     return bool(_panels(validation, training))
 
 

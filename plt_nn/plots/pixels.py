@@ -1,4 +1,4 @@
-"""What a person sees of an image as a net is given it."""
+"""From an image as a net gets it to the pixels that a person sees."""
 
 from collections.abc import Sequence
 

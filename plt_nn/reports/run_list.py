@@ -72,7 +72,7 @@ def _listed(reader: AllRuns, run: RunRecord, now: float) -> Listed:
         metric=metric,
         best=best,
         best_epoch=epoch_of(best, lambda step: reader.value_at(run, "epoch", step)),
-        waiting=max(0, spool.left.size) if spool is not None else 0,
+        waiting=max(0, spool.backlog.size) if spool is not None else 0,
     )
 
 

@@ -51,7 +51,7 @@ def git_tags() -> dict[str, str]:
 
 
 def git_diff() -> str | None:
-    """What the working directory's repository has changed since its commit, secrets masked; None without changes."""
+    """The changes in the working directory's repository since its commit, secrets masked; None if there are none."""
     diff = _git("diff", "HEAD")
     if not diff:
         return None
@@ -68,6 +68,6 @@ def _version(package: str) -> str | None:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603, S607
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit: nothing to say
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit
         return None
     return done.stdout.strip()

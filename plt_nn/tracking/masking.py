@@ -16,13 +16,13 @@ def flat_params(values: Mapping[str, Any]) -> dict[str, str]:
     """Parameters by dotted name, as texts; secrets are masked.
 
     Args:
-        values: Nested mappings and sequences with plain values at their ends.
+        values: Nested mappings and sequences of plain values.
     """
-    return {key: str(value) for key, value in _ends("", masked(values))}
+    return {key: str(value) for key, value in _leaves("", masked(values))}
 
 
 def masked(values: Any) -> Any:
-    """The same nested values with what stands under keys that name a secret masked, and passwords in addresses."""
+    """The same nested values, with the values of keys that name a secret and passwords in addresses masked."""
     if isinstance(values, Mapping):
         return {key: _mask_value(str(key), inner) for key, inner in values.items()}
     if isinstance(values, list | tuple):
@@ -32,16 +32,16 @@ def masked(values: Any) -> Any:
 
 def masked_words(words: Sequence[str]) -> list[str]:
     """The words of a command line with the values of options that name a secret masked."""
-    told: list[str] = []
+    shown: list[str] = []
     for word in words:
         name, equals, _ = word.partition("=")
         if equals and name.startswith("-") and _SECRET.search(name.lstrip("-")):
-            told.append(f"{name}={_MASK}")
-        elif told and told[-1].startswith("-") and "=" not in told[-1] and _SECRET.search(told[-1].lstrip("-")):
-            told.append(_MASK)
+            shown.append(f"{name}={_MASK}")
+        elif shown and shown[-1].startswith("-") and "=" not in shown[-1] and _SECRET.search(shown[-1].lstrip("-")):
+            shown.append(_MASK)
         else:
-            told.append(masked_text(word))
-    return told
+            shown.append(masked_text(word))
+    return shown
 
 
 def masked_text(text: str) -> str:
@@ -50,7 +50,7 @@ def masked_text(text: str) -> str:
 
 
 def masked_code(text: str) -> str:
-    """A text of code or configuration with what is assigned to names of secrets masked, and passwords in addresses."""
+    """A text of code or configuration, with what is assigned to names of secrets and passwords in addresses masked."""
     return masked_text(_ASSIGNED.sub(rf"\1\2{_MASK}", text))
 
 
@@ -59,11 +59,11 @@ def _mask_value(key: str, value: Any) -> Any:
     return _MASK if value and not is_number and _SECRET.search(key) else masked(value)
 
 
-def _ends(prefix: str, value: Any) -> list[tuple[str, Any]]:
+def _leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
         items = [(str(key), inner) for key, inner in value.items()]
     elif isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(v, Mapping) for v in value):
         items = [(str(position), inner) for position, inner in enumerate(value)]
     else:
         return [(prefix, value)]
-    return [end for key, inner in items for end in _ends(f"{prefix}.{key}" if prefix else key, inner)]
+    return [leaf for key, inner in items for leaf in _leaves(f"{prefix}.{key}" if prefix else key, inner)]

@@ -1,25 +1,27 @@
-"""Finding a run to go on with: its checkpoint and its configuration, here or in MLflow."""
+"""Finding a run to resume: its checkpoint and its configuration, here or in MLflow."""
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
 
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.tracking.read.find_run import LAST
-from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.masking import masked_text
+from plt_nn.tracking.mlflow_client import asking, mlflow_client
+from plt_nn.tracking.read.find_run import LAST, find_run_on_server
+from plt_nn.tracking.spool.folder import UID_PATTERN, SpoolFolder
 from plt_nn.tracking.store import Store
-from plt_nn.tracking.tags import CHECKPOINTS, CONFIG_FILE
-from plt_nn.tracking.uid import UID_PATTERN
+from plt_nn.tracking.tags import CHECKPOINTS, CONFIG_FILE, UID
 from plt_nn.tracking.upload.state import load_state
 
-RUN_KEY = "plt_nn_run"  # in a checkpoint: the run that has made it
+RUN_KEY = "plt_nn_run"  # in a checkpoint: the run that saved it
 
 
 class Resumable(NamedTuple):
-    """A run to go on with.
+    """A run to resume.
 
     Attributes:
         uid: Its uid.
@@ -33,7 +35,7 @@ class Resumable(NamedTuple):
 
     @property
     def config(self) -> Path:
-        """The configuration that it was made with."""
+        """The configuration that it was started with."""
         return self.folder / CONFIG_FILE
 
 
@@ -42,11 +44,11 @@ def find_resumable(store: Store, word: str, experiment: str | None = None) -> Re
 
     Args:
         store: Where to look.
-        word: A uid, MLflow's id of the run, or `last` for the one that was at work last.
+        word: A uid, MLflow's id of the run, or `last` for the one that was active last.
         experiment: With `last`: only runs of this experiment.
 
     Raises:
-        ConfigError: With `last`, if there is none.
+        ConfigError: With `last`, if there is no run.
     """
     runs = _runs(store)
     if word == LAST:
@@ -54,10 +56,49 @@ def find_resumable(store: Store, word: str, experiment: str | None = None) -> Re
         if not fitting:
             of = f" of the experiment {experiment!r}" if experiment else ""
             raise ConfigError(
-                f"--resume last: there is no run{of} in {store.root} yet; leave --resume out to begin one."
+                f"--resume last: there is no run{of} in {store.root} yet; leave --resume out to start one."
             )
-        return max(fitting, key=lambda run: _last_sign(store, run))
-    return next((run for run in runs if word in (run.uid, _mlflow_id(store, run.uid))), None)
+        return max(fitting, key=lambda run: _last_activity(store, run))
+    states = {run.uid: load_state(SpoolFolder(store.spool / run.uid).state) for run in runs}
+    return next((run for run in runs if word in (run.uid, states[run.uid].run_id)), None)
+
+
+def fetch_run(uri: str, store: Store, word: str) -> Resumable | None:
+    """Downloads what resuming needs into the store, for a run that was started on another machine.
+
+    Args:
+        uri: The address of the MLflow server.
+        store: Where the configuration and the checkpoints are put.
+        word: The run's uid or MLflow's id.
+
+    Returns:
+        The run; None if the server knows none of this name.
+
+    Raises:
+        ConfigError: If no checkpoint of the run is in MLflow.
+        TrackingError: If the server does not answer.
+    """
+    found = find_run_on_server(uri, word)
+    if found is None:
+        return None
+    client = mlflow_client(uri)
+    with asking(uri, f"could not give the files of the run {word}"):
+        uid = client.get_run(found.run).data.tags.get(UID, "")
+        experiment = client.get_experiment(found.experiment).name
+        run = Resumable(uid, experiment, store.checkpoints / experiment / uid)
+        names = [item.path for item in client.list_artifacts(found.run, CHECKPOINTS)]
+        if not uid or not any(name.endswith(".ckpt") for name in names):
+            raise ConfigError(
+                f"--resume {word}: no checkpoint of this run is in MLflow at {masked_text(uri)}. Runs that are to be "
+                "resumed on another machine need `checkpoints: last` (or `all`) of DurableMLFlowLogger."
+            )
+        run.folder.mkdir(parents=True, exist_ok=True)
+        for name in [CONFIG_FILE, *names]:
+            with TemporaryDirectory(dir=run.folder) as partial:  # where in it MLflow puts a file depends on the store
+                target = run.folder / name
+                target.parent.mkdir(exist_ok=True)
+                Path(client.download_artifacts(found.run, name, partial)).replace(target)
+    return run
 
 
 def unknown_run(store: Store, word: str) -> ConfigError:
@@ -67,7 +108,7 @@ def unknown_run(store: Store, word: str) -> ConfigError:
 
 
 def last_checkpoint(run: Resumable, more: Iterable[Path] = ()) -> Path:
-    """The checkpoint of a run that is furthest.
+    """The checkpoint of a run that has trained longest.
 
     Args:
         run: The run.
@@ -76,31 +117,31 @@ def last_checkpoint(run: Resumable, more: Iterable[Path] = ()) -> Path:
     Raises:
         ConfigError: If there is none.
     """
-    found = [(path, _place(path)) for path in (run.folder / CHECKPOINTS).glob("*.ckpt")]
+    found = [(path, _origin(path)) for path in (run.folder / CHECKPOINTS).glob("*.ckpt")]
     for path in [path for folder in more for path in folder.glob("hpc_ckpt_*.ckpt")]:
-        place = _place(path)
-        if place is not None and place["uid"] == run.uid:
-            found.append((path, place))
-    good = [(place["step"], path.stat().st_mtime, path) for path, place in found if place is not None]
+        origin = _origin(path)
+        if origin is not None and origin["uid"] == run.uid:
+            found.append((path, origin))
+    good = [(origin["step"], path.stat().st_mtime, path) for path, origin in found if origin is not None]
     if not good:
         raise ConfigError(
             f"--resume: the run {run.uid} has no checkpoint in {run.folder / CHECKPOINTS}: it ended before the first "
-            "was saved, or they lie elsewhere (then --ckpt_path names one). Leave --resume out to begin anew."
+            "was saved, or they lie elsewhere (then --ckpt_path names one). Leave --resume out to start anew."
         )
     return max(good)[2]
 
 
 def run_of_checkpoint(path: Path) -> tuple[str, str] | None:
-    """The uid and the experiment of the run that has made a checkpoint, if it says so."""
-    place = _place(path)
-    return (place["uid"], place["experiment"]) if place is not None and place["uid"] else None
+    """The uid and the experiment of the run that saved a checkpoint, if the checkpoint holds them."""
+    origin = _origin(path)
+    return (origin["uid"], origin["experiment"]) if origin is not None and origin["uid"] else None
 
 
 def require_whole_config(path: Path) -> Path:
-    """The configuration kept with a run, if it can be used again.
+    """The configuration saved with a run, if it can be used again.
 
     Raises:
-        ConfigError: If it is not there, or if secrets in it were masked.
+        ConfigError: If it is missing, or if secrets in it were masked.
     """
     if not path.is_file():
         raise ConfigError(f"--resume: there is no {path}; give the run's configuration with --config.")
@@ -114,17 +155,14 @@ def _runs(store: Store) -> list[Resumable]:
     return [Resumable(folder.name, folder.parent.name, folder) for folder in folders]
 
 
-def _last_sign(store: Store, run: Resumable) -> float:
-    signs = [run.folder, run.config, SpoolFolder(store.spool / run.uid).events]
-    return max(path.stat().st_mtime for path in [*signs, *run.folder.glob(f"{CHECKPOINTS}/*")] if path.exists())
+def _last_activity(store: Store, run: Resumable) -> float:
+    files = [SpoolFolder(store.spool / run.uid).events, *run.folder.glob(f"{CHECKPOINTS}/*")]
+    files += [run.folder, run.config]
+    return max(path.stat().st_mtime for path in files if path.exists())
 
 
-def _mlflow_id(store: Store, uid: str) -> str | None:
-    return load_state(SpoolFolder(store.spool / uid).state).run_id
-
-
-def _place(path: Path) -> dict[str, Any] | None:
-    """How far a checkpoint is and whose it is, without reading its weights; None if it is damaged."""
+def _origin(path: Path) -> dict[str, Any] | None:
+    """The step and the run of a checkpoint, without reading its weights; None if it is damaged."""
     try:
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # noqa: BLE001  # a file cut short makes torch raise anything

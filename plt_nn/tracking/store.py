@@ -1,9 +1,18 @@
-"""The embedded MLflow store: where things lie under `mlruns/`, and how it is opened."""
+"""Where runs go: the embedded MLflow store under `mlruns/`, or the address of a server or database in its stead."""
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+
+from plt_nn.errors import ConfigError
+from plt_nn.files import InFolder
+from plt_nn.tracking.spool.folder import SPOOL
+from plt_nn.tracking.tags import CHECKPOINTS
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 @dataclass(frozen=True)
@@ -16,33 +25,18 @@ class Store:
 
     root: Path
 
+    database = InFolder("mlflow.db")
+    checkpoints = InFolder(CHECKPOINTS)  # `EXPERIMENT/UID/checkpoints` below it
+    spool = InFolder(SPOOL)  # what waits for delivery, a folder for each run
+    features = InFolder("features")  # cached features
+
     @property
     def uri(self) -> str:
         """MLflow's address of the database."""
         return f"sqlite:///{self.database}"
 
-    @property
-    def database(self) -> Path:
-        """The file of the database."""
-        return self.root / "mlflow.db"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints, `EXPERIMENT/RUN/checkpoints` below it."""
-        return self.root / "checkpoints"
-
-    @property
-    def spool(self) -> Path:
-        """The folder of what waits for delivery, a folder for each run."""
-        return self.root / "spool"
-
-    @property
-    def features(self) -> Path:
-        """The folder of what the frozen parts of nets have computed."""
-        return self.root / "features"
-
     def artifacts(self, experiment: str) -> str:
-        """Where an experiment's artifacts lie, said explicitly: MLflow's default depends on the working directory."""
+        """The place of an experiment's artifacts, always stated: MLflow's default depends on the working directory."""
         return (self.root / "artifacts" / experiment).as_uri()
 
     def lock(self) -> FileLock:
@@ -54,3 +48,33 @@ class Store:
 def store_at(folder: str | Path = "mlruns") -> Store:
     """The store in a folder, which need not exist yet; relative to the working directory."""
     return Store(Path(folder).absolute())
+
+
+def tracking_address(given: str | None, store: Store) -> str | None:
+    """The address of MLflow, or None for the store's own database.
+
+    Args:
+        given: An address. Default: the environment variable `MLFLOW_TRACKING_URI`, else the store.
+        store: The store.
+
+    Raises:
+        ConfigError: For a folder of files, which MLflow no longer writes to, with the command that migrates it; for an
+            address that is neither a server nor a database.
+    """
+    uri = (given or os.environ.get("MLFLOW_TRACKING_URI") or "").strip()
+    if not uri or uri == store.uri:
+        return None
+    scheme = re.split(r"[:+]", uri, maxsplit=1)[0].lower() if "://" in uri else ""
+    if scheme in ("http", "https", *_DATABASES):
+        return uri
+    if scheme == "file" or (not scheme and ":" not in uri):
+        folder = Path(uri.removeprefix("file://"))
+        raise ConfigError(
+            f"The tracking address {uri!r} is a folder of files, which MLflow no longer writes to. Migrate it with\n"
+            f"    mlflow migrate-filestore --source {folder} --target {store.uri}\n"
+            "and leave the address out, or name a server (http://...) or a database (sqlite:///...)."
+        )
+    raise ConfigError(
+        f"The tracking address {uri!r} cannot be used; expected a server (http://host:port), a database "
+        f"({', '.join(f'{name}://' for name in _DATABASES)}), or none for the store in {store.root}."
+    )

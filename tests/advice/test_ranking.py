@@ -11,7 +11,7 @@ import numpy as np
 from plt_nn.advice import ranking
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.net_costs import NetCosts
-from plt_nn.advice.ranking import Labelled, Ranking, ScoredCandidate, rank
+from plt_nn.advice.ranking import LabelledImages, Ranking, ScoredCandidate, rank
 from plt_nn.features.cache_location import CacheLocation
 from tests.advice.test_plans import judged
 
@@ -40,7 +40,7 @@ class Stub:
 def ranked(let: int, budget: float, candidates: Iterable[Candidate] = (LARGE, SMALL)) -> tuple[Ranking, Stub]:
     stub = Stub(let)
     labels = np.arange(240, dtype=np.int64) % 2
-    data = Labelled([Path(f"{number}.png") for number in range(240)], labels, ("ant", "bee"))
+    data = LabelledImages([Path(f"{number}.png") for number in range(240)], labels, ("ant", "bee"))
     with patch.object(ranking, "_Work", lambda *arguments: stub):
         return rank(list(candidates), data, CacheLocation(None, 0, 0), budget=budget), stub
 
@@ -51,6 +51,15 @@ def test_all_rounds() -> None:
     assert found.samples == 240
     assert [samples for _, samples in stub.asked][:2] == [120, 120]
     assert found.left_out == []
+
+
+def test_with_many_classes_the_first_round_has_some_of_each() -> None:
+    labels = np.arange(1000, dtype=np.int64) % 100
+    data = LabelledImages([Path(f"{number}.png") for number in range(1000)], labels, [str(code) for code in range(100)])
+    stub = Stub(99)
+    with patch.object(ranking, "_Work", lambda *arguments: stub):
+        rank([LARGE, SMALL], data, CacheLocation(None, 0, 0))
+    assert {samples for _, samples in stub.asked} == {1000}, "half of them would be too few of a class"
 
 
 def test_a_round_that_is_not_finished_says_nothing() -> None:

@@ -105,9 +105,11 @@ def test_overfits_a_small_batch(
     for _ in range(250):
         optimizer.zero_grad()
         loss = F.cross_entropy(net(x), y)
+        if loss < 0.005:
+            return
         torch.autograd.backward(loss)
         optimizer.step()
-    assert loss < 0.005
+    raise AssertionError(f"the loss is {loss}")
 
 
 @EVERY_NET

@@ -33,7 +33,7 @@ def test_what_cannot_be_trained_on_is_told_and_the_rest_is_audited(tmp_path: Pat
     noise(tmp_path / "loose.png", 1)
     audit = audited(tmp_path)
     told_of = " ".join(told(audit, "layout"))
-    assert "1 image(s) outside any class" in told_of
+    assert "1 image outside any class" in told_of
     assert "No image in" in told_of
     assert "Too few samples of the class(es) 'ant' (1 of 'ant')" in told_of
     assert audit.images.readable.tolist() == [True]

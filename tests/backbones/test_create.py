@@ -134,7 +134,10 @@ def test_lists() -> None:
         ({"name": "timm/resnet50.a1_in1"}, "timm has no weights 'a1_in1' of resnet50. Did you mean 'a1_in1k'"),
         ({"name": "torchvision/resnet50.V1"}, "no weights 'V1' of resnet50. Valid: IMAGENET1K_V1, IMAGENET1K_V2"),
         ({"name": "timm/test_resnet", "num_classes": 0}, "num_classes is 0; expected at least 1"),
-        ({"name": "timm/test_resnet", "model_args": {"dropp": 1}}, "model_args .*'dropp'.* do not suit test_resnet"),
+        (
+            {"name": "timm/test_resnet", "model_args": {"dropp": 1}},
+            "'dropp'.* cannot be used for test_resnet",
+        ),
         ({"name": "timm/test_resnet", "model_args": {"num_classes": 1}}, "model_args has num_classes; give"),
     ],
 )

@@ -152,12 +152,17 @@ OUT_OF_ORDER = {  # the stages that run before one that precedes them, and why t
 
 @pytest.mark.parametrize("name", TIMM)
 def test_timm_family(name: str, on_meta: Callable[..., nn.Module]) -> None:
-    _check(on_meta(f"timm/{name}"), headless=name in HEADLESS)
+    net = on_meta(f"timm/{name}")
+    _check(net, headless=name in HEADLESS)
+    _check_order(net, f"timm/{name}")
 
 
 @pytest.mark.parametrize("name", list_backbones("torchvision/*"))
 def test_torchvision_net(name: str, on_meta: Callable[..., nn.Module]) -> None:
-    _check(on_meta(name), headless=False)
+    net = on_meta(name)
+    _check(net, headless=False)
+    if name.removeprefix("torchvision/") in TORCHVISION:
+        _check_order(net, name)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -168,18 +173,6 @@ def test_an_encoder_has_an_empty_head(name: str, on_meta: Callable[..., nn.Modul
     assert (found[-1].name, found[-1].parameters) == ("head", ())
     with pytest.raises(ConfigError, match=r"\(found: none\) does not end in a linear layer"):
         set_num_classes(net, 7)
-
-
-@pytest.mark.slow
-def test_stages_run_in_order_and_the_new_head_is_used(on_meta: Callable[..., nn.Module]) -> None:
-    faults = {}
-    for name in [*(f"timm/{name}" for name in TIMM), *(f"torchvision/{name}" for name in TORCHVISION)]:
-        net = on_meta(name)
-        set_num_classes(net, 7)
-        shape, late = _run(net, stages(net))
-        if shape != (2, 7) or bool(late) != (name in OUT_OF_ORDER):
-            faults[name] = (shape, late)
-    assert not faults
 
 
 def _check(net: nn.Module, headless: bool) -> None:
@@ -219,6 +212,13 @@ def _check_head(net: nn.Module, found: list[Stage], headless: bool) -> None:
         module = net.get_submodule(layer)
         outputs = module.out_features if isinstance(module, nn.Linear) else module.out_channels
         assert outputs == getattr(net, "num_classes", 1000)
+
+
+def _check_order(net: nn.Module, name: str) -> None:
+    """The stages run in their order, and the new head is used."""
+    shape, late = _run(net, stages(net))
+    assert shape == (2, 7)
+    assert bool(late) == (name in OUT_OF_ORDER), late
 
 
 def _run(net: nn.Module, found: list[Stage]) -> tuple[tuple[int, ...], list[str]]:

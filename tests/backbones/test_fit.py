@@ -72,7 +72,7 @@ def test_every_difference_is_reported_at_once(weights: dict[str, Tensor], tmp_pa
     assert f"does not fit {NET}" in text
     assert f"{len(weights) - 2} names and shapes agree" in text
     assert "1 missing from the file: layer1.0.conv1.weight." in text
-    assert re.search(r"12 in the file but not in the net: extra0.weight, .*extra9.weight, and 2 more\.", text)
+    assert re.search(r"12 in the file but not in the net: extra0.weight, .*extra9.weight and 2 more\.", text)
     assert re.search(
         r"1 of another shape: conv1.0.weight: \(1, 2, 3, 3\) in the file, \(\d+, 3, 3, 3\) in the net", text
     )

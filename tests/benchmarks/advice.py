@@ -31,11 +31,10 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from plt_nn.advice.candidates import Candidate
-from plt_nn.advice.measure import measure
-from plt_nn.advice.plans import Plan, propose
+from plt_nn.advice.plans import Plan, measure_candidate, propose
 from plt_nn.advice.probes.depth import Depth
 from plt_nn.advice.probes.halving import nested_order
-from plt_nn.advice.ranking import Labelled, ScoredCandidate, rank
+from plt_nn.advice.ranking import LabelledImages, ScoredCandidate, rank
 from plt_nn.advice.verify import fine_tune
 from plt_nn.callbacks import ChannelsLast
 from plt_nn.data import ImageFolderData
@@ -81,7 +80,7 @@ def table(
     rows = nested_order(labelled.labels).tolist()
     choices = []
     for judged in ranking.judged:
-        measured = measure(judged, labelled.paths, rows)
+        measured = measure_candidate(judged, labelled.paths, rows)
         depths = _depths(judged) if judged.candidate.size == min(sizes) else [judged.depth]
         choices += [(judged, depth, propose(judged, depth, measured, len(labelled.labels))) for depth in depths]
     tried = dict[int, list[Done]]()
@@ -119,7 +118,7 @@ def rates(
     (judged,) = rank(
         [Candidate(*NETS[0], sizes[0], crop)], labelled, CacheLocation(store / "rank", 10**10, 10**9)
     ).judged
-    measured = measure(judged, labelled.paths, nested_order(labelled.labels).tolist())
+    measured = measure_candidate(judged, labelled.paths, nested_order(labelled.labels).tolist())
     plan = propose(judged, judged.depths[len(judged.depths) // 2], measured, len(labelled.labels))
     head, deep = ({**phase} for phase in plan.phases)
     advised = f"advised: {deep['lr_scale']:g}, {deep.get('norm', 'frozen')}"
@@ -136,10 +135,10 @@ def rates(
     return made
 
 
-def _labelled(data: ImageFolderData) -> Labelled:
+def _labelled(data: ImageFolderData) -> LabelledImages:
     data.setup("fit")
     labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
-    return Labelled(data.paths["train"], labels, data.class_names)
+    return LabelledImages(data.paths["train"], labels, data.class_names)
 
 
 def _carried_out(plan: Plan, data: ImageFolderData, store: Path, seed: int, kept: Path | None) -> Done:

@@ -34,12 +34,12 @@ def test_it_says_what_it_rewrote_and_then_that_there_is_nothing(call: Call, move
     done = call("relocate", "--store", "new runs")
     assert done.returncode == 0
     assert f"Places rewritten to {moved}: 1 of experiments, 1 of runs.\n" in done.stdout
-    assert f"They lay in {here / 'mlruns'}.\n" in done.stdout
-    assert f"The database as it was: {moved / 'mlflow.db.before-relocate'}\n" in done.stdout
+    assert f"They were in {here / 'mlruns'}.\n" in done.stdout
+    assert f"The database before the change: {moved / 'mlflow.db.before-relocate'}\n" in done.stdout
     assert names(moved) == ["text.txt"]
     again = call("relocate", "--store", moved)
     assert again.returncode == 0
-    assert again.stdout == f"Nothing to do: all places that were to be found lie in {moved}.\n"
+    assert again.stdout == f"Nothing to do: all places are in {moved}.\n"
 
 
 @pytest.mark.parametrize("form", [str, Path.as_uri], ids=["path", "address"])
@@ -49,17 +49,17 @@ def test_a_folder_can_be_named(call: Call, moved: Path, here: Path, form: Callab
     (disk / "artifacts" / "two").mkdir(parents=True)
     client.create_experiment("two", (disk / "artifacts" / "two").as_uri())
     done = call("relocate", "--store", "new runs")
-    assert f"Left alone, for it is still there and not here: {disk.as_uri()}/artifacts/two (--from" in done.stdout
+    assert f"Left unchanged, for it is still there and not here: {disk.as_uri()}/artifacts/two (--from" in done.stdout
     done = call("relocate", "--store", "new runs", "--from", form(disk))
     assert f"Places rewritten to {moved}: 1 of experiments.\n" in done.stdout
-    assert f"They lay in {disk}.\n" in done.stdout
+    assert f"They were in {disk}.\n" in done.stdout
 
 
 def test_a_folder_that_nothing_names(call: Call, moved: Path) -> None:
     call("relocate", "--store", "new runs")
     done = call("relocate", "--store", "new runs", "--from", "/nowhere")
     assert done.returncode == 0
-    assert "No other place lies in /nowhere." in done.stdout
+    assert "No place is in /nowhere." in done.stdout
 
 
 def test_without_a_store(call: Call, here: Path) -> None:

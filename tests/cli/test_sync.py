@@ -75,7 +75,7 @@ def test_a_server_that_is_not_there_is_told_and_the_other_runs_are_delivered(cal
     assert done.returncode == 1
     assert f"{waits.root.name}: waits: " in done.stdout
     assert f"{goes.root.name}: delivered; 5 rows so far." in done.stdout
-    assert "Something is left; `plt-nn sync --status` lists it." in done.stdout
+    assert "Something remains; `plt-nn sync --status` lists it." in done.stdout
     assert "waits: " in call("sync", "--status").stdout
 
 

@@ -165,7 +165,7 @@ def test_a_signal_ends_a_fit_and_the_best_is_kept(
     best = recorded(best_file(here))
     assert f"{best['val_loss']:.6g}" in out, "the summary"
     (spool,) = spool_folders(here / "mlruns")
-    assert wait_for_delivery(spool, warm.PATIENCE).is_nothing, "after a signal a fit waits for ten seconds only"
+    assert wait_for_delivery(spool, warm.PATIENCE).is_empty, "after a signal a fit waits for ten seconds only"
     run = only_run(here)
     assert run.info.status == "KILLED"
     assert run.data.tags["plt_nn.failure"]

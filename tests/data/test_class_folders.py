@@ -75,7 +75,7 @@ def test_loose_images_and_no_classes(tmp_path: Path, picture: Folder) -> None:
     picture(tmp_path / "a.png")
     with pytest.raises(DataError, match="has no class folders") as caught:
         scan(tmp_path)
-    assert "has 1 image(s) outside any class: 'a.png'. Move each into the folder of its class." in str(caught.value)
+    assert "has 1 image outside any class: 'a.png'. Move each into the folder of its class." in str(caught.value)
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path, class_folder: Folder, picture: Folder) -> None:
@@ -95,7 +95,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path, class_folder: Folder, pictu
 
 
 def test_one_class_is_not_enough(tmp_path: Path, class_folder: Folder) -> None:
-    with pytest.raises(DataError, match="there is one class only, 'ant'"):
+    with pytest.raises(DataError, match="there is only one class, 'ant'"):
         scan(class_folder(tmp_path, ant=5))
 
 

@@ -26,6 +26,7 @@ def test_the_scans_are_whole_and_split_by_digit() -> None:
     assert {name: len(split.x) for name, split in data.splits.items()} == {"train": 1259, "val": 359, "test": 179}
     total = torch.cat([split.x for split in data.splits.values()]).sum()
     assert total.item() == pytest.approx(digits.images.sum() / 16, rel=1e-5)
+    assert data.class_counts is not None
     assert [sum(counts) for counts in zip(*data.class_counts.values(), strict=True)] == [
         178, 182, 177, 183, 181, 182, 181, 179, 174, 180
     ]  # fmt: skip
@@ -101,7 +102,7 @@ def test_nothing_held_out(trainer: Callable[..., Trainer], recorder: Callable[..
 def test_impossible_arguments_are_refused() -> None:
     with pytest.raises(ConfigError, match="image_size is 4; the scans have 8 pixels a side"):
         DigitsData(image_size=4)
-    with pytest.raises(ConfigError, match="layout 'rows' is of the 8x8 scans"):
+    with pytest.raises(ConfigError, match="layout 'rows' needs the 8x8 scans"):
         DigitsData(layout="rows", image_size=16)
     with pytest.raises(ConfigError, match=r"val_fraction=1\.2"):
         DigitsData(val_fraction=1.2)

@@ -111,7 +111,7 @@ def test_bad_images_are_reported_before_training_and_left_out(
 
 
 def test_bad_images_are_an_error_on_request(root: Path, damaged: dict[str, Path]) -> None:
-    with pytest.raises(DataError, match=r"3 of 24 images in .* cannot be read:") as caught:
+    with pytest.raises(DataError, match=r"3 of 24 images in .* cannot be used:") as caught:
         small(root, on_bad_image="error").setup("fit")
     assert all(f"  - {path}: " in str(caught.value) for path in damaged.values())
 

@@ -82,7 +82,7 @@ def test_another_separator_is_recognised(write: Callable[[str], Path]) -> None:
     absent, separator = faults(read_table(write("a;y\n1;2\n")))
     assert absent.startswith("there is no column 'y'.")
     assert separator == (
-        "it has a single column, 'a;y': its values seem not to be separated by commas. Save it with commas."
+        "it has a single column, 'a;y'; its values are probably not separated by commas. Save it with commas."
     )
 
 

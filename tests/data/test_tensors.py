@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from plt_nn.data import EpochBatches, SyntheticRegressionData, TensorBatches
-from plt_nn.data.tensors import TensorSplit, class_counts, tensor_loader
+from plt_nn.data.tensors import TensorData, TensorSplit
 from plt_nn.errors import DataError
 
 X = torch.arange(100.0).unsqueeze(1)
@@ -38,12 +38,22 @@ def test_evaluation_batches_are_views_of_the_data(rank: int) -> None:
 
 def test_an_absent_split_is_named_with_the_remedy() -> None:
     with pytest.raises(DataError, match=r"no test split \(there are: train\): set test_fraction above 0"):
-        tensor_loader({"train": TensorSplit(X, Y)}, "test", 32, None)
+        in_memory(Y, {"test": 0.0}).test_dataloader()
+    with pytest.raises(DataError, match=r"no test split \(there are: train\)\.$"):
+        in_memory(Y, {}).test_dataloader()
 
 
 def test_classes_are_counted_by_split() -> None:
-    split = TensorSplit(X[:3], torch.tensor([0, 2, 2]))
-    assert class_counts({"train": split}, 4) == {"train": [1, 0, 2, 0]}
+    data = in_memory(torch.tensor([0, 2, 2]), {})
+    assert (data.num_classes, data.class_counts) == (None, None)
+    data.class_names = list("abcd")
+    assert (data.num_classes, data.class_counts) == (4, {"train": [1, 0, 2, 0]})
+
+
+def in_memory(y: torch.Tensor, fractions: dict[str, float]) -> TensorData:
+    data = TensorData(32, fractions)
+    data.splits = {"train": TensorSplit(X[: len(y)], y)}
+    return data
 
 
 def test_lightning_takes_the_loader_as_it_is(trainer: Callable[..., Trainer], recorder: Callable[..., Any]) -> None:

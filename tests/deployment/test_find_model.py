@@ -25,7 +25,7 @@ def test_a_run_without_a_model_and_one_that_is_not_delivered(empty_database: Pat
         find_model("last", store)
     (store.checkpoints / "none" / logger.uid).mkdir(parents=True)  # as a fit leaves it
     spool = SpoolFolder(store.spool / logger.uid)
-    assert wait_for_delivery(spool, warm.PATIENCE).is_nothing
+    assert wait_for_delivery(spool, warm.PATIENCE).is_empty
     with pytest.raises(ConfigError, match="was not trained with BestLossStopping"):
         find_model(logger.uid, store)
     with spool.events.open("ab") as file:  # as if the uploader had been killed before

@@ -126,7 +126,7 @@ def fits(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Fits
     told = next(line for line in done.stdout.splitlines() if line.startswith("RUNS "))
     runs, said = zip(*json.loads(told.removeprefix("RUNS ")), strict=True)
     for run in runs:  # a busy machine is no fault
-        assert wait_for_delivery(SpoolFolder(folder / "mlruns" / "spool" / run), warm.PATIENCE).is_nothing
+        assert wait_for_delivery(SpoolFolder(folder / "mlruns" / "spool" / run), warm.PATIENCE).is_empty
     for name in files:
         (folder / name).unlink()
     assert main(["sync", "--store", str(folder / "mlruns")]) == 0

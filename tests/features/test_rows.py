@@ -1,8 +1,6 @@
 """Rows come back as they were put, in memory and in files, and what is not whole is as good as absent."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from plt_nn.features.checksums import row_checksums
 from plt_nn.features.rows import MARKS, RowStore, RowType
+from tests import warm
 
 DTYPES = [
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8),
@@ -206,7 +205,8 @@ except OSError as error:
 
 @pytest.mark.multiprocess
 def test_a_full_disk_is_an_error_and_leaves_no_row_in_part(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = warm.run(["-c", FULL, str(tmp_path)])
+    assert done.returncode == 0, done.stderr
     # Row 8 was written anew and not marked anew: it is absent too.
     assert done.stdout.split() == ["full", "True", "False", "False"]
     with RowStore(100, [RowType((256,), torch.float32)], tmp_path) as store:

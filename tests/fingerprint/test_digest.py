@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plt_nn.fingerprint.digest import differing, digests
+from plt_nn.fingerprint.digest import digests, names_that_differ
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ def test_a_change_of_one_element_is_seen(dtype: torch.dtype) -> None:
     changed = tensor.clone()
     changed[2, 4, 6] = 0
     assert digests({"a": tensor.clone()}) == before
-    assert differing(before, digests({"a": changed})) == ["a"]
+    assert names_that_differ(before, digests({"a": changed})) == ["a"]
 
 
 def test_layout_does_not_matter_but_the_sign_of_zero_does() -> None:
@@ -25,5 +25,7 @@ def test_layout_does_not_matter_but_the_sign_of_zero_does() -> None:
 
 
 def test_a_missing_name_differs_and_empty_tensors_have_a_digest() -> None:
-    assert differing(digests({"a": torch.empty(0), "b": torch.tensor(1)}), digests({"a": torch.empty(0)})) == ["b"]
+    assert names_that_differ(digests({"a": torch.empty(0), "b": torch.tensor(1)}), digests({"a": torch.empty(0)})) == [
+        "b"
+    ]
     assert all(-(2**63) <= digest < 2**63 for digest in digests({"a": torch.randn(4)}).values())

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from plt_nn.callbacks.validation.curves import Curves
+from plt_nn.callbacks.validation.metric_curves import MetricCurves
 from plt_nn.plots.figures import (
     WrongSample,
     calibration_error,
@@ -28,7 +28,7 @@ def texts(figure: Figure) -> list[str]:
     """Draws a figure without a warning, and returns its texts."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure.savefig(BytesIO())
+        figure.savefig(BytesIO(), dpi=40)
     titles = [figure.get_suptitle()]
     return titles + [text.get_text() for axes in figure.axes for text in [axes.title, *axes.texts]]
 
@@ -75,22 +75,20 @@ def test_calibration_is_that_of_torchmetrics() -> None:
     bins = (confidence * 15).long().clamp(max=14).numpy()
     counts = np.bincount(bins, minlength=15).astype(float)
     sums = [np.bincount(bins, values.numpy(), minlength=15) for values in (confidence, (said == y).double())]
-    means = [total / np.maximum(counts, 1) for total in sums]
+    together = np.stack([counts, *sums])
     expected = float(multiclass_calibration_error(probabilities, y, 4))
-    assert calibration_error(counts, means[0], means[1]) == pytest.approx(expected, abs=1e-6)
-    figure = calibration_figure(counts, means[0], means[1], SUBTITLE)
+    assert calibration_error(together) == pytest.approx(expected, abs=1e-6)
+    figure = calibration_figure(together, SUBTITLE)
     title, *told = texts(figure)
     assert title.splitlines() == [f"Expected calibration error {expected:.4f}", SUBTITLE]
     assert sum(int(text) for text in told if text) == 500
 
 
 def test_calibration_of_nothing_can_be_drawn() -> None:
-    nothing = np.zeros(15)
-    assert "error 0.0000" in texts(calibration_figure(nothing, nothing, nothing, SUBTITLE))[0]
+    assert "error 0.0000" in texts(calibration_figure(np.zeros((3, 15)), SUBTITLE))[0]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 16])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (2, 3), (3, 1), (16, 3)])
 def test_the_most_wrong(count: int, channels: int) -> None:
     image = np.full((8, 12, channels), 200, dtype=np.uint8)
     ant = WrongSample(image, "ants", "bees", 0.984, "a.jpg")
@@ -138,7 +136,7 @@ def test_learning_curves_of_one_point_and_of_values_that_are_not_finite() -> Non
 
 
 def test_curves_are_bounded() -> None:
-    curves = Curves()
+    curves = MetricCurves()
     for step in range(5_000):
         curves.add_validation(step, {"val_loss": float(step)})
         curves.add_training(step, {f"train_{number}": 0.0 for number in range(100)})
@@ -151,12 +149,12 @@ def test_curves_are_bounded() -> None:
 
 
 def test_what_is_logged_by_step_and_by_epoch_is_taken_once() -> None:
-    curves = Curves()
+    curves = MetricCurves()
     curves.add_validation(1.0, {"val_loss": 1.0})
     curves.add_training(0.5, {"train_time_step": 4.0})
     curves.add_training(1.0, {"val_loss": 1.0, "loss": 2.0, "loss_step": 3.0, "loss_epoch": 2.0, "phase": 1.0})
     assert curves.training == {"train_time_step": [(0.5, 4.0)], "loss": [(1.0, 2.0)]}
-    assert Curves.from_state(curves.to_state()).training == curves.training
+    assert MetricCurves(curves.to_state()).training == curves.training
 
 
 def test_pixels_are_those_before_the_normalisation() -> None:

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from plt_nn import DurableMLFlowLogger
 from plt_nn.tracking import run_spool
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.environment import uploader_environment
+from plt_nn.tracking.upload.start import uploader_environment
 from tests import warm
 from tests.tracking.servers import Front, MLflowServer, end_uploaders
 

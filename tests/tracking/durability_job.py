@@ -47,8 +47,8 @@ class Line(LightningModule):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--store", nargs="+", help="one fit for each, with the address of the same place")
-    parser.add_argument("--uri", nargs="+", default=[None])
+    parser.add_argument("--store")
+    parser.add_argument("--uri")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=0.02, help="for each step")
     parser.add_argument("--stop", type=Path, help="a file whose presence ends the fit")
@@ -59,20 +59,23 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (given.room, given.room))
     connections: list[object] = []  # of this process; the uploaders are others
     sys.addaudithook(lambda event, args: connections.append(args[1]) if event == "socket.connect" else None)
-    for store, uri in zip(given.store, given.uri, strict=True):
-        torch.manual_seed(0)
-        slow = SlowSteps(given.seconds, given.stop)
-        logger = DurableMLFlowLogger("durable", store=store, tracking_uri=uri, flush_seconds=given.flush)
-        Trainer(
-            accelerator="cpu",
-            max_steps=given.steps,
-            logger=logger,
-            callbacks=[slow],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        ).fit(Line(), DataLoader(TensorDataset(torch.linspace(0, 1, 10)[:, None])))
+    fit(given.store, given.uri, given.steps, given.flush, SlowSteps(given.seconds, given.stop))
     print(f"connected to {connections or 'nobody'}", flush=True)
+
+
+def fit(store: str, uri: str | None, steps: int, flush: float, slow: SlowSteps) -> None:
+    """Fits a line, and logs the loss of each step."""
+    torch.manual_seed(0)
+    logger = DurableMLFlowLogger("durable", store=store, tracking_uri=uri, flush_seconds=flush)
+    Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        logger=logger,
+        callbacks=[slow],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(Line(), DataLoader(TensorDataset(torch.linspace(0, 1, 10)[:, None])))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from plt_nn.tracking.run_spool import now
-from plt_nn.tracking.spool.events import VERSION, Event
-from plt_nn.tracking.spool.folder import SpoolFolder
+from plt_nn.tracking.spool.events import Begin, BestWeights, End, Metrics
+from plt_nn.tracking.spool.folder import SpoolFolder, new_uid
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.tags import UID
-from plt_nn.tracking.uid import new_uid
-from plt_nn.tracking.upload.backlog import backlog_of
+from plt_nn.tracking.upload.backlog import is_delivered
 from plt_nn.tracking.upload.state import load_state
 from tests import warm
 from tests.tracking.servers import until
@@ -31,20 +29,18 @@ def new_spool(store: Path, uri: str | None, experiment: str = "spools") -> Spool
     """A spool with the beginning of a run, and nobody at work on it once it is closed."""
     folder = SpoolFolder(store / "spool" / new_uid())
     writer = SpoolWriter(folder, most_bytes=1 << 30)
-    about: Event = {"experiment": experiment, "run_name": None, "uri": uri, "tags": {}, "parent": None}
-    place = {"resumed": False, "attempt": 1, "node": 0}
-    writer.append({"kind": "begin", "version": VERSION, "uid": folder.uid, "time": now(), **about, **place})
+    writer.append(Begin(folder.uid, experiment, uri=uri))
     return writer
 
 
-def metrics(step: int, /, **values: float) -> Event:
+def metrics(step: int, /, **values: float) -> Metrics:
     """The event of a step's metrics."""
-    return {"kind": "metrics", "time": now(), "step": step, "metrics": values}
+    return Metrics(step, values)
 
 
-def end() -> Event:
+def end() -> End:
     """The event of a run's end."""
-    return {"kind": "end", "time": now(), "status": "FINISHED", "reason": None}
+    return End("FINISHED")
 
 
 class Point(NamedTuple):
@@ -110,8 +106,7 @@ def until_delivered(folder: SpoolFolder) -> None:
     """Waits until the uploader has done everything and left."""
 
     def is_done() -> bool:
-        finished = load_state(folder.state).finished_at is not None
-        return finished and backlog_of(folder).is_nothing and not folder.uploader_is_alive()
+        return is_delivered(folder) and not folder.uploader_is_alive()
 
     until(is_done, PATIENCE, f"not delivered: {load_state(folder.state)}")
 
@@ -133,13 +128,10 @@ def delivered(client: MlflowClient, uid: str, key: str | None = None) -> Counter
 
 def written(folder: SpoolFolder, key: str | None = None) -> Counter[Point]:
     """The rows that the complete lines of a spool hold. Keys are as MLflow takes them in these tests."""
-    events: list[Event] = [read.event for read in read_events(folder.events) if read.event is not None]
-    rows = [(event, name, value) for event in events if event["kind"] == "metrics" for name, value in _items(event)]
-    for event in events:
-        if event["kind"] == "model":
-            rows += [(event, f"best/{name}", value) for name, value in _items(event)]
-    return Counter(Point(name, event["step"], str(value)) for event, name, value in rows if key in (None, name))
-
-
-def _items(event: Event) -> list[tuple[str, float]]:
-    return list(event["metrics"].items())
+    rows: Counter[Point] = Counter()
+    for event, *_ in read_events(folder.events):
+        if isinstance(event, Metrics | BestWeights):
+            prefix = "best/" if isinstance(event, BestWeights) else ""
+            named = {f"{prefix}{name}": str(value) for name, value in event.metrics.items()}
+            rows.update(Point(name, event.step, value) for name, value in named.items() if key in (None, name))
+    return rows

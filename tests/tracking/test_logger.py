@@ -29,7 +29,7 @@ from safetensors.numpy import save_file
 from plt_nn import MLP, DurableMLFlowLogger, Regressor, SyntheticRegressionData
 from plt_nn.errors import ConfigError, TrackingError
 from plt_nn.tracking import store_at
-from plt_nn.tracking.checkpoint_files import Policy
+from plt_nn.tracking.logger import CheckpointPolicy
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.backlog import wait_for_delivery
 from tests import warm
@@ -283,7 +283,7 @@ def test_the_status_says_how_a_fit_ended(tmp_path: Path, client: Client, new_sto
     bad = DurableMLFlowLogger("e", store=store)
     with pytest.raises(RuntimeError, match="told to fail"):
         fit(bad, callbacks=[Fails(RuntimeError)])
-    assert wait_for_delivery(SpoolFolder(bad.store.spool / bad.uid), warm.PATIENCE).is_nothing
+    assert wait_for_delivery(SpoolFolder(bad.store.spool / bad.uid), warm.PATIENCE).is_empty
     ended = client(bad).get_run(run_of(bad))
     assert ended.info.status == "FAILED"
     assert ended.data.tags["plt_nn.failure"] == "RuntimeError: told to fail"
@@ -293,7 +293,7 @@ def test_the_status_says_how_a_fit_ended(tmp_path: Path, client: Client, new_sto
     with pytest.raises(SystemExit):
         fit(stopped, callbacks=[Fails(KeyboardInterrupt)])
     signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C after the first
-    assert wait_for_delivery(SpoolFolder(stopped.store.spool / stopped.uid), warm.PATIENCE).is_nothing, (
+    assert wait_for_delivery(SpoolFolder(stopped.store.spool / stopped.uid), warm.PATIENCE).is_empty, (
         "it waits for 10 s only"
     )
     assert client(stopped).get_run(run_of(stopped)).info.status == "KILLED"
@@ -343,7 +343,7 @@ print(*{{name.partition(".")[0] for name in sys.modules}})
     [("none", 0), ("best", 1), ("last", 1), ("all", 3)],
 )
 def test_the_policy_says_which_checkpoints_are_kept(
-    policy: Policy, kept: int, tmp_path: Path, new_store: NewStore
+    policy: CheckpointPolicy, kept: int, tmp_path: Path, new_store: NewStore
 ) -> None:
     logger = DurableMLFlowLogger("e", store=new_store(tmp_path / "store"), checkpoints=policy)
     callback = ModelCheckpoint(monitor="val_loss", save_top_k=2, save_last=True)
@@ -393,8 +393,11 @@ def test_an_address_of_another_kind(tmp_path: Path) -> None:
 
 def test_faults_of_the_arguments_are_told_together(tmp_path: Path) -> None:
     wrong: Any = "bset"
-    with pytest.raises(ConfigError, match=r"Did you mean 'best'\?.*flush_seconds is -1.*resume is 'x'"):
+    with pytest.raises(ConfigError) as caught:
         DurableMLFlowLogger(store=str(tmp_path), checkpoints=wrong, flush_seconds=-1, resume="x")
+    checkpoints, flush, resume = caught.value.faults
+    assert "Did you mean 'best'?" in checkpoints
+    assert (flush[:19], resume[:13]) == ("flush_seconds is -1", "resume is 'x'")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

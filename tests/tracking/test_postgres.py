@@ -62,7 +62,7 @@ def test_every_row_arrives_once_though_the_state_is_lost(uri: str, tmp_path: Pat
     folder.state.unlink()
     logger.log_metrics({"loss": 1.0}, step=500)
     logger.finalize("success")
-    assert wait_for_delivery(folder, 60).is_nothing
+    assert wait_for_delivery(folder, 60).is_empty
     assert logger.run_id == first
     client = MlflowClient(uri)
     for name, count in (("loss", 501), ("nan", 500)):

@@ -13,6 +13,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from plt_nn import MLP, Classifier, DigitsData, DurableMLFlowLogger
+from plt_nn.tracking.spool.events import Metrics, Params, Tags, UnknownEvent
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.loop import upload
 from plt_nn.tracking.upload.start import start_uploader
@@ -71,8 +72,8 @@ def test_names_become_legal_and_are_told_apart(server: MLflowServer, tmp_path: P
     writer = new_spool(tmp_path / "mlruns", server.uri)
     for number, key in enumerate(KEYS):
         writer.append(metrics(3, **{key: float(number)}))
-    writer.append({"kind": "params", "params": {key: f"value {number}" for number, key in enumerate(KEYS)}})
-    writer.append({"kind": "tags", "tags": {key: f"value {number}" for number, key in enumerate(KEYS)}})
+    writer.append(Params({key: f"value {number}" for number, key in enumerate(KEYS)}))
+    writer.append(Tags({key: f"value {number}" for number, key in enumerate(KEYS)}))
     writer.append(end())
     writer.close()
     deliver(writer.folder)
@@ -90,8 +91,8 @@ def test_values(server: MLflowServer, tmp_path: Path) -> None:
     for step, value in enumerate([1.0, INFINITE, -INFINITE, NAN, 1e308, -5e-324]):
         writer.append(metrics(step, loss=value))
     long = {"short/key": "p" * 10_000, "k" * 300: "q" * 10_000, "損" * 250: "損" * 10_000, "a.b": "r" * 7000}
-    writer.append({"kind": "params", "params": {**long, "a/b": "s" * 7000, "empty": "", "odd": "\0 \ud800"}})
-    writer.append({"kind": "tags", "tags": {"long": "t" * 20_000, "short": "here"}})
+    writer.append(Params({**long, "a/b": "s" * 7000, "empty": "", "odd": "\0 \ud800"}))
+    writer.append(Tags({"long": "t" * 20_000, "short": "here"}))
     writer.append(metrics(6, loss=2.0))
     writer.append(end())
     writer.close()
@@ -114,9 +115,9 @@ def test_values(server: MLflowServer, tmp_path: Path) -> None:
 def test_what_cannot_be_made_legal_is_kept_and_told(server: MLflowServer, tmp_path: Path) -> None:
     writer = new_spool(tmp_path / "mlruns", server.uri)
     writer.append(metrics(2**70, loss=1.0))  # a step that no database holds
-    writer.append({**metrics(0, loss=2.0), "time": -5})
-    writer.append({"kind": "params", "params": {"lr": "0.1"}})
-    writer.append({"kind": "of a later version"})
+    writer.append(Metrics(0, {"loss": 2.0}, time=-5))
+    writer.append(Params({"lr": "0.1"}))
+    writer.append(UnknownEvent({"kind": "of a later version"}))
     for step in range(3):
         writer.append(metrics(step, accuracy=0.5))
     writer.append(end())
@@ -130,6 +131,7 @@ def test_what_cannot_be_made_legal_is_kept_and_told(server: MLflowServer, tmp_pa
     assert all('"reason"' in line for line in refused)
 
 
+@pytest.mark.usefixtures("warm_uploaders")
 def test_artifacts_with_odd_names_and_one_that_is_not_wanted(server: MLflowServer, tmp_path: Path) -> None:
     logger = DurableMLFlowLogger("odd", store=str(tmp_path / "mlruns"), tracking_uri=server.uri, flush_seconds=PATIENCE)
     names = [
@@ -169,6 +171,7 @@ def artifacts(client: MlflowClient, run_id: str, folder: str | None = None) -> s
 # -- disks that are full ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("warm_uploaders")
 def test_a_spool_at_its_limit(server: MLflowServer, tmp_path: Path) -> None:
     logger = DurableMLFlowLogger(
         "full", store=str(tmp_path / "mlruns"), tracking_uri=server.uri, flush_seconds=PATIENCE, most_megabytes=1
@@ -176,7 +179,7 @@ def test_a_spool_at_its_limit(server: MLflowServer, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="has reached its limit of 1 MB: what is logged is being lost"):
         log_steps(logger, range(15_000))
     logger.log_hyperparams({"a": 1})
-    with pytest.warns(UserWarning, match=r"\d+ rows could not be written .* and are lost"):
+    with pytest.warns(UserWarning, match=r"[\d,]+ rows could not be written .* and are lost"):
         logger.finalize("success")
     folder = SpoolFolder(tmp_path / "mlruns" / "spool" / logger.uid)
     until_delivered(folder)
@@ -202,14 +205,14 @@ def test_a_disk_that_is_full(server: MLflowServer, tmp_path: Path) -> None:
     words = ("--store", store, "--uri", server.uri, "--steps", 1200, "--seconds", 0, "--flush", PATIENCE)
     status, output = call(JOB, *words, "--room", 70_000)
     assert status == 0, output
-    assert "what is logged is being lost. Training goes on, and what is lost is counted" in output
-    lost = re.search(r"(\d+) rows could not be written", output)
+    assert "what is logged is being lost. Training continues; what is lost is counted" in output
+    lost = re.search(r"([\d,]+) rows could not be written", output)
     assert lost is not None, output
     folder = the_spool(store)
     until_delivered(folder)
     rows = delivered(server.client, folder.uid)
     assert rows == written(folder)
-    assert len(rows) + int(lost[1]) == 1200 + 1, "the end is lost too"
+    assert len(rows) + int(lost[1].replace(",", "")) == 1200 + 1, "the end is lost too"
 
 
 # -- what was deleted -------------------------------------------------------------------------------------------------
@@ -244,6 +247,7 @@ def test_what_is_deleted_in_mid_training_and_restored(what: str, server: MLflowS
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_uploaders")
 def test_a_logger_that_serves_two_fits_and_a_test(server: MLflowServer, tmp_path: Path) -> None:
     logger = DurableMLFlowLogger(
         "twice", store=str(tmp_path / "mlruns"), tracking_uri=server.uri, flush_seconds=PATIENCE

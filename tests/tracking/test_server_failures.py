@@ -1,16 +1,21 @@
 """Servers that are killed, hang, refuse or answer nonsense: no step waits, no fit fails, every row arrives once."""
 
 import shutil
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from plt_nn.tracking import run_spool
+from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.state import load_state
 from tests import warm
+from tests.tracking.durability_job import SlowSteps, fit
 from tests.tracking.read_back import JOB, PATIENCE, call, delivered, run_of, start, until_delivered, written
-from tests.tracking.servers import Front, MLflowServer, end_uploaders, the_spool, until, uploaders
+from tests.tracking.servers import Front, MLflowServer, the_spool, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess, pytest.mark.usefixtures("clean")]
 
@@ -56,32 +61,48 @@ BEHAVIOURS = ["refuse", "hang", "500", "429", "401", "garbage", "empty", "page"]
 
 
 def test_servers_that_do_not_work_until_the_fit_has_ended(
-    server: MLflowServer, front: Callable[..., Front], tmp_path: Path
+    server: MLflowServer,
+    front: Callable[..., Front],
+    warm_uploaders: Callable[[SpoolFolder, dict[str, str]], warm.Process],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fronts = [front(behaviour) for behaviour in BEHAVIOURS]
-    stores = [tmp_path / behaviour for behaviour in BEHAVIOURS]
-    words = ("--uri", *(each.uri for each in fronts), "--steps", 30, "--seconds", 0.001, "--flush", 1)
-    status, output = call(JOB, "--store", *stores, *words)
-    assert status == 0, output
-    assert output.count("not in MLflow yet") == len(BEHAVIOURS), output
-    assert output.count("`plt-nn sync` delivers them") == len(BEHAVIOURS)
-    assert CONNECTED_TO_NOBODY in output
-    for store, each in zip(stores, fronts, strict=True):
+    uploading: dict[str, list[warm.Process]] = {behaviour: [] for behaviour in BEHAVIOURS}
+
+    def start_uploader(folder: SpoolFolder, login: dict[str, str]) -> warm.Process:
+        uploading[folder.store.name].append(warm_uploaders(folder, login))
+        return uploading[folder.store.name][-1]
+
+    def connect(self: socket.socket, address: Any) -> None:
+        connected.append(address)
+        real_connect(self, address)
+
+    connected, real_connect = list[object](), socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(run_spool, "start_uploader", start_uploader)
+    fronts = {behaviour: front(behaviour) for behaviour in BEHAVIOURS}
+    for behaviour, each in fronts.items():
+        with pytest.warns(UserWarning, match="not in MLflow yet.*`plt-nn sync` delivers them"):
+            fit(str(tmp_path / behaviour), each.uri, steps=30, flush=0.5, slow=SlowSteps())
+    assert connected == [], "training never waits for the network"
+    for behaviour, each in fronts.items():
         until(lambda each=each: each.asked > 0, PATIENCE, "nobody has asked the server")
-        assert load_state(the_spool(store).state).offset == 0, f"{store.name}: no such answer is taken for delivery"
-    for store in stores[:2]:
-        end_uploaders(store)
-    for each in fronts:
+        assert load_state(the_spool(tmp_path / behaviour).state).offset == 0, f"{behaviour} is not taken for delivery"
+    for process in [*uploading["refuse"], *uploading["hang"]]:
+        process.kill()
+        process.wait(PATIENCE)
+    for each in fronts.values():
         each.behaviour = "forward"
         each.freed.set()
-    for store in stores[:2]:
-        status, output = call("-m", "plt_nn", "sync", "--store", store, "--wait", PATIENCE, interpreter=warm.MLFLOW)
+    for behaviour in ("refuse", "hang"):
+        words = ("sync", "--store", tmp_path / behaviour, "--wait", PATIENCE)
+        status, output = call("-m", "plt_nn", *words, interpreter=warm.MLFLOW)
         assert (status, "Everything is in MLflow." in output) == (0, True), output
-    for store in stores:
-        folder = the_spool(store)
+    for behaviour in BEHAVIOURS:
+        folder = the_spool(tmp_path / behaviour)
         until_delivered(folder)
-        assert delivered(server.client, folder.uid) == written(folder), store.name
+        assert delivered(server.client, folder.uid) == written(folder), behaviour
         assert len(delivered(server.client, folder.uid, "step_loss")) == 30
         assert run_of(server.client, folder.uid).info.status == "FINISHED"
         assert load_state(folder.state).refused == 0
-        until(lambda store=store: not uploaders(store), PATIENCE, "the uploader stays")
+        assert all(process.wait(PATIENCE) is not None for process in uploading[behaviour]), "no uploader stays"

@@ -49,11 +49,11 @@ def test_four_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_it_goes_well_time_after_time(tmp_path: Path) -> None:
-    """Ten fresh stores side by side; the uploaders, which open them, have their imports behind them and meet.
+    """Four fresh stores side by side; the uploaders, which open them, have their imports behind them and meet.
 
     Every other one is a database that is named in the place of the store's own.
     """
-    folders = [tmp_path / f"{'named' if number % 2 else 'own'}{number}" for number in range(10)]
+    folders = [tmp_path / f"{'named' if number % 2 else 'own'}{number}" for number in range(4)]
     jobs = [four_at(folder, "uploader", warm.MLFLOW) for folder in folders]
     try:
         for folder, four in zip(folders, jobs, strict=True):

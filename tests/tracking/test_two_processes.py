@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -26,14 +24,12 @@ def environment() -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.multiprocess
-@pytest.mark.parametrize("start", ["ddp", "ddp_spawn", "torchrun"])
+@pytest.mark.parametrize("start", ["ddp", "ddp_spawn", "scheduler"])
 def test_there_is_one_run(start: str, tmp_path: Path) -> None:
-    strategy = "ddp" if start == "torchrun" else start
-    launcher = [sys.executable]
-    if start == "torchrun":  # the processes are started by somebody else, and know nothing of each other at first
-        launcher += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    command = [*launcher, str(JOB), strategy, str(tmp_path), "1"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
+    if start == "scheduler":  # as torchrun does: the processes know nothing of each other at first
+        done = warm.run_ranks(2, [JOB, "ddp", tmp_path, "1"], env=environment())
+    else:
+        done = warm.run([JOB, start, tmp_path, "1"], env=environment())
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert ranks[0] == ranks[1]
@@ -62,7 +58,7 @@ def test_two_machines_log_one_run_and_each_how_it_fares(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     uid = json.loads((tmp_path / "main.json").read_text())["uid"]
     other = SpoolFolder(tmp_path / "mlruns" / "spool" / f"{uid}.node1")
-    assert wait_for_delivery(other, 60).is_nothing, "it does not wait at its end: the first machine may have ended"
+    assert wait_for_delivery(other, 60).is_empty, "it does not wait at its end: the first machine may have ended"
     until_all_delivered(tmp_path / "mlruns")
     client = MlflowClient(store_at(tmp_path / "mlruns").uri)
     (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from plt_nn import DurableMLFlowLogger
+from plt_nn.tracking.spool.events import Params
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.locks import ProcessLock, is_held
 from plt_nn.tracking.upload.loop import upload
@@ -51,7 +52,7 @@ def test_an_uploader_that_is_killed_before_it_hears_an_answer(
         between.before_answer = _kill_after(uploader, killed_at)
         for step in range(100):
             writer.append(metrics(100 * number + step, loss=step / 7, accuracy=0.5))
-        writer.append({"kind": "params", "params": {f"param{number}": "1"}})
+        writer.append(Params({f"param{number}": "1"}))
         if number == len(KILLED_AT) - 1:
             writer.append(end())
             writer.close()

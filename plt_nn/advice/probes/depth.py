@@ -1,8 +1,8 @@
 """How far a net's pretrained features carry, and how many of its layers are worth training.
 
-What a stage's features tell linearly is what the layers up to it have done for the task. Features of several stages
-together stand for what fine-tuning these stages can reach: where a linear classifier gains from the features of earlier
-stages, so does fine-tuning (Evci et al. 2022, "Head2Toe", https://arxiv.org/abs/2201.03529).
+The accuracy of a linear classifier on a stage's features shows what the layers up to it contribute to the task. The
+features of several stages together predict the result of fine-tuning them: if a linear classifier gains from the
+features of earlier stages, so does fine-tuning (Evci et al. 2022, "Head2Toe", https://arxiv.org/abs/2201.03529).
 """
 
 import math
@@ -17,11 +17,11 @@ HEAD_ONLY = 0
 
 @dataclass(frozen=True)
 class Depth:
-    """Training a number of stages, and the evidence for it.
+    """A number of stages to train, and the evidence for it.
 
     Args:
-        stages: How many stages before the head are trained, counted from the head; `HEAD_ONLY` for none.
-        train: The same as `FreezingSchedule` takes it.
+        stages: Number of stages before the head that are trained, counted from the head; `HEAD_ONLY` for none.
+        train: The same as a phase's `train` in `FreezingSchedule`.
         probe: The probe on the features of these stages and of the last feature.
     """
 
@@ -34,13 +34,13 @@ def depths_of(body: int) -> list[int]:
     """The numbers of stages that are tried: none, a quarter, half, and all of them.
 
     Args:
-        body: How many stages there are before the head.
+        body: Number of stages before the head.
     """
     return sorted({HEAD_ONLY, math.ceil(body / 4), math.ceil(body / 2), body})
 
 
 def selection(stages: int, body: int) -> str:
-    """How `FreezingSchedule` is told to train so many stages and the head."""
+    """The `train` of a phase that trains this number of stages and the head."""
     if stages == HEAD_ONLY:
         return "head"
     return "all" if stages == body else f"last {stages} stages"
@@ -70,9 +70,9 @@ def probe_depths(features: Mapping[str, Floats], labels: Labels, folds: Labels, 
 
 
 def advised_depth(depths: Sequence[Depth]) -> Depth:
-    """The head alone where its evidence is not worse, beyond chance, than the best; else the best.
+    """The head alone if its evidence is not significantly worse than the best; else the best depth.
 
-    The head alone costs a tenth, and cannot spoil what was pretrained; of several stages fewer cost only a little less.
+    The head alone costs a tenth, and cannot damage pretrained layers. Fewer stages cost only a little less than more.
 
     Args:
         depths: From the head alone to all.

@@ -1,7 +1,7 @@
 """Successive halving: all candidates on few samples, the better ones on more. Pure.
 
-Jamieson & Talwalkar 2016 (https://arxiv.org/abs/1502.07943); a candidate is dropped only where the data can tell that
-it is worse, so that few samples drop few.
+Jamieson & Talwalkar 2016 (https://arxiv.org/abs/1502.07943). A candidate is dropped only if it is significantly worse,
+so few samples drop few candidates.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -11,31 +11,29 @@ import numpy as np
 
 from plt_nn.advice.probes.probe import Labels, LinearProbe, is_worse
 
-_LEAST, _OF_A_CLASS = 120, 6  # samples of the first rung: in all, and of a typical class
-_MOST_RUNGS = 4
-
 Key = TypeVar("Key", bound=Hashable)
 
 
-def rungs(samples: int, classes: int) -> list[int]:
-    """How many samples are looked at in each round, from few to all; each round has twice as many as the one before.
+def rungs(size: int, least: int, most: float = 4) -> list[int]:
+    """The sizes of the rounds, from small to the whole; each is twice as large as the one before.
 
     Args:
-        samples: Number of samples.
-        classes: Number of classes.
+        size: Size of the last round: a number of samples, or of epochs.
+        least: Minimum size of the first round.
+        most: Maximum number of rounds.
     """
-    sizes = [samples]
-    while len(sizes) < _MOST_RUNGS and sizes[0] // 2 >= max(_LEAST, _OF_A_CLASS * classes):
+    sizes = [size]
+    while len(sizes) < most and sizes[0] // 2 >= least:
         sizes.insert(0, sizes[0] // 2)
     return sizes
 
 
 def nested_order(labels: Labels, seed: int = 0) -> Labels:
-    """An order of the samples of which each beginning holds all classes in their shares, `(N,)`.
+    """An order of the samples, `(N,)`, of which every beginning has about the same shares of the classes as the whole.
 
     Args:
         labels: The class of each sample, `(N,)`.
-        seed: Of the draw.
+        seed: Seed of the order.
     """
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(len(labels))
@@ -47,7 +45,7 @@ def nested_order(labels: Labels, seed: int = 0) -> Labels:
 
 
 def survivors(probes: Mapping[Key, LinearProbe]) -> list[Key]:
-    """Those that go on to the next round, the best first: the better half, and who is not worse than the best.
+    """The candidates of the next round, the best first: the better half, and those not worse than the best.
 
     Args:
         probes: The probes of one round, on the same samples.
@@ -57,11 +55,11 @@ def survivors(probes: Mapping[Key, LinearProbe]) -> list[Key]:
 
 
 def better_half(losses: Mapping[Key, float], is_worse: Callable[[Key, Key], bool]) -> list[Key]:
-    """The better half, the best first, and those of the others that are not worse than the best.
+    """The better half, the best first, and the others that are not worse than the best.
 
     Args:
         losses: The loss of each.
-        is_worse: Whether the first is worse than the second beyond chance.
+        is_worse: Whether the first is significantly worse than the second.
     """
     order = sorted(losses, key=losses.__getitem__)
     half = (len(order) + 1) // 2

@@ -25,7 +25,7 @@ def logme(features: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     for code in np.unique(labels):
         y = (labels == code).astype(np.float64)
         turned = (left.T @ y) ** 2
-        outside = max(float(y @ y - turned.sum()), 0.0)  # of y, what lies outside the span of the features
+        outside = max(float(y @ y - turned.sum()), 0.0)  # the part of y outside the span of the features
         alpha, beta = 1.0, 1.0
         for _ in range(_ROUNDS):
             ratio = alpha / beta
@@ -37,7 +37,7 @@ def logme(features: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
             if abs(alpha / beta - ratio) <= 1e-3 * ratio:
                 break
         determinant = float(np.log(alpha + beta * squares).sum()) + (dimensions - len(squares)) * np.log(alpha)
-        told = dimensions * np.log(alpha) + samples * np.log(beta) - determinant
-        told -= beta * residual + alpha * weights + samples * np.log(2 * np.pi)
-        evidence.append(told / (2 * samples))
+        twice = dimensions * np.log(alpha) + samples * np.log(beta) - determinant
+        twice -= beta * residual + alpha * weights + samples * np.log(2 * np.pi)
+        evidence.append(twice / (2 * samples))
     return float(np.mean(evidence))

@@ -1,8 +1,8 @@
-"""Linear probes: how well a linear classifier on features tells classes apart, each sample by one that has not seen it.
+"""Linear probes: how well a linear classifier on features separates classes, measured on samples that it has not seen.
 
-Ridge regression on one-hot targets, because it has a closed form for all strengths of regularisation at once and for
-leaving each sample out: the strength is chosen inside each fold without fits of its own. A temperature, also chosen
-inside the fold, makes probabilities of the outputs (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+The classifier is ridge regression on one-hot targets, which has a closed form for all strengths of regularisation and
+for leaving out each sample, so the strength is chosen inside each fold without further fits. A temperature, also chosen
+inside the fold, turns outputs into probabilities (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
 """
 
 import warnings
@@ -27,7 +27,7 @@ _TEMPERATURES = (1e-2, 1e2)
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """What the linear classifiers say of the samples that they have not seen.
+    """The predictions of linear classifiers for samples that they have not seen.
 
     Args:
         probabilities: `(N, C)`.
@@ -39,7 +39,7 @@ class LinearProbe:
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each sample is told rightly, `(N,)`."""
+        """Whether each prediction is right, `(N,)`."""
         return np.asarray(self.probabilities.argmax(1) == self.labels)
 
     @cached_property
@@ -50,7 +50,7 @@ class LinearProbe:
 
     @property
     def accuracy(self) -> float:
-        """The share told rightly."""
+        """The share of right predictions."""
         return float(self.right.mean())
 
     @property
@@ -75,12 +75,12 @@ def linear_probe(features: Sequence[Floats], labels: Labels, folds: Labels) -> L
     """Probes features.
 
     Args:
-        features: One or several arrays `(N, D)` of the same samples, which weigh the same whatever their size.
+        features: One or several arrays `(N, D)` of the same samples, with the same weight whatever their size.
         labels: The class of each sample, `(N,)`, from 0.
         folds: The fold of each sample, `(N,)` (`stratified_folds`).
 
     Raises:
-        ValueError: If a feature is not finite.
+        ValueError: A feature is not finite.
     """
     x = np.concatenate([_scaled(array) for array in features], axis=1)
     x /= len(features) ** 0.5
@@ -96,20 +96,20 @@ def linear_probe(features: Sequence[Floats], labels: Labels, folds: Labels) -> L
 
 
 def stratified_folds(labels: Labels, most: int = 5, seed: int = 0) -> Labels:
-    """The fold of each sample, `(N,)`: as many of each class in each as can be.
+    """The fold of each sample, `(N,)`, with the samples of each class spread evenly.
 
     Args:
         labels: The class of each sample, `(N,)`.
-        most: Number of folds; fewer where the typical class has fewer samples, but two at least. A class with one
-            sample cannot be told rightly by a classifier that has not seen it.
-        seed: Of the draw.
+        most: Number of folds; fewer if the typical class has fewer samples, but at least two. The only sample of a
+            class cannot be recognised by a classifier that has not seen it.
+        seed: Seed of the folds.
     """
     from sklearn.model_selection import StratifiedKFold
 
     counts = np.bincount(labels)
     counts = counts[counts > 0]
     number = min(most, max(2, int(np.median(counts))))
-    if counts.max() < number:  # one sample of each class: there is nothing to stratify by
+    if counts.max() < number:  # one sample of each class: stratification is impossible
         return np.random.default_rng(seed).permutation(len(labels)) % number
     folds = np.empty(len(labels), dtype=np.int64)
     with warnings.catch_warnings():
@@ -121,20 +121,20 @@ def stratified_folds(labels: Labels, most: int = 5, seed: int = 0) -> Labels:
 
 
 def is_worse(one: LinearProbe, other: LinearProbe) -> bool:
-    """Whether a probe is worse than another of the same samples beyond chance, by its accuracy or its log-loss.
+    """Whether a probe is significantly worse than another one of the same samples, in accuracy or in log-loss.
 
-    Both are compared sample by sample, which tells more than two intervals do.
+    Both are compared sample by sample, which is more sensitive than a comparison of two intervals.
 
     Args:
         one: The probe.
-        other: What it is compared to.
+        other: The probe that it is compared with.
     """
     lost = other.right.astype(np.float64) - one.right
     return is_above_zero(lost) or (is_above_zero(one.losses - other.losses) and one.accuracy <= other.accuracy)
 
 
 def is_above_zero(differences: Floats) -> bool:
-    """Whether the mean of some differences is above zero beyond chance: by two standard errors.
+    """Whether the mean of some differences is significantly above zero: by two standard errors.
 
     Args:
         differences: `(N,)`.
@@ -144,7 +144,7 @@ def is_above_zero(differences: Floats) -> bool:
 
 
 def _scaled(array: Floats) -> Floats:
-    """Features of mean zero and a variance of 1 in all, each weighing the same; those that never vary are left out."""
+    """Features with mean zero, equal variances and a total variance of 1; constant features are left out."""
     array = np.asarray(array, dtype=np.float64)
     if not np.isfinite(array).all():
         raise ValueError("features that are not finite cannot be probed")
@@ -157,7 +157,7 @@ def _scaled(array: Floats) -> Floats:
 
 
 def _temperature(outputs: Floats, labels: Labels) -> float:
-    """By what to divide outputs for the probabilities that suit the labels best."""
+    """The divisor of the outputs with which their probabilities fit the labels best."""
     rows = np.arange(len(labels))
 
     def loss(logarithm: float) -> float:

@@ -1,8 +1,8 @@
-"""Ridge regression whose strength is chosen by leaving each sample out, in closed form.
+"""Ridge regression whose strength is chosen by leaving out each sample, in closed form.
 
-As scikit-learn's `RidgeCV` does it (Golub, Heath & Wahba 1979), to which the tests hold it. A probe's price is that of
-the decomposition, here of the smaller of the two Gram matrices: `RidgeCV` took 0.9 to 4.8 times as long, the latter for
-1,600 samples of 1,280 features.
+The results are those of scikit-learn's `RidgeCV` (Golub, Heath & Wahba 1979), with which the tests compare it. A probe
+costs as much as the decomposition, here of the smaller of the two Gram matrices: `RidgeCV` took 0.9 to 4.8 times as
+long, the latter for 1,600 samples of 1,280 features.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ _SMALL = 768
 
 
 class Ridge(NamedTuple):
-    """A ridge regression that was fitted.
+    """A fitted ridge regression.
 
     Attributes:
-        strength: The strength of the regularisation that was chosen.
+        strength: The chosen strength of the regularisation.
         weights: `(D, C)`.
         intercept: `(C,)`.
-        left_out: What is predicted of each sample by a fit without it, `(N, C)`.
+        left_out: The prediction for each sample by a fit without it, `(N, C)`.
     """
 
     strength: float
@@ -44,8 +44,8 @@ def fit_ridge(x: Floats, y: Floats, strengths: Floats) -> Ridge:
     Args:
         x: `(N, D)`.
         y: `(N, C)`.
-        strengths: Strengths of the regularisation, above 0; the one with the smallest squared error of samples that are
-            left out is taken.
+        strengths: Strengths of the regularisation, above 0, of which the one with the smallest squared error on
+            left-out samples is chosen.
     """
     mean_x, mean_y = x.mean(0), y.mean(0)
     x, y = x - mean_x, y - mean_y
@@ -55,8 +55,8 @@ def fit_ridge(x: Floats, y: Floats, strengths: Floats) -> Ridge:
     for strength in strengths:
         share = values / (values + strength)
         residual = y - vectors @ (share[:, None] * turned)
-        kept = np.maximum(1 - 1 / len(x) - vectors**2 @ share, 1e-12)  # one less the leverage of each sample
-        errors = residual / kept[:, None]
+        rest = np.maximum(1 - 1 / len(x) - vectors**2 @ share, 1e-12)  # 1 minus the leverage of each sample
+        errors = residual / rest[:, None]
         score = float((errors**2).mean())
         if found is None or score < found[0]:
             found = score, float(strength), errors
@@ -78,7 +78,7 @@ def spectrum(x: Floats) -> tuple[Floats, Floats]:
 
 @contextmanager
 def _few_threads(size: int) -> Iterator[None]:
-    """One thread for a small matrix: several wait for each other, on a busy machine for most of the time."""
+    """Uses one thread for a small matrix: on a busy machine several would mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if size <= _SMALL else threads)
     try:

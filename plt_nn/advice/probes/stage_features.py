@@ -14,10 +14,10 @@ LAST = "last feature"
 
 
 class StageFeatures:
-    """Collects what each stage of a net gives, and what its classifier takes.
+    """Computes the outputs of a net's stages and the input of its classifier, averaged over the image.
 
     Args:
-        net: As `create_backbone` makes it; put in eval mode.
+        net: A net of `create_backbone`; it is set to eval mode.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -27,7 +27,7 @@ class StageFeatures:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Stage -> features `(N, D)`, from input to `LAST`; a stage that does not take part is left out.
+        """Stage -> features `(N, D)`, from input to `LAST`; a stage that does not run is left out.
 
         Args:
             images: `(N, C, H, W)`.
@@ -41,7 +41,7 @@ class StageFeatures:
 
     @contextmanager
     def _listening(self, found: dict[str, Tensor]) -> Iterator[None]:
-        """Whatever of a stage ends last gives its features."""
+        """Records features by hooks; the last output of a stage counts."""
 
         def at_end(stage: str) -> object:
             def hook(module: nn.Module, inputs: object, output: object) -> None:
@@ -59,7 +59,7 @@ class StageFeatures:
             for stage, names in self._ends.items()
             for name in names
         ]
-        if self._classifier:  # the net itself, named "", is none
+        if self._classifier:  # "" would be the net itself
             handles.append(self._net.get_submodule(self._classifier).register_forward_pre_hook(at_classifier))
         try:
             yield
@@ -69,10 +69,10 @@ class StageFeatures:
 
 
 def pooled(tensor: Tensor) -> Tensor:
-    """Features averaged over places: `(N, D)` float32 of `(N, D, H, W)`, `(N, H, W, D)` or tokens `(N, T, D)`.
+    """Features averaged over positions: from `(N, D, H, W)`, `(N, H, W, D)` or tokens `(N, T, D)` to float32 `(N, D)`.
 
     Args:
-        tensor: Of square images, from which the place of the channels is told where there are four dimensions.
+        tensor: Features of square images; the dimension of the channels is the one that differs from the other two.
     """
     tensor = tensor.float()
     if tensor.dim() == 4:
@@ -82,15 +82,8 @@ def pooled(tensor: Tensor) -> Tensor:
 
 
 def _outermost(modules: tuple[str, ...]) -> list[str]:
-    """The modules that lie in no other of them."""
-    names = set(modules)
-    return [name for name in modules if not any(parent in names for parent in _parents(name))]
-
-
-def _parents(name: str) -> Iterator[str]:
-    while "." in name:
-        name = name.rpartition(".")[0]
-        yield name
+    """The modules that lie in none of the others."""
+    return [name for name in modules if not any(name.startswith(f"{other}.") for other in modules)]
 
 
 def _first_tensor(value: object) -> Tensor | None:

@@ -178,16 +178,14 @@ class FrozenFeatureCache(Callback):
             split.opened_for,
             self._given_up.get(name),
             is_compiled=has_compiled,
-            is_unchanged=state != split.opened_for or all(cached.is_unchanged() for cached in split.cached),
-            is_rewritten=any(cached.is_rewritten() for cached in split.cached),
-            is_current=all(cached.is_current() for cached in split.cached),
+            is_unchanged=state != split.opened_for or all(guard.is_unchanged() for guard in split.guards()),
+            is_rewritten=any(guard.is_rewritten() for guard in split.guards()),
+            is_current=all(guard.is_current() for guard in split.guards()),
             are_loaders_new=split.combined is not None and split.combined is not loaders.combined,
         )
-        if action is Action.KEEP:
-            return
         if action is Action.RENEW:
-            for cached in split.cached:
-                cached.renew()
+            split.renew()
+        if action in (Action.KEEP, Action.RENEW):
             return
         split.close()
         if state is None or net is None:

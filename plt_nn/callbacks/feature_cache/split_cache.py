@@ -12,6 +12,7 @@ from plt_nn.features.loader import FeatureLoader, feature_loader
 from plt_nn.features.plain_loader.data_loader import data_loader_source, why_no_source
 from plt_nn.features.plain_loader.reader import reason_of
 from plt_nn.features.source import Source
+from plt_nn.frontier.guard import CutGuard
 
 _CHANGED = "the data have changed between epochs"
 
@@ -92,9 +93,16 @@ class SplitCache:
                 cached.loader.is_outdated = False
                 cached.discard()
                 cached.close(_CHANGED)
-            serving = cached.loader.serving
-            if serving is not None and serving.has_news():  # otherwise the epoch is still one of the loader itself
-                cached.check_step()
+            cached.check_step()
+
+    def guards(self) -> list[CutGuard]:
+        """The guards of the nets that were cut for the loaders."""
+        return [cached.guard for cached in self.cached if cached.guard is not None]
+
+    def renew(self) -> None:
+        """Continues after the frozen weights were written again, bit for bit."""
+        for cached in self.cached:
+            cached.guard = cached.guard and cached.guard.renewed()
 
     def confirm(self) -> None:
         """Removes what was cached in the last epoch if the frozen part has changed meanwhile."""

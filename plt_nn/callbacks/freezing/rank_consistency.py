@@ -8,7 +8,7 @@ from torch import Tensor
 
 from plt_nn.callbacks.lightning.strategies import ignored_by_ddp
 from plt_nn.errors import TrainingError
-from plt_nn.fingerprint.digest import differing, digests
+from plt_nn.fingerprint.digest import digests, names_that_differ
 from plt_nn.text import and_more
 
 
@@ -32,7 +32,7 @@ def require_unchanged(
         ignored = ignored_by_ddp(trainer.strategy)
         others = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
         require_agreement(trainer, digests(others) | now, when)
-    if changed := differing(before, now):
+    if changed := names_that_differ(before, now):
         raise TrainingError(
             f"{when}, these had changed though the phase froze them: {and_more(changed, 10)}. Something writes into "
             "frozen layers: a callback, an optimizer of your own, or code in a training step. Leave them alone, or "

@@ -13,7 +13,7 @@ from plt_nn.freezing import Phase
 from plt_nn.freezing.adapters.stage_adapters import Adapters
 from plt_nn.freezing.freeze import norms_with_statistics
 from plt_nn.freezing.groups import LR_FACTOR, STAGE, set_lr_factors
-from plt_nn.freezing.plan import Stage, held_modules, trained_parameters
+from plt_nn.freezing.plan import StageLike, held_modules, trained_parameters
 from plt_nn.freezing.rates import stage_factors, warmup_factor
 from plt_nn.text import and_more
 
@@ -34,7 +34,7 @@ class SchedulePlan:
     """
 
     phases: Sequence[Phase]
-    stages: Sequence[Stage]
+    stages: Sequence[StageLike]
     sizes: dict[str, int]
     trained: tuple[frozenset[str], ...]
     norms: frozenset[str]
@@ -114,7 +114,7 @@ def schedule_plan(
     """
     sizes = {name: parameter.numel() for name, parameter in pl_module.named_parameters()}
     if adapters is None:
-        stages: Sequence[Stage] = net_stages(pl_module, net)
+        stages: Sequence[StageLike] = net_stages(pl_module, net)
         selected = [trained_parameters(phase.train, stages, sizes) for phase in phases]
     else:
         stages, selected = adapters.stages, list(adapters.trained)

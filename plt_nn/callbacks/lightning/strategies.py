@@ -1,7 +1,8 @@
 """What our callbacks need of Lightning's strategies: whole parameters on every process."""
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch.nn.parallel import DistributedDataParallel
@@ -60,3 +61,33 @@ def rebuild_ddp(strategy: Strategy, frozen: Iterable[str]) -> None:
 def ignored_by_ddp(strategy: Strategy) -> set[str]:
     """Names of the parameters and buffers that the user keeps out of DistributedDataParallel."""
     return set(getattr(strategy.lightning_module, _IGNORED, ()))
+
+
+def watch_buffer_exchange(strategy: Strategy, before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Has functions called before and after each time that DistributedDataParallel exchanges buffers.
+
+    It does so before it runs what it wraps. Nothing happens without it, or if it is watched already.
+
+    Args:
+        strategy: The trainer's strategy.
+        before: Called before each exchange.
+        after: Called after each exchange.
+    """
+    if not isinstance(strategy.model, DistributedDataParallel) or "_pre_forward" in vars(strategy.model):
+        return
+    wrapper: Any = strategy.model
+    pre_forward = wrapper._pre_forward
+
+    def watched(*inputs: Any, **named: Any) -> Any:
+        before()
+        try:
+            return pre_forward(*inputs, **named)
+        finally:
+            after()
+
+    wrapper._pre_forward = watched
+
+
+def stop_watching_buffer_exchange(strategy: Strategy) -> None:
+    """Ends what `watch_buffer_exchange` began; does nothing if that is not the case."""
+    getattr(strategy.model, "__dict__", {}).pop("_pre_forward", None)

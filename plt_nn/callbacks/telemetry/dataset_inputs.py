@@ -1,4 +1,4 @@
-"""Says which data a run has used, and warns when validation or test samples were trained on."""
+"""Logs which data a run uses, and warns when validation or test samples are also trained on."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -14,14 +14,11 @@ _LONGEST_DIGEST = 36  # what MLflow takes
 
 
 class Fingerprint(Protocol):
-    """What is known of one split; `plt_nn.data.SplitFingerprint` says what each attribute means.
-
-    `examples` and `source`, which that class has too, may be missing.
-    """
+    """Facts about one split; `plt_nn.data.SplitFingerprint` is one, whose `examples` and `source` are optional."""
 
     @property
     def digest(self) -> str:
-        """Tells the split's content from any other."""
+        """Identifies the content of the split."""
 
     @property
     def samples(self) -> int:
@@ -37,24 +34,24 @@ class Fingerprint(Protocol):
 
     @property
     def duplicates_within(self) -> int:
-        """Number of samples that repeat another one of the split."""
+        """Number of samples that repeat another one of the same split."""
 
 
 class DatasetInputs(Callback):
-    """Logs which data a fit uses, and warns when samples that are held out are trained on as well.
+    """Logs which data a fit uses, and warns when held-out samples are also trained on.
 
-    When a fit starts, process 0 asks the data module for the fingerprints of its splits (its method `fingerprints`; one
-    without it is passed over) and logs each as an input of the run: a digest of the content, the number of samples in
-    all and of each class, and how many of them occur more than once. Two runs with the same digest have seen the same
-    data, wherever it lay. A test set that is not used before the fit is over is logged too, for it must be held out
-    from the start. A loader that is given to `fit` itself has no fingerprint.
+    When a fit starts, process 0 asks the data module for the fingerprints of its splits (its method `fingerprints`; a
+    module without it is ignored) and logs each as an input of the run: a digest of the content, the number of samples
+    in all and of each class, and how many of them occur more than once. Two runs with the same digest have used the
+    same data, wherever it is stored. The test set is logged too, because it must be held out from the start. A loader
+    that is given to `fit` itself has no fingerprint.
 
     Raises:
-        DataError: If a digest cannot be kept.
+        DataError: If MLflow cannot store a digest.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs each split, and warns of shared samples."""
+        """Logs each split, and warns of samples that they share."""
         data: Any = getattr(trainer, "datamodule", None)
         if not trainer.is_global_zero or not callable(getattr(data, "fingerprints", None)):
             return
@@ -72,11 +69,7 @@ class DatasetInputs(Callback):
 
 
 def profile(facts: Fingerprint) -> dict[str, Any]:
-    """Facts about a split as plain JSON values.
-
-    Args:
-        facts: What is known of the split.
-    """
+    """Facts about a split as plain JSON values."""
     counts = None if facts.class_counts is None else {str(name): int(n) for name, n in facts.class_counts.items()}
     return {
         "samples": int(facts.samples),
@@ -90,7 +83,7 @@ def leakage(found: Mapping[str, Fingerprint]) -> str | None:
     """A sentence on the samples of `val` and `test` that also occur in `train`; None if there are none.
 
     Args:
-        found: Split name -> what is known of it.
+        found: Split name -> facts about it.
     """
     shared = {split: facts for split, facts in found.items() if split != "train" and facts.duplicates.get("train")}
     if not shared:

@@ -1,4 +1,4 @@
-"""What a fit costs: parameters that are trained, and the time of devices."""
+"""The costs of a fit: trained parameters and device time."""
 
 import time
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from plt_nn.tracking import tags
 
 
 class FitCosts(Callback):
-    """Logs what a fit costs, so that runs can be compared by it.
+    """Logs the costs of a fit, so that runs can be compared by them.
 
-    - `cost/parameters` and `cost/trained_parameters`: how many there are, and how many require gradients; once at the
-      beginning and once for each phase of a `FreezingSchedule`. The last row is not always the largest.
+    - `cost/parameters` and `cost/trained_parameters`: how many there are, and how many require gradients; at the
+      beginning and in each phase of a `FreezingSchedule`.
     - `cost/most_trained_parameters`: the largest number of them so far.
-    - `cost/device_hours`: hours times devices (processes), after each epoch and at the end; a resumed run goes on
-      counting from its checkpoint.
+    - `cost/device_hours`: hours times devices (processes), after each epoch and at the end; a resumed run
+      continues from its checkpoint.
 
-    The tag `devices` names what the fit ran on.
+    The tag `devices` names the devices of the fit.
     """
 
     def __init__(self) -> None:
@@ -39,11 +39,11 @@ class FitCosts(Callback):
             logger.log_tags({tags.DEVICES: devices(trainer)})
 
     def on_phase_start(self, trainer: Trainer, pl_module: LightningModule, number: int, batch_idx: int) -> None:
-        """Counts anew when the next batch comes."""
+        """Counts again when the next batch comes."""
         self._is_due = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Counts parameters, once in each phase: only now has every callback frozen what it freezes."""
+        """Counts parameters, once in each phase: only now has every callback frozen its layers."""
         if not self._is_due:
             return
         self._is_due = False
@@ -75,7 +75,7 @@ class FitCosts(Callback):
         return {"hours": self._hours, "most": self._most}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Puts the time as of now in."""
+        """Stores the time as of now."""
         state = {"hours": self._so_far(trainer), "most": self._most}
         checkpoint.setdefault("callbacks", {})[self.state_key] = state
 
@@ -91,7 +91,7 @@ class FitCosts(Callback):
 
 
 def devices(trainer: Trainer) -> str:
-    """What a trainer runs on, such as `2 x NVIDIA H100`."""
+    """The devices of a trainer, such as `2 x NVIDIA H100`."""
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
     return f"{trainer.world_size} x {name}"

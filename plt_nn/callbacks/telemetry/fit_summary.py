@@ -1,4 +1,4 @@
-"""A short table at the end of a fit, kept with the run."""
+"""A short table at the end of a fit, logged with the run."""
 
 import json
 import time
@@ -18,9 +18,9 @@ from plt_nn.tracking import tags
 
 
 class FitSummary(Callback):
-    """Prints what a fit has reached when it ends, however it ends, and logs it as `summary.json` and description.
+    """Prints the results of a fit when it ends, however it ends, and logs them as `summary.json` and run description.
 
-    It tells the best loss and where it was reached, the other metrics there, the phases of a freezing schedule, the
+    They are the best loss and where it was reached, the other metrics there, the phases of a freezing schedule, the
     numbers of parameters, the time, why training stopped, and the command that opens the run in the MLflow UI.
     """
 
@@ -33,14 +33,14 @@ class FitSummary(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints and logs the table."""
-        self._tell(trainer, pl_module, None)
+        self._summarise(trainer, pl_module, None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Prints and logs the table, with the exception as the reason."""
-        if self._began and trainer.global_step > 0:  # before the first step there is nothing but the error to tell
-            self._tell(trainer, pl_module, exception)
+        if self._began and trainer.global_step > 0:  # before the first step there is nothing but the error
+            self._summarise(trainer, pl_module, exception)
 
-    def _tell(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException | None) -> None:
+    def _summarise(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException | None) -> None:
         began, self._began = self._began, 0.0
         if not trainer.is_global_zero:
             return
@@ -54,7 +54,7 @@ class FitSummary(Callback):
 
 
 def fit_facts(trainer: Trainer, pl_module: LightningModule, exception: BaseException | None) -> dict[str, Any]:
-    """What a fit has reached, by name, in the order in which it is told.
+    """The results of a fit by name, in the order in which they are printed.
 
     Args:
         trainer: The trainer, at the end of its fit.

@@ -1,86 +1,69 @@
-"""Where the time of training steps goes: counted on one process, then put together for all of them."""
+"""Where the time of training steps goes: counted on one process, then merged for all of them. Pure."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from plt_nn.callbacks.telemetry.stopwatch import Clock, Stopwatch
+
 
 class StepInterval(NamedTuple):
-    """What one process did in an interval.
+    """What one process did in an interval."""
 
-    Attributes:
-        elapsed: Seconds of training, without validation.
-        waited: Seconds of these in which it waited for its loader.
-        own: Seconds of these in which it cannot have waited for another process.
-        batches: Batches trained on.
-        samples: Samples in them; 0 if that cannot be told.
-        memory: The most bytes in use on its GPU; 0 without one.
-    """
-
-    elapsed: float
-    waited: float
-    own: float
-    batches: float
-    samples: float
-    memory: float
+    elapsed: float  # seconds of training, without validation
+    waited: float  # of these: waiting for the loader
+    own: float  # of these: not possibly waiting for another process
+    batches: float  # trained on
+    samples: float  # in them; 0 if unknown
+    memory: float  # the most bytes in use on its GPU; 0 without one
 
 
 class StepTimer:
-    """A stopwatch for the steps of one process; each of its methods costs a fraction of a microsecond.
+    """Times the steps of one process; each of its methods costs about a microsecond.
 
-    It runs from the first fetch of a batch until `pause`, and goes on at the next fetch.
+    It runs from the first fetch of a batch until `pause`, and continues at the next fetch.
 
     Args:
         clock: Gives the time in seconds.
+
+    Attributes:
+        exchange: Runs while processes may wait for each other.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock
-        self._running_since: float | None = None
-        self._fetch_at = self._exchange_at = 0.0
-        self._batch_at: float | None = None
-        self.elapsed = self.waited = self.own = 0.0
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._training, self._waiting, self._batch = Stopwatch(clock), Stopwatch(clock), Stopwatch(clock)
+        self.exchange = Stopwatch(clock)
         self.batches = self.samples = 0
 
-    def fetch_begins(self) -> None:
+    def begin_fetch(self) -> None:
         """The loop asks the loader for a batch."""
-        self._fetch_at = now = self._clock()
-        if self._batch_at is None:
-            self._batch_at = now
-        if self._running_since is None:
-            self._running_since = now
+        for watch in (self._training, self._batch, self._waiting):
+            watch.start()
 
-    def fetch_ends(self) -> None:
+    def end_fetch(self) -> None:
         """The loader has given a batch."""
-        self.waited += self._clock() - self._fetch_at
+        self._waiting.stop()
 
-    def exchange_begins(self) -> None:
-        """Something begins in which processes may wait for each other."""
-        self._exchange_at = self._clock()
-
-    def exchange_ends(self) -> None:
-        """It has ended."""
-        self.own -= self._clock() - self._exchange_at
-
-    def batch_ends(self, samples: int) -> None:
+    def end_batch(self, samples: int) -> None:
         """A batch of so many samples is done."""
-        if self._batch_at is not None:
-            self.own += self._clock() - self._batch_at
-            self._batch_at = None
+        self._batch.stop()
         self.batches += 1
         self.samples += samples
 
     def pause(self) -> None:
         """Something that is not training begins, for instance a validation."""
-        if self._running_since is not None:
-            self.elapsed += self._clock() - self._running_since
-            self._running_since = None
+        self._training.stop()
 
     def interval(self, memory: float) -> StepInterval:
-        """What was counted until the last pause."""
-        return StepInterval(self.elapsed, self.waited, self.own, self.batches, self.samples, memory)
+        """What was counted so far."""
+        elapsed, waited, own = (
+            self._training.seconds,
+            self._waiting.seconds,
+            self._batch.seconds - self.exchange.seconds,
+        )
+        return StepInterval(elapsed, waited, own, self.batches, self.samples, memory)
 
 
 def samples_in(batch: Any) -> int:
@@ -95,13 +78,10 @@ def samples_in(batch: Any) -> int:
 
 
 def step_metrics(intervals: Sequence[StepInterval]) -> dict[str, float]:
-    """The metrics of an interval.
+    """The metrics of an interval by name, as `StepTimes` logs them.
 
     Args:
         intervals: What each process did in it, in the order of their ranks; each at least one batch.
-
-    Returns:
-        The metrics by name, as `StepTimes` logs them.
     """
     metrics: dict[str, float] = {}
     samples, longest = sum(one.samples for one in intervals), max(one.elapsed for one in intervals)
@@ -120,14 +100,14 @@ def step_metrics(intervals: Sequence[StepInterval]) -> dict[str, float]:
     return metrics
 
 
-def together(before: Sequence[StepInterval], more: Sequence[StepInterval]) -> list[StepInterval]:
+def merge(before: Sequence[StepInterval], more: Sequence[StepInterval]) -> list[StepInterval]:
     """Two intervals as one, process by process."""
     sums = ([x + y for x, y in zip(one, other, strict=True)] for one, other in zip(before, more, strict=True))
     return [StepInterval(*values) for values in sums] if before else list(more)
 
 
 def data_warning(intervals: Sequence[StepInterval], least: float = 5.0) -> str | None:
-    """What to tell a person whose loader is slower than the net; None if it is not.
+    """A warning if the loader is slower than the net; else None.
 
     Args:
         intervals: What each process did in an epoch, in the order of their ranks.

@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -34,7 +35,7 @@ class SystemMetrics(Callback):
     uses are sampled. In a container the memory is the container's, not the machine's.
 
     What cannot be measured is left out after one warning; without an NVIDIA driver there is no warning. Nothing is
-    sampled without a logger that keeps metrics of machines, such as `DurableMLFlowLogger`. Where a cluster's launcher
+    sampled without a logger that stores metrics of machines, such as `DurableMLFlowLogger`. Where a cluster's launcher
     starts every process by itself (SLURM's `srun`), the processes and GPUs are those of the first one on each machine.
 
     Args:
@@ -58,17 +59,11 @@ class SystemMetrics(Callback):
             self._sampling = _Sampling(self.interval, loggers, trainer)
             self._sampling.start()
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the last sample."""
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
+        """Takes the last sample, and makes sure that no thread remains."""
         self._stop()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Takes the last sample."""
-        self._stop()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Makes sure that no thread is left."""
-        self._stop()
+    on_exception = teardown = on_fit_end
 
     def _stop(self) -> None:
         sampling, self._sampling = self._sampling, None
@@ -95,18 +90,18 @@ def root_process(processes: int) -> int:
 
 
 class _Sampling(threading.Thread):
-    """Samples until it is told to stop; what goes wrong here never reaches the training."""
+    """Samples until it is stopped; what goes wrong here never reaches the training."""
 
     def __init__(self, interval: float, loggers: list[RunLogger], trainer: Trainer) -> None:
         super().__init__(name="plt_nn-system-metrics", daemon=True)
         self._interval, self._loggers = interval, loggers
         self._node, self._nodes = trainer.node_rank, trainer.num_nodes
         self._gpus, self._root = used_gpus(trainer), root_process(trainer.num_devices)
-        self._told = threading.Event()
+        self._has_ended = threading.Event()
 
     def stop(self) -> None:
         """Takes the last sample, and ends; a thread that is stuck logs no more."""
-        self._told.set()
+        self._has_ended.set()
         self.join(_PATIENCE)
         self._loggers = []
 
@@ -116,7 +111,7 @@ class _Sampling(threading.Thread):
         self._sample()  # rates count from here
         began = last = time.monotonic()
         wait = min(_SOON, self._interval)
-        while self._loggers and not self._told.wait(wait):
+        while self._loggers and not self._has_ended.wait(wait):
             self._log(self._sample())
             last, wait = time.monotonic(), self._interval
         if last == began or time.monotonic() - last >= _TOO_SOON:

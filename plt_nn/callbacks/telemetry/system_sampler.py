@@ -1,6 +1,8 @@
-"""What a machine is doing, as flat metrics: psutil for the machine and its processes, NVML for its GPUs.
+"""The load of a machine as flat metrics: psutil for the machine and its processes, NVML for its GPUs.
 
 The names are those of MLflow's own system metrics, without their `system/`, so that its UI shows them in their place.
+Its monitors are not used: to import them is to import MLflow (2.5 s), they number the GPUs of the whole machine, and
+they know neither containers nor processes.
 """
 
 import contextlib
@@ -8,6 +10,7 @@ import importlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +65,19 @@ def cpu_metrics() -> dict[str, float]:
 def memory_metrics(cgroup: Path = _CGROUP) -> dict[str, float]:
     """The memory in use: the machine's, or the container's if it has less."""
     memory = psutil.virtual_memory()
-    used, total = limited_memory(memory.used, memory.total, *_cgroup_files(cgroup))
-    return {
-        "system_memory_usage_megabytes": used / _MEGABYTE,
-        "system_memory_usage_percentage": 100 * used / total,
-    }
+    try:
+        limit, current, stat = ((cgroup / f"memory.{name}").read_text() for name in ("max", "current", "stat"))
+    except OSError:  # no container, or one of cgroup version 1
+        limit = current = stat = ""
+    used, total = limited_memory(memory.used, memory.total, limit, current, stat)
+    return {"system_memory_usage_megabytes": used / _MEGABYTE, "system_memory_usage_percentage": 100 * used / total}
 
 
 def limited_memory(used: int, total: int, limit: str, current: str, stat: str) -> tuple[int, int]:
     """The memory in use and the memory there is, in bytes, under the limit of a cgroup (version 2).
 
-    Pages of files that have not been read for a while count as free, as in Kubernetes: the kernel gives them away
-    before it lets a process starve, and reading a data set once would else look like a memory that is full.
+    Pages of files that have not been read for a while count as free, as in Kubernetes: the kernel takes them back
+    before it lets a process starve. Otherwise reading a data set once would look like a full memory.
 
     Args:
         used: What the whole machine has in use.
@@ -89,39 +93,36 @@ def limited_memory(used: int, total: int, limit: str, current: str, stat: str) -
 
 
 def disk_metrics() -> dict[str, float]:
-    """How full the disk of the root folder is, which is the one that MLflow looks at."""
+    """How full the disk of the root folder is, which is the one that MLflow measures."""
     disk = psutil.disk_usage(os.sep)
-    return {
-        "disk_usage_percentage": disk.percent,
-        "disk_usage_megabytes": disk.used / _MEGABYTE,
-        "disk_available_megabytes": disk.free / _MEGABYTE,
+    megabytes = {"usage": disk.used / _MEGABYTE, "available": disk.free / _MEGABYTE}
+    return {"disk_usage_percentage": disk.percent} | {
+        f"disk_{name}_megabytes": size for name, size in megabytes.items()
     }
 
 
 class NetworkTraffic:
-    """What has gone over the machine's network since the first call."""
+    """The traffic over the machine's network since the first call; nothing on a machine without a network."""
 
     def __init__(self) -> None:
         self._before: tuple[int, int] | None = None
 
     def __call__(self) -> dict[str, float]:
-        """The traffic so far; nothing on a machine without a network."""
+        """The traffic so far."""
         counts = psutil.net_io_counters()
         if counts is None:
             return {}
         received, sent = self._before = self._before or (counts.bytes_recv, counts.bytes_sent)
-        return {
-            "network_receive_megabytes": (counts.bytes_recv - received) / _MEGABYTE,
-            "network_transmit_megabytes": (counts.bytes_sent - sent) / _MEGABYTE,
-        }
+        megabytes = (counts.bytes_recv - received) / _MEGABYTE, (counts.bytes_sent - sent) / _MEGABYTE
+        return {"network_receive_megabytes": megabytes[0], "network_transmit_megabytes": megabytes[1]}
 
 
 class ProcessTree:
-    """The processors and the memory that a process and its descendants use together.
+    """The memory of a process and its descendants together, and their processor time per time since the last call.
 
     The percentage is that of one core, so four busy processes make 400. Memory that processes share, such as what a
-    loader's workers have from the process that started them, counts once for each: telling it apart would hold the
-    processes up while it is counted.
+    loader's workers have from the process that started them, counts once for each: to tell it apart would stop the
+    processes while it is counted.
 
     Args:
         root: The number of the process.
@@ -133,7 +134,7 @@ class ProcessTree:
         self._at: float | None = None
 
     def __call__(self) -> dict[str, float]:
-        """Their memory, and their processor time per time since the last call."""
+        """Their memory, and the percentage from the second call on."""
         now, memory = time.monotonic(), 0
         seconds: dict[psutil.Process, float] = {}
         root = psutil.Process(self._root)
@@ -156,70 +157,32 @@ def gpu_sources(gpus: Mapping[int, str]) -> dict[str, Source]:
     Args:
         gpus: The number that a GPU has in the metrics -> its UUID, without `GPU-`.
     """
-    nvml = _nvml() if gpus else None
-    return {} if nvml is None else {f"GPU {number}": Gpu(nvml, number, uuid) for number, uuid in gpus.items()}
-
-
-class Gpu:
-    """The load, memory and power of one GPU.
-
-    It is found by its UUID: NVML counts all the GPUs of a machine, PyTorch those that CUDA_VISIBLE_DEVICES names.
-
-    Args:
-        nvml: The module `pynvml`, initialised.
-        number: What the GPU is called in the metrics.
-        uuid: Its UUID, without `GPU-`.
-    """
-
-    def __init__(self, nvml: Any, number: int, uuid: str) -> None:
-        self._nvml, self._number, self._uuid = nvml, number, uuid
-        self._handle: Any = None
-
-    def __call__(self) -> dict[str, float]:
-        """Whatever of it this GPU can tell."""
-        if self._handle is None:
-            self._handle = self._nvml.nvmlDeviceGetHandleByUUID(f"GPU-{self._uuid}")
-        metrics: dict[str, float] = {}
-        for read in (_gpu_load, _gpu_memory, _gpu_power, _gpu_power_share):
-            with contextlib.suppress(self._nvml.NVMLError_NotSupported):
-                metrics |= read(self._nvml, self._handle)
-        return {f"gpu_{self._number}_{name}": value for name, value in metrics.items()}
-
-
-def _gpu_load(nvml: Any, handle: Any) -> dict[str, float]:
-    return {"utilization_percentage": float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)}
-
-
-def _gpu_memory(nvml: Any, handle: Any) -> dict[str, float]:
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return {
-        "memory_usage_megabytes": memory.used / _MEGABYTE,
-        "memory_usage_percentage": 100 * memory.used / memory.total,
-    }
-
-
-def _gpu_power(nvml: Any, handle: Any) -> dict[str, float]:
-    return {"power_usage_watts": nvml.nvmlDeviceGetPowerUsage(handle) / 1000}
-
-
-def _gpu_power_share(nvml: Any, handle: Any) -> dict[str, float]:
-    used, limit = nvml.nvmlDeviceGetPowerUsage(handle), nvml.nvmlDeviceGetEnforcedPowerLimit(handle)
-    return {"power_usage_percentage": 100 * used / limit}
-
-
-def _nvml() -> Any:
-    """NVML, initialised; it counts how often, and is never shut down, for others in this process may use it."""
+    if not gpus:
+        return {}
     try:
         nvml = importlib.import_module("pynvml")
-        nvml.nvmlInit()
+        nvml.nvmlInit()  # it counts how often, and is never shut down: others in this process may use it
     except Exception:  # noqa: BLE001 - not installed, no driver, or not NVIDIA's package of that name
-        return None
-    return nvml
+        return {}
+    return {f"GPU {number}": partial(gpu_metrics, nvml, number, uuid) for number, uuid in gpus.items()}
 
 
-def _cgroup_files(folder: Path) -> tuple[str, str, str]:
-    try:
-        limit, current, stat = ((folder / f"memory.{name}").read_text() for name in ("max", "current", "stat"))
-    except OSError:  # no container, or one of cgroup version 1
-        return "", "", ""
-    return limit, current, stat
+def gpu_metrics(nvml: Any, number: int, uuid: str) -> dict[str, float]:
+    """The load, memory and power of one GPU, as far as it can tell them.
+
+    It is found by its UUID: NVML counts all the GPUs of a machine, PyTorch those that CUDA_VISIBLE_DEVICES names.
+    """
+    handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    memory, power = nvml.nvmlDeviceGetMemoryInfo, nvml.nvmlDeviceGetPowerUsage
+    readings: dict[str, Callable[[], float]] = {
+        "utilization_percentage": lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+        "memory_usage_megabytes": lambda: memory(handle).used / _MEGABYTE,
+        "memory_usage_percentage": lambda: 100 * memory(handle).used / memory(handle).total,
+        "power_usage_watts": lambda: power(handle) / 1000,
+        "power_usage_percentage": lambda: 100 * power(handle) / nvml.nvmlDeviceGetEnforcedPowerLimit(handle),
+    }
+    metrics = {}
+    for name, read in readings.items():
+        with contextlib.suppress(nvml.NVMLError_NotSupported):
+            metrics[f"gpu_{number}_{name}"] = read()
+    return metrics

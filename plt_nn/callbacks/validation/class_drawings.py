@@ -1,4 +1,4 @@
-"""From what a validation has shown to its figures, with the names that the data module knows."""
+"""From the results of a validation to figures and plain values, with the names that the data module knows."""
 
 import base64
 import io
@@ -8,67 +8,55 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plt_nn.callbacks.validation.validation_sums import ClassSums
+from plt_nn.callbacks.validation.class_results import ClassResults
 from plt_nn.plots.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_CLASSES = 200  # whose confusion matrix is kept as numbers
+_MOST_CLASSES = 200  # whose confusion matrix is stored as numbers
 
 Drawings = dict[str, Callable[[], "Figure"]]
 
 
-def class_drawings(sums: ClassSums, data: Any, subtitle: str) -> Drawings:
+def class_drawings(results: ClassResults, data: Any, subtitle: str) -> Drawings:
     """The figures of one validation by name, each as a function that draws it.
 
     Args:
-        sums: What the validation has shown.
+        results: What the validation has shown.
         data: The data module, which may know the names of classes (`class_names`) and files (`paths["val"]`).
         subtitle: Which validation this is.
     """
     drawings = Drawings()
-    if (confusion := sums.confusion) is not None:
+    if (confusion := results.confusion) is not None:
         names = [_class_name(data, code) for code in range(len(confusion))]
         drawings["confusion_matrix"] = lambda: confusion_figure(confusion.numpy().astype(np.int64), names, subtitle)
-    count, confidence, right = sums.bins.numpy()
-    per = np.maximum(count, 1)
-    drawings["calibration"] = lambda: calibration_figure(count, confidence / per, right / per, subtitle)
-    if sums.pixels:
-        drawings["most_wrong"] = lambda: most_wrong_figure(wrong_samples(sums, data), subtitle)
+    drawings["calibration"] = lambda: calibration_figure(results.bins.numpy(), subtitle)
+    if results.pixels:
+        drawings["most_wrong"] = lambda: most_wrong_figure(wrong_samples(results, data), subtitle)
     return drawings
 
 
-def class_facts(sums: ClassSums, data: Any, subtitle: str) -> dict[str, Any]:
-    """What the figures show, as plain values: for reports that set several runs side by side.
-
-    Args:
-        sums: What the validation has shown.
-        data: The data module; see `class_drawings`.
-        subtitle: Which validation this is.
+def class_facts(results: ClassResults, data: Any, subtitle: str) -> dict[str, Any]:
+    """What the figures show, as plain values, for reports that compare runs; arguments as of `class_drawings`.
 
     Returns:
         `validation`: which it is; up to 200 classes, `classes`: their names, and `confusion`: `(C, C)`, the rows are
         the true classes; `most_wrong`: `image` (a data URI, JPEG), `true`, `said`, `probability`, `file`.
     """
     facts: dict[str, Any] = {"validation": subtitle}
-    if sums.confusion is not None and len(sums.confusion) <= _MOST_CLASSES:
-        facts["classes"] = [_class_name(data, code) for code in range(len(sums.confusion))]
-        facts["confusion"] = sums.confusion.tolist()
-    wrong = wrong_samples(sums, data) if sums.pixels else []
+    if results.confusion is not None and len(results.confusion) <= _MOST_CLASSES:
+        facts["classes"] = [_class_name(data, code) for code in range(len(results.confusion))]
+        facts["confusion"] = results.confusion.tolist()
+    wrong = wrong_samples(results, data) if results.pixels else []
     facts["most_wrong"] = [{**sample._asdict(), "image": _jpeg(sample.image)} for sample in wrong]
     return facts
 
 
-def wrong_samples(sums: ClassSums, data: Any) -> list[WrongSample]:
-    """The most wrong samples, which all have images, as a person calls them.
-
-    Args:
-        sums: What the validation has shown.
-        data: The data module; see `class_drawings`.
-    """
+def wrong_samples(results: ClassResults, data: Any) -> list[WrongSample]:
+    """The most wrong samples, all of which have images, with the names that people use."""
     samples = []
-    for (_, true, said, probability, index), image in zip(sums.worst.tolist(), sums.pixels, strict=True):
+    for (_, true, said, probability, index), image in zip(results.worst.tolist(), results.pixels, strict=True):
         names = _class_name(data, int(true)), _class_name(data, int(said))
         samples.append(WrongSample(image.permute(1, 2, 0).numpy(), *names, probability, _file(data, int(index))))
     return samples
@@ -79,15 +67,15 @@ def _class_name(data: Any, code: int) -> str:
     return str(names[code]) if isinstance(names, list | tuple) and code < len(names) else str(code)
 
 
+def _file(data: Any, index: int) -> str | None:
+    paths = getattr(data, "paths", None)
+    files = paths.get("val", ()) if isinstance(paths, dict) else ()
+    return str(getattr(files[index], "name", files[index])) if 0 <= index < len(files) else None
+
+
 def _jpeg(image: NDArray[np.uint8]) -> str:
     from PIL import Image
 
     content = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(content, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
-
-
-def _file(data: Any, index: int) -> str | None:
-    paths = getattr(data, "paths", None)
-    files = paths.get("val", ()) if isinstance(paths, dict) else ()
-    return str(getattr(files[index], "name", files[index])) if 0 <= index < len(files) else None

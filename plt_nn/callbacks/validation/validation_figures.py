@@ -1,7 +1,8 @@
 """Figures of the best validation of a fit, and of the fit's course."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,12 +16,13 @@ from plt_nn.callbacks.lightning.monitored import logged_by_this_loop
 from plt_nn.callbacks.lightning.progress import metrics_at_hand
 from plt_nn.callbacks.lightning.run_logger import node_loggers, run_loggers
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
-from plt_nn.callbacks.validation.best_or_last import BestOrLast, from_state, measured_now, share_of_epoch, to_state
+from plt_nn.callbacks.validation.best_or_last import BestOrLast, ValidationResult, result_now, share_of_epoch
 from plt_nn.callbacks.validation.class_drawings import Drawings, class_drawings, class_facts
-from plt_nn.callbacks.validation.curves import Curves
-from plt_nn.callbacks.validation.sums_of_processes import sums_of_processes
-from plt_nn.callbacks.validation.validation_sums import RunningSums, class_outputs, images_of
-from plt_nn.errors import ConfigError
+from plt_nn.callbacks.validation.class_outputs import class_outputs, images_of
+from plt_nn.callbacks.validation.class_results import RunningResults
+from plt_nn.callbacks.validation.merge_processes import merge_processes
+from plt_nn.callbacks.validation.metric_curves import MetricCurves
+from plt_nn.errors import refuse
 from plt_nn.plots.learning_curves import has_curves, learning_curves_figure
 from plt_nn.plots.pixels import to_pixels
 from plt_nn.tracking import tags
@@ -41,9 +43,9 @@ class ValidationFigures(Callback):
     curves. Images are drawn where the first part of a batch is a tensor `(N, 1 or 3, H, W)`. Of several validation
     loaders the first is shown.
 
-    Each batch is added up on its device; no outputs are kept. On several processes the sums are those of all. What is
-    kept is in every checkpoint (of 16 images at most 1.2 MB), so that a resumed run draws the whole fit. Without a
-    logger that keeps figures nothing is done at all.
+    Each batch is added up on its device; no outputs are stored. On several processes the results are those of all. They
+    are in every checkpoint (with 16 images at most 1.2 MB), so that a resumed run draws the whole fit. Without a logger
+    that stores figures nothing is done at all.
 
     Args:
         worst: How many of the most wrong samples to show; 0 for none.
@@ -56,19 +58,19 @@ class ValidationFigures(Callback):
     def __init__(self, worst: int = 16, bins: int = 15) -> None:
         faults = [f"worst is {worst}; expected at least 0"] if worst < 0 else []
         faults += [f"bins is {bins}; expected at least 1"] if bins < 1 else []
-        if faults:
-            raise ConfigError(f"ValidationFigures cannot be used: {'; '.join(faults)}.")
+        refuse("ValidationFigures", faults)
         self.worst, self.bins = worst, bins
-        self._restored: dict[str, Any] | None = None
         self.facts: dict[str, Any] | None = None
-        self._forget()
+        self._restored: dict[str, Any] | None = None
+        self._begin(None, None)
 
-    def _forget(self) -> None:
+    def _begin(self, stopping: BestLossStopping | None, state: dict[str, Any] | None) -> None:
         self._is_wanted = False
-        self._curves = Curves()
-        self._phases: list[tuple[float, int]] = []  # the epochs trained at its start, and the phase
-        self._validations = BestOrLast()
-        self._running: RunningSums | None = None
+        self._curves = MetricCurves(state and state["curves"])
+        # The epochs trained at the start of each phase, and its number.
+        self._phases: list[tuple[float, int]] = [(at, number) for at, number in state["phases"]] if state else []
+        self._validations = BestOrLast(stopping, ValidationResult.from_state(state and state["shown"]))
+        self._running: RunningResults | None = None
         self._schedule: FreezingSchedule | None = None
         self._ended_epoch: float | None = None  # whose training metrics are not taken yet
 
@@ -77,16 +79,11 @@ class ValidationFigures(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins anew, or where the checkpoint left off."""
         state, self._restored = self._restored, None
-        self._forget()
+        self._begin(callback_of(trainer, BestLossStopping), state)
         self.facts = None
         # All processes must take part or none: some users give a logger to process 0 alone.
         self._is_wanted = bool(trainer.strategy.broadcast(bool(node_loggers(trainer))))
-        stopping = callback_of(trainer, BestLossStopping)
         self._schedule = callback_of(trainer, FreezingSchedule)
-        self._validations = BestOrLast(stopping, from_state(state["shown"]) if state is not None else None)
-        if state is not None:
-            self._curves = Curves.from_state(state["curves"])
-            self._phases = [(at, number) for at, number in state["phases"]]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the last epoch's training metrics."""
@@ -98,7 +95,6 @@ class ValidationFigures(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draws and logs the figures of what there was, if there was anything."""
-        # To compute a metric now could mean to wait for processes that are gone.
         self._take_training(metrics_at_hand(trainer))
         self._draw(trainer)
 
@@ -141,20 +137,19 @@ class ValidationFigures(Callback):
             return
         classes = found.probabilities.shape[1]
         if self._running is None:
-            self._running = RunningSums(classes, self.bins, self.worst, found.probabilities.device)
-        if classes == self._running.classes:
+            self._running = RunningResults(classes, self.bins, self.worst, found.probabilities.device)
+        if classes == self._running.counts.classes:
             self._running.add(found, images_of(batch, len(found.y)))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the sums of all processes, and the metrics."""
+        """Stores the results of all processes, and the metrics."""
         if not self._is_at_work(trainer):
             return
         running, self._running = self._running, None
-        mine = running.finished(partial(to_pixels, **_normalisation(trainer))) if running is not None else None
-        sums = sums_of_processes(mine, self.worst, trainer.strategy.root_device)
-        measured = measured_now(trainer, sums)
-        self._validations.take(measured)
-        self._curves.add_validation(measured.position, _numbers(logged_by_this_loop(trainer)))
+        mine = running.finish(partial(to_pixels, **_normalisation(trainer))) if running is not None else None
+        result = result_now(trainer, merge_processes(mine, self.worst, trainer.strategy.root_device))
+        self._validations.add(result)
+        self._curves.add_validation(result.position, _numbers(logged_by_this_loop(trainer)))
 
     def _is_at_work(self, trainer: Trainer) -> bool:
         return self._is_wanted and trainer.state.fn == "fit" and not trainer.sanity_checking
@@ -167,39 +162,26 @@ class ValidationFigures(Callback):
     # -- the figures --------------------------------------------------------------------------------------------------
 
     def _draw(self, trainer: Trainer) -> None:
-        # Once: an error may follow the figures at the end of a fit.
-        is_wanted, self._is_wanted = self._is_wanted, False
-        if is_wanted and trainer.is_global_zero:
-            self._log_facts(trainer)
-        for name, drawing in self._drawings(trainer).items() if is_wanted and trainer.is_global_zero else ():
-            try:
+        is_wanted, self._is_wanted = self._is_wanted, False  # once: an error may follow the figures at the end of a fit
+        if not is_wanted or not trainer.is_global_zero:
+            return
+        drawings, shown = Drawings(), self._validations.shown()
+        if shown is not None and shown.sums is not None:
+            described = shown.sums, getattr(trainer, "datamodule", None), self._validations.describe()
+            with _warning_about(tags.FIGURES_FACTS):
+                self.facts = class_facts(*described)
+                for logger in run_loggers(trainer):
+                    logger.log_text(json.dumps(self.facts), tags.FIGURES_FACTS)
+            drawings |= class_drawings(*described)
+        curves = self._curves.arrays()
+        if has_curves(*curves):
+            best, phases = self._validations.mark(), [(at, f"phase {number}") for at, number in self._phases]
+            drawings["learning_curves"] = lambda: learning_curves_figure(*curves, best, phases)
+        for name, drawing in drawings.items():
+            with _warning_about(f"{tags.FIGURES}/{name}.png"):
                 figure = drawing()
                 for logger in run_loggers(trainer):
                     logger.log_figure(figure, f"{tags.FIGURES}/{name}.png")
-            except Exception as error:  # noqa: BLE001  # the fit is done, and worth more than a picture of it
-                rank_zero_warn(f"{tags.FIGURES}/{name}.png could not be drawn: {type(error).__name__}: {error}")
-
-    def _log_facts(self, trainer: Trainer) -> None:
-        shown = self._validations.shown()
-        if shown is None or shown.sums is None:
-            return
-        try:
-            self.facts = class_facts(shown.sums, getattr(trainer, "datamodule", None), self._validations.describe())
-            for logger in run_loggers(trainer):
-                logger.log_text(json.dumps(self.facts), tags.FIGURES_FACTS)
-        except Exception as error:  # noqa: BLE001  # as with the figures
-            rank_zero_warn(f"{tags.FIGURES_FACTS} could not be written: {type(error).__name__}: {error}")
-
-    def _drawings(self, trainer: Trainer) -> Drawings:
-        drawings, shown = Drawings(), self._validations.shown()
-        if shown is not None and shown.sums is not None:
-            data = getattr(trainer, "datamodule", None)
-            drawings |= class_drawings(shown.sums, data, self._validations.describe())
-        validation, training = self._curves.arrays()
-        if has_curves(validation, training):
-            best, phases = self._validations.mark(), [(at, f"phase {number}") for at, number in self._phases]
-            drawings["learning_curves"] = lambda: learning_curves_figure(validation, training, best, phases)
-        return drawings
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -211,12 +193,19 @@ class ValidationFigures(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The validation that would be shown now, the curves and the phases."""
-        shown = to_state(self._validations.shown())
-        return {"curves": self._curves.to_state(), "phases": self._phases, "shown": shown}
+        return {"curves": self._curves.to_state(), "phases": self._phases, "shown": self._validations.to_state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the state for the start of the fit."""
         self._restored = state_dict
+
+
+@contextmanager
+def _warning_about(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # the fit is done, and worth more than a picture of it
+        rank_zero_warn(f"{name} could not be written: {type(error).__name__}: {error}")
 
 
 def _normalisation(trainer: Trainer) -> dict[str, Any]:

@@ -17,7 +17,6 @@ class _Cell(NamedTuple):
     need: int  # where not all columns have room, those with the lowest are shown
     text: str
     style: str = ""
-    is_left: bool = False  # aligned
 
 
 class EpochTable:
@@ -42,15 +41,15 @@ class EpochTable:
         return [*([headings] if self._headings != before else []), _line(cells)]
 
     def _cells(self, epoch: Snapshot, mark: str) -> list[_Cell]:
-        label, best = epoch.title.rpartition(" ")[2], epoch.best
+        label = epoch.title.rpartition(" ")[2]
         cells = [_Cell("epoch", max(5, len(label)), 0, label)]
         if epoch.phase is not None:
-            cells.append(_Cell("phase", _PHASE_WIDTH, 4, epoch.phase, is_left=True))
+            cells.append(_Cell("phase", _PHASE_WIDTH, 4, epoch.phase))
         for place, name in enumerate(self._metrics):
-            need = 1 if best is not None and best.monitor == name else 3 + place
-            value = number(epoch.metrics[name]) if name in epoch.metrics else "-"
-            style = "bold green" if epoch.is_best_of(name) else "" if name in epoch.metrics else "dim"
-            text = f"{value} {mark if epoch.is_best_of(name) else ' '}"
+            is_best, is_known = epoch.is_best_of(name), name in epoch.metrics
+            need = 1 if epoch.best is not None and epoch.best.monitor == name else 3 + place
+            text = f"{number(epoch.metrics[name]) if is_known else '-'} {mark if is_best else ' '}"
+            style = "bold green" if is_best else "" if is_known else "dim"
             cells.append(_Cell(f"{name}  ", max(len(name), 9) + 2, need, text, style))  # above the number, not the mark
         if epoch.speed is not None:
             cells.append(_Cell("samples/s", 9, 100, f"{epoch.speed:,.0f}"))
@@ -70,7 +69,7 @@ def _line(cells: list[_Cell]) -> Text:
     for cell in cells:
         text = Text(cell.text, cell.style)
         text.truncate(cell.width, overflow="ellipsis")
-        text.align("left" if cell.is_left else "right", cell.width)
+        text.align("left" if cell.heading == "phase" else "right", cell.width)
         line.append(" " * _GAP).append_text(text)
     line.rstrip()
     return line

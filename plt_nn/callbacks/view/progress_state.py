@@ -117,14 +117,13 @@ def _is_training_loss(name: str) -> bool:
 
 def _phase(trainer: Trainer) -> int | None:
     schedule = callback_of(trainer, FreezingSchedule)
-    return None if schedule is None else schedule.current
+    return schedule.current if schedule is not None and schedule.plan is not None else None
 
 
 def _describe_phase(trainer: Trainer, is_short: bool) -> str | None:
     schedule, number = callback_of(trainer, FreezingSchedule), _phase(trainer)
-    if schedule is None or number is None or schedule.plan is None:
+    if schedule is None or schedule.plan is None or number is None:
         return None
     train = schedule.phases[number].train
-    if is_short:
-        return f"{number} {train if isinstance(train, str) else ', '.join(train)}"
-    return f"{number}/{len(schedule.phases) - 1} trains {schedule.plan.describe(number)}"
+    short = f"{number} {train if isinstance(train, str) else ', '.join(train)}"
+    return short if is_short else f"{number}/{len(schedule.phases) - 1} trains {schedule.plan.describe(number)}"

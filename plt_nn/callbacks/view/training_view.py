@@ -22,16 +22,14 @@ class TrainingView(ProgressBar):
     In a terminal it draws this at the foot, and above it a table to which each epoch adds a row; what is printed,
     warned or logged meanwhile goes above as well. Where the output is no terminal (a file, a pipe, a notebook), and
     with `TERM=dumb` or `NO_COLOR`, it prints a line for each epoch and now and then one within a long epoch, without
-    control characters. Only the first process shows anything. It never ends a fit: when it cannot write, it stays
-    silent.
+    control characters. Only the first process shows anything. When it cannot write, it stays silent; it ends no fit.
 
     It replaces Lightning's progress bar and works on any trainer. The phase is that of a `FreezingSchedule`, the best
     and the patience are those of `BestLossStopping`, or of Lightning's `EarlyStopping` and `ModelCheckpoint`; what is
     unknown is not shown. A row contains the metrics that are logged with `prog_bar=True` and the monitored one.
 
     It draws at most ten times a second, less often where drawing is slow, and never waits for a GPU within an epoch.
-    The remaining time is an estimate from the last epochs of the present phase: later phases may be slower, and
-    patience may run out.
+    The remaining time is an estimate from the last epochs of the phase: later phases may be slower, patience may end.
 
     Args:
         plain: Whether to print lines in a terminal too. Default: only where nothing can be drawn.
@@ -77,11 +75,11 @@ class TrainingView(ProgressBar):
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the screen."""
-        self._open(ProgressState())
+        self._open()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the screen; a fit that is resumed within an epoch has no start of that epoch."""
-        self._open(ProgressState(trainer))
+        self._open(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the row of the epoch before, whose metrics are complete only now."""
@@ -113,7 +111,7 @@ class TrainingView(ProgressBar):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the screen, or within a fit stops the clock of training."""
         if trainer.state.fn != "fit":
-            self._open(ProgressState())
+            self._open()
         self._state.begin_evaluation()
         self._show(trainer)
 
@@ -129,22 +127,19 @@ class TrainingView(ProgressBar):
         elif not trainer.sanity_checking:
             self._state.end_validation(trainer)
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
+        """Closes the screen, whatever has happened; the terminal is free before an error is printed."""
+        self._close()
+
     on_test_start = on_predict_start = on_validation_start
     on_test_batch_end = on_predict_batch_end = on_validation_batch_end
     on_test_end = on_predict_end = on_validation_end
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Gives the terminal back before the error is printed."""
-        self._close()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Closes the screen, whatever has happened."""
-        self._close()
+    on_exception = teardown
 
     # -- the screen ---------------------------------------------------------------------------------------------------
 
-    def _open(self, state: ProgressState) -> None:
-        self._state = state
+    def _open(self, fit: Trainer | None = None) -> None:
+        self._state = ProgressState(fit)
         if self.is_enabled and self._screen is None:
             self._write(self._make_screen)
 

@@ -6,12 +6,12 @@ from torch import nn
 
 from plt_nn.freezing import Phase
 from plt_nn.freezing.adapters.stage_adapters import insert_adapters
-from plt_nn.freezing.plan import Stage
+from plt_nn.freezing.plan import StageLike
 
 
 def with_adapters(
-    module: nn.Module, stages: Sequence[Stage], phases: Sequence[Phase]
-) -> tuple[Sequence[Stage], Sequence[Set[str]] | None]:
+    module: nn.Module, stages: Sequence[StageLike], phases: Sequence[Phase]
+) -> tuple[Sequence[StageLike], Sequence[Set[str]] | None]:
     """Puts the adapters of all phases into a module, in place.
 
     Args:

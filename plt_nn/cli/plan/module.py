@@ -18,7 +18,7 @@ from plt_nn.cli.plan.adapters import with_adapters
 from plt_nn.data import ImageFolderData
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
-from plt_nn.freezing.plan import Stage
+from plt_nn.freezing.plan import StageLike
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ReadyModule:
         notes: What could not be done, each a sentence.
     """
 
-    stages: Sequence[Stage]
+    stages: Sequence[StageLike]
     trained: Sequence[Set[str]] | None
     optimizers: Sequence[Optimizer]
     inputs: tuple[Any, ...] | None

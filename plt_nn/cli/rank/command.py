@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plt_nn.advice.candidates import Candidate
     from plt_nn.advice.plans import Plan
     from plt_nn.advice.processes import Processes
-    from plt_nn.advice.ranking import Labelled, Ranking
+    from plt_nn.advice.ranking import LabelledImages, Ranking
     from plt_nn.advice.verify import Verified
     from plt_nn.data import ImageFolderData
 
@@ -70,7 +70,7 @@ def _is_in_memory(words: list[str]) -> bool:
 
 def _ranked(
     arguments: argparse.Namespace,
-    labelled: "Labelled",
+    labelled: "LabelledImages",
     store: Store,
     device: str,
     budget: float,
@@ -91,14 +91,14 @@ def _ranked(
     return ranking
 
 
-def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, Labelled]":
-    from plt_nn.advice.ranking import Labelled
+def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, LabelledImages]":
+    from plt_nn.advice.ranking import LabelledImages
     from plt_nn.data import ImageFolderData
 
     data = ImageFolderData(arguments.root, **split_of(arguments))
     data.setup("fit")
     labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
-    return data, Labelled(data.paths["train"], labels, data.class_names)
+    return data, LabelledImages(data.paths["train"], labels, data.class_names)
 
 
 def _audit(arguments: argparse.Namespace) -> None:
@@ -126,21 +126,21 @@ def _candidates(arguments: argparse.Namespace) -> "tuple[list[Candidate], list[s
 def _advised(
     arguments: argparse.Namespace,
     data: "ImageFolderData",
-    labelled: "Labelled",
+    labelled: "LabelledImages",
     ranking: "Ranking",
     store: Store,
     device: str,
 ) -> "tuple[Plan, list[Verified]]":
     """The plan, and what was verified."""
-    from plt_nn.advice.measure import measure
-    from plt_nn.advice.plans import propose, worth_verifying
+    from plt_nn.advice.plans import measure_candidate, propose, worth_verifying
     from plt_nn.advice.probes.halving import nested_order
     from plt_nn.advice.verify import by_outcome, verify
 
     rows = nested_order(labelled.labels).tolist()
     wanted = worth_verifying(ranking, max(1, arguments.verify))
     plans = [
-        propose(judged, depth, measure(judged, labelled.paths, rows), len(labelled.paths)) for judged, depth in wanted
+        propose(judged, depth, measure_candidate(judged, labelled.paths, rows), len(labelled.paths))
+        for judged, depth in wanted
     ]
     if not arguments.verify:
         return plans[0], []

@@ -9,6 +9,7 @@ from plt_nn.cli.ui.hosts import LOOPBACK, allowed, free_port, origin, shown_host
 from plt_nn.cli.ui.server import Server, serve
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import Store, masked, store_at
+from plt_nn.tracking.mlflow_client import is_server
 from plt_nn.tracking.read.find_run import FoundRun, find_run, find_run_on_server, names_of_runs
 from plt_nn.tracking.relocate.relocate import stale_roots
 
@@ -28,10 +29,10 @@ def run(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv[1:])
     elsewhere = os.environ.get(_TRACKING_URI, "")
-    if arguments.store is None and elsewhere.startswith(("http://", "https://")):
+    if arguments.store is None and is_server(elsewhere):
         return _tell_where(elsewhere, arguments.run)
     store = store_at(arguments.store or "mlruns")
-    if not (store.root / "mlflow.db").is_file():
+    if not store.database.is_file():
         raise ConfigError(f"there are no runs in {store.root}; `plt-nn fit` makes them, --store names another folder.")
     _check_reach(arguments.host, arguments.auth, arguments.no_auth)
     port = free_port(arguments.host, arguments.port)

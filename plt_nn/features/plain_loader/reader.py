@@ -14,7 +14,13 @@ _IS_ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # the line after a traceback
 _seeds = itertools.count()
 
 
-def reader(loader: DataLoader[Any], batches: Sequence[Any]) -> DataLoader[Any]:
+def reader(
+    loader: DataLoader[Any],
+    batches: Sequence[Any],
+    num_workers: int | None = None,
+    collate: Callable[[Any], Any] | None = None,
+    begin: Callable[[int], None] | None = None,
+) -> DataLoader[Any]:
     """A loader that reads batches with the data set, the collation and the workers of another one.
 
     A new one is made for each reading, so that reading inside a loop over the same loader does not disturb the loop.
@@ -22,8 +28,25 @@ def reader(loader: DataLoader[Any], batches: Sequence[Any]) -> DataLoader[Any]:
     Args:
         loader: The loader.
         batches: The keys of each batch's samples.
+        num_workers: How many workers read. Default: as many as the loader has.
+        collate: Replaces the loader's collation.
+        begin: Replaces the loader's `worker_init_fn`.
     """
-    return _reader(loader, batches, loader.num_workers)
+    num_workers = loader.num_workers if num_workers is None else num_workers
+    workers: dict[str, Any] = {}
+    if num_workers:
+        workers = {"prefetch_factor": loader.prefetch_factor, "multiprocessing_context": loader.multiprocessing_context}
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=batches,
+        collate_fn=collate or loader.collate_fn,
+        num_workers=num_workers,
+        pin_memory=loader.pin_memory and collate is None,
+        timeout=loader.timeout,
+        worker_init_fn=begin or loader.worker_init_fn,
+        generator=torch.Generator().manual_seed(next(_seeds)),  # not the global one, from which the training draws
+        **workers,
+    )
 
 
 def read_apart(
@@ -44,7 +67,7 @@ def read_apart(
         begin: Replaces the loader's `worker_init_fn`; called in the process that reads, before it reads.
     """
     if loader.num_workers:
-        batches_read: Any = iter(_reader(loader, batches, 1, collate, begin))
+        batches_read: Any = iter(reader(loader, batches, 1, collate, begin))
         try:
             return list(batches_read)
         finally:  # an error that somebody holds would hold the worker as well
@@ -52,30 +75,7 @@ def read_apart(
     with generators_restored(loader.dataset, loader.collate_fn):
         if begin is not None:
             begin(0)
-        return list(_reader(loader, batches, 0, collate))
-
-
-def _reader(
-    loader: DataLoader[Any],
-    batches: Sequence[Any],
-    num_workers: int,
-    collate: Callable[[Any], Any] | None = None,
-    begin: Callable[[int], None] | None = None,
-) -> DataLoader[Any]:
-    workers: dict[str, Any] = {}
-    if num_workers:
-        workers = {"prefetch_factor": loader.prefetch_factor, "multiprocessing_context": loader.multiprocessing_context}
-    return DataLoader(
-        loader.dataset,
-        batch_sampler=batches,
-        collate_fn=collate or loader.collate_fn,
-        num_workers=num_workers,
-        pin_memory=loader.pin_memory and collate is None,
-        timeout=loader.timeout,
-        worker_init_fn=begin or loader.worker_init_fn,
-        generator=torch.Generator().manual_seed(next(_seeds)),  # not the global one, from which the training draws
-        **workers,
-    )
+        return list(reader(loader, batches, 0, collate))
 
 
 def reason_of(error: Exception) -> str:

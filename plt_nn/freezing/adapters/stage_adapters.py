@@ -10,13 +10,13 @@ from plt_nn.errors import ConfigError, refuse
 from plt_nn.freezing.adapters.adapt import Adapt
 from plt_nn.freezing.adapters.adaptable import AdaptableLayers, adaptable_layers
 from plt_nn.freezing.phases import Phase
-from plt_nn.freezing.plan import Stage, trained_parameters
+from plt_nn.freezing.plan import StageLike, trained_parameters
 
 _BASE = "base_layer."
 _WEIGHTS = ("lora_A", "lora_B")
 
 
-def insert_adapters(module: nn.Module, stages: Sequence[Stage], phases: Sequence[Phase]) -> "Adapters | None":
+def insert_adapters(module: nn.Module, stages: Sequence[StageLike], phases: Sequence[Phase]) -> "Adapters | None":
     """Inserts the adapters of all phases into a module, in place; until they are trained its outputs do not change.
 
     Phases with the same rank, alpha and dropout share their adapters: the next phase continues to train them. Otherwise
@@ -193,7 +193,7 @@ def _insert(module: nn.Module, wanted: Set[str], adapt: Adapt, name: str, layers
 
 
 def _adapted_stages(
-    module: nn.Module, stages: Sequence[Stage], layers: Mapping[str, tuple[str, ...]]
+    module: nn.Module, stages: Sequence[StageLike], layers: Mapping[str, tuple[str, ...]]
 ) -> tuple[AdaptedStage, ...]:
     stage_of = {_renamed(name, layers): stage.name for stage in stages for name in stage.parameters}
     parameters: dict[str, list[str]] = {stage.name: [] for stage in stages}

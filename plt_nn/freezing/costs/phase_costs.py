@@ -15,7 +15,7 @@ from plt_nn.freezing.costs.frontier_plan import frontier_in_words
 from plt_nn.freezing.costs.memory import state_memory
 from plt_nn.freezing.freeze import norms_with_statistics
 from plt_nn.freezing.phases import Phase
-from plt_nn.freezing.plan import Stage, held_modules, trained_parameters
+from plt_nn.freezing.plan import StageLike, held_modules, trained_parameters
 from plt_nn.freezing.rates import stage_factors
 
 OUTSIDE = "outside the stages"
@@ -98,7 +98,7 @@ class PlanCost:
 
 def phase_costs(
     phases: Sequence[Phase],
-    stages: Sequence[Stage],
+    stages: Sequence[StageLike],
     module: nn.Module,
     trained: Sequence[Set[str]] | None = None,
     optimizers: Sequence[Optimizer] = (),
@@ -147,7 +147,7 @@ def phase_costs(
 
 
 def _selections(
-    phases: Sequence[Phase], stages: Sequence[Stage], parameters: Mapping[str, Parameter]
+    phases: Sequence[Phase], stages: Sequence[StageLike], parameters: Mapping[str, Parameter]
 ) -> Sequence[Set[str]]:
     sizes = {name: parameter.numel() for name, parameter in parameters.items()}
     outside = parameters.keys() - {name for stage in stages for name in stage.parameters}
@@ -157,7 +157,7 @@ def _selections(
 
 def _computed_once(
     module: nn.Module,
-    stages: Sequence[Stage],
+    stages: Sequence[StageLike],
     trained: Set[str],
     phase: Phase,
     inputs: Sequence[Any] | None,
@@ -198,7 +198,7 @@ def _settings(phase: Phase) -> tuple[str, ...]:
 
 def _stage_costs(
     phase: Phase,
-    stages: Sequence[Stage],
+    stages: Sequence[StageLike],
     parameters: Mapping[str, Parameter],
     trained: frozenset[str],
     rates: Mapping[Parameter, float],

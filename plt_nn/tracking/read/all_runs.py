@@ -3,25 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.tracking.address import tracking_address
 from plt_nn.tracking.masking import masked_text
-from plt_nn.tracking.read.runs import Histories, RunReader, RunRecord
+from plt_nn.tracking.mlflow_client import is_server
+from plt_nn.tracking.read.runs import Histories, RunRecord
 from plt_nn.tracking.read.spool_runs import SpoolRun, spool_runs
-from plt_nn.tracking.store import Store
+from plt_nn.tracking.store import Store, tracking_address
 from plt_nn.tracking.tags import HOST
+
+if TYPE_CHECKING:
+    from plt_nn.tracking.read.database_reader import DatabaseReader
+    from plt_nn.tracking.read.server_reader import ServerReader
 
 
 class AllRuns:
     """The runs of MLflow and of a store's spools, each once.
 
-    A run that MLflow does not have whole, because its server is away or because it is being delivered, is read from its
-    spool. What the spool knows better is taken from there in any case: whether its process lives.
+    A run that MLflow does not have completely, because its server is away or delivery is under way, is read from its
+    spool. Whether its process is alive always comes from the spool.
 
     Args:
         store: The store.
-        uri: The address of an MLflow server or database in the store's stead. Default: as for a logger.
+        uri: The address of an MLflow server or database in place of the store. Default: as for a logger.
 
     Raises:
         ConfigError: For an address that cannot be used.
@@ -51,7 +56,7 @@ class AllRuns:
         """The runs of some experiments, the newest first; those that were deleted are left out.
 
         Raises:
-            ConfigError: For an experiment that there is not.
+            ConfigError: For an experiment that does not exist.
         """
         known = self.experiments()
         for name in experiments:
@@ -66,7 +71,12 @@ class AllRuns:
         return sorted(found.values(), key=lambda run: -run.began)
 
     def histories(self, runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> Histories:
-        """All rows of metrics; see `RunReader`."""
+        """All rows of metrics.
+
+        Args:
+            runs: The runs.
+            names: The metrics. Default: all that a run has.
+        """
         found: Histories = {}
         stored: list[RunRecord] = []
         for run in runs:
@@ -90,31 +100,28 @@ class AllRuns:
         return self._remote.artifact(run, path) if is_stored and self._remote is not None else None
 
     @cached_property
-    def _remote(self) -> RunReader | None:
-        if self.uri is not None and self.uri.startswith(("http://", "https://")):
+    def _remote(self) -> "DatabaseReader | ServerReader | None":
+        if self.uri is not None and is_server(self.uri):
             from plt_nn.tracking.read.server_reader import ServerReader  # MLflow takes a second
 
             return ServerReader(self.uri)
         if self.uri is None and not self.store.database.exists():
             return None
-        from plt_nn.tracking.read.database_reader import (
-            DatabaseReader,  # SQLAlchemy, which a fit's own report does without
-        )
+        from plt_nn.tracking.read.database_reader import DatabaseReader  # SQLAlchemy, which a fit's report does without
 
         return DatabaseReader(self.uri or self.store.uri)
 
     def _undelivered(self, run: RunRecord) -> SpoolRun | None:
         spool = self.spools.get(run.uid or "")
-        return spool if spool is not None and spool.is_whole and spool.left.size > 0 else None
+        return spool if spool is not None and spool.is_whole and spool.backlog.size > 0 else None
 
     def _with_spool(self, run: RunRecord) -> RunRecord:
         spool = self.spools.get(run.uid or "")
         if spool is None:
             return run
-        told = spool.record
-        if spool.is_whole and spool.left.size > 0:
-            return replace(
-                told, id=run.id, name=run.name, artifacts=run.artifacts, params={**told.params, **run.params}
-            )
-        tags = {HOST: told.tags[HOST], **run.tags}
-        return replace(run, status=told.status, ended=told.ended, tags=tags)
+        ours = spool.record
+        if self._undelivered(run) is not None:
+            params = {**ours.params, **run.params}
+            return replace(ours, id=run.id, name=run.name, artifacts=run.artifacts, params=params)
+        tags = {HOST: ours.tags[HOST], **run.tags}
+        return replace(run, status=ours.status, ended=ours.ended, tags=tags)

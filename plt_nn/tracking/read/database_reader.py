@@ -1,4 +1,4 @@
-"""Reads runs from MLflow's database. Its client takes minutes for what the tables tell in seconds."""
+"""Reads runs from MLflow's database: its client takes minutes for what the tables give in seconds."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from plt_nn.errors import TrackingError
+from plt_nn.text import first_line
 from plt_nn.tracking.masking import masked_text
 from plt_nn.tracking.read.runs import Histories, History, Point, RunRecord, history_of
 from plt_nn.tracking.tags import DATA_CONTEXT
@@ -80,7 +81,7 @@ class DatabaseReader:
         ]
 
     def histories(self, runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> Histories:
-        """All rows of metrics; see `RunReader`."""
+        """All rows of metrics; see `AllRuns`."""
         found: Histories = {}
         for run in runs:
             wanted = [name for name in (run.last if names is None else names) if name in run.last]
@@ -105,7 +106,7 @@ class DatabaseReader:
 
     @cached_property
     def _hint(self) -> str:
-        """Which index to use: SQLite would walk through a metric's rows of all runs for each single one."""
+        """Which index to use: for each single run SQLite would scan the rows of all runs."""
         if self._engine.dialect.name != "sqlite":
             return ""
         known = self._rows("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = :index", {"index": _INDEX})
@@ -124,7 +125,7 @@ class DatabaseReader:
             with self._engine.connect() as connection:
                 return connection.execute(text(query).bindparams(*lists), values or {}).fetchall()
         except SQLAlchemyError as error:
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
+            reason = first_line(getattr(error, "orig", None) or error)
             raise TrackingError(f"the runs in {masked_text(self._uri)} cannot be read: {reason}") from error
 
 

@@ -1,17 +1,16 @@
 """Finding a run by what people call it: MLflow's id, a `plt_nn.uid`, or `last`."""
 
-import os
 import sqlite3
 from contextlib import closing
 from typing import NamedTuple
 
-from plt_nn.errors import TrackingError
+from plt_nn.tracking.mlflow_client import asking, mlflow_client
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.tags import UID
 
 LAST = "last"
 _LISTED = 5  # runs
-# The newest of what the name fits; a run that was deleted is found by its id alone.
+# The newest run that the name fits; a deleted one is found by its id alone.
 _BY_NAME = """
 SELECT r.experiment_id, r.run_uuid FROM runs r LEFT JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = :key
 WHERE r.run_uuid = :name OR r.lifecycle_stage = 'active' AND (t.value = :name OR :name = :last)
@@ -39,7 +38,7 @@ def find_run(store: Store, name: str) -> FoundRun | None:
     """The run of a store with this name. Reads the tables: MLflow's client takes seconds and 200 MB to do it.
 
     Args:
-        store: Where to look; its database must be there.
+        store: Where to look; its database must exist.
         name: An MLflow run id, a `plt_nn.uid`, or `last` for the one that was started last.
     """
     rows = _rows(store, _BY_NAME, {"key": UID, "name": name, "last": LAST})
@@ -61,14 +60,10 @@ def find_run_on_server(uri: str, name: str) -> FoundRun | None:
     Raises:
         TrackingError: If the server does not answer.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # somebody waits for the answer; default: 7
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds; default: 120
+    client = mlflow_client(uri)
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(uri)
-    where = "" if name == LAST else f"tags.`{UID}` = '{name}'"
-    try:
+    with asking(uri, f"could not look for the run {name!r}"):
         if name != LAST and name.isalnum():
             try:
                 info = client.get_run(name).info
@@ -79,13 +74,11 @@ def find_run_on_server(uri: str, name: str) -> FoundRun | None:
         if "'" in name:
             return None
         experiments = [found.experiment_id for found in client.search_experiments()]
+        where = "" if name == LAST else f"tags.`{UID}` = '{name}'"
         runs = client.search_runs(experiments, where, order_by=["attributes.start_time DESC"], max_results=1)
-    except MlflowException as error:
-        raise TrackingError(f"the MLflow server did not answer: {error.message}") from error
     return FoundRun(runs[0].info.experiment_id, runs[0].info.run_id) if runs else None
 
 
 def _rows(store: Store, query: str, values: dict[str, object]) -> list[tuple[str, ...]]:
-    database = (store.root / "mlflow.db").as_uri()
-    with closing(sqlite3.connect(f"{database}?mode=ro", uri=True, timeout=30)) as connection:
+    with closing(sqlite3.connect(f"{store.database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         return connection.execute(query, values).fetchall()

@@ -1,15 +1,15 @@
 """Runs as they are read back: plain values, wherever they come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plt_nn.tracking import tags
 
-VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."
+VANISHED = "The training process was gone without a word: killed, out of memory, or its machine stopped."  # a `FAILURE`
 
 
 class Point(NamedTuple):
@@ -47,70 +47,34 @@ class History(NamedTuple):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run.
+    """A run."""
 
-    Args:
-        id: MLflow's id, or the uid of a run that MLflow does not know yet.
-        name: What people call it.
-        experiment: Its experiment's name.
-        status: RUNNING, FINISHED, FAILED or KILLED, as MLflow or the run itself says.
-        began: Milliseconds since 1970.
-        ended: The same; None while it runs.
-        params: Parameters by name.
-        tags: Tags by name.
-        last: The last row of each metric.
-        data: The digest of the data that was used, by its context (`training`, `validation`).
-        artifacts: Where its artifacts lie; None where that is not known.
-    """
-
-    id: str
-    name: str
-    experiment: str
-    status: str
-    began: int
-    ended: int | None = None
+    id: str  # MLflow's id, or the uid of a run that MLflow does not know yet
+    name: str  # its name in the MLflow UI
+    experiment: str  # its experiment's name
+    status: str  # RUNNING, FINISHED, FAILED or KILLED
+    began: int  # milliseconds since 1970
+    ended: int | None = None  # the same; None while it runs
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    last: Mapping[str, Point] = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict)
-    artifacts: str | None = None
+    last: Mapping[str, Point] = field(default_factory=dict)  # the last row of each metric
+    data: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the digest of the data used, by context (`training`, `validation`)
+    artifacts: str | None = None  # the address of its artifacts, where that is known
 
     @property
     def uid(self) -> str | None:
-        """The run's own name for itself; None for a run of another logger."""
+        """Its uid; None for a run of another logger."""
         return self.tags.get(tags.UID)
 
     @property
     def last_sign(self) -> int:
-        """When something was last heard of it; milliseconds since 1970."""
+        """When it last logged something; milliseconds since 1970."""
         return max([self.began, self.ended or 0, *(point.time for point in self.last.values())])
 
 
 Histories = dict[str, dict[str, History]]  # by a run's id and a metric's name
-
-
-class RunReader(Protocol):
-    """Where runs are read from."""
-
-    def experiments(self) -> list[str]:
-        """The names of the experiments, the newest first."""
-
-    def runs(self, experiments: Sequence[str]) -> list[RunRecord]:
-        """The runs of some experiments, the newest first; those that were deleted are left out."""
-
-    def histories(self, runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> Histories:
-        """All rows of metrics.
-
-        Args:
-            runs: The runs.
-            names: The metrics. Default: all that a run has.
-        """
-
-    def value_at(self, run: RunRecord, name: str, step: int) -> float | None:
-        """A metric's value at a step; None if it has none there."""
-
-    def artifact(self, run: RunRecord, path: str) -> bytes | None:
-        """The content of an artifact; None if there is none of this path."""
 
 
 def history_of(rows: Any) -> History:

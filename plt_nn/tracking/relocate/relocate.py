@@ -1,7 +1,6 @@
-"""A store whose folder was moved: MLflow keeps the artifacts' places absolute, so they are mended."""
+"""A store whose folder was moved: MLflow saves the places of artifacts as absolute paths, which are corrected here."""
 
 import os
-import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,60 +13,48 @@ import psutil
 from filelock import Timeout
 
 from plt_nn.errors import ConfigError, TrackingError
-from plt_nn.tracking.relocate.rebase import moved, moved_inside, path_of
+from plt_nn.files import atomic_write
+from plt_nn.text import and_more
+from plt_nn.tracking.relocate.rebase import moved, path_of
 from plt_nn.tracking.store import Store
 
-_PATIENCE = 10.0  # seconds to wait for somebody who writes
+_PATIENCE = 10.0  # seconds to wait for another writer
 
 
 class _Column(NamedTuple):
-    """Where MLflow keeps places; `json` if they may stand inside a value."""
+    """A column of MLflow's database that holds places of artifacts, in the rows that a condition selects."""
 
     kind: str
     table: str
     column: str
-    json: bool = False
+    where: str = "TRUE"
 
 
-# All of mlflow 3.17 (store/*/dbmodels/models.py). Params and spans tell what was; they stay.
+# All of mlflow 3.17 (store/*/dbmodels/models.py). Everything else that names a folder is history, and stays.
 _COLUMNS = (
     _Column("experiments", "experiments", "artifact_location"),
     _Column("runs", "runs", "artifact_uri"),
     _Column("logged models", "logged_models", "artifact_location"),
     _Column("model versions", "model_versions", "source"),
     _Column("model versions", "model_versions", "storage_location"),
-    _Column("traces", "trace_tags", "value", json=True),
-    _Column("traces", "trace_request_metadata", "value", json=True),
-    _Column("datasets", "datasets", "dataset_source", json=True),
-    _Column("tags", "tags", "value", json=True),
-    _Column("tags", "experiment_tags", "value", json=True),
-    _Column("tags", "logged_model_tags", "tag_value", json=True),
-    _Column("tags", "registered_model_tags", "value", json=True),
-    _Column("tags", "model_version_tags", "value", json=True),
+    _Column("traces", "trace_tags", "value", "key = 'mlflow.artifactLocation'"),
 )
 
 
 @dataclass(frozen=True)
 class Relocated:
-    """What was done.
+    """What was done."""
 
-    Args:
-        roots: The folders whose name was replaced.
-        counts: How many values were rewritten, by kind.
-        left: Places of experiments that lie in other stores and seem to be meant.
-        backup: The copy of the database as it was; None if nothing was to do.
-    """
-
-    roots: tuple[Path, ...]
-    counts: dict[str, int]
-    left: tuple[str, ...]
-    backup: Path | None
+    roots: tuple[Path, ...]  # the folders whose name was replaced
+    counts: dict[str, int]  # how many values were rewritten, by kind
+    unchanged: tuple[str, ...]  # places of experiments in other stores, which seem to be intended
+    backup: Path | None  # the copy of the database before the change; None if there was nothing to do
 
 
 def relocate(store: Store, named: Sequence[Path] = ()) -> Relocated:
-    """Rewrites the places of artifacts that begin with a folder in which the store lay before.
+    """Rewrites the places of artifacts that begin with a folder in which the store was before.
 
-    These folders are found by the experiments' places, as `old_roots` says.
+    These folders are found by the places of the experiments; see `former_roots`.
 
     Args:
         store: The store where it is now.
@@ -78,60 +65,59 @@ def relocate(store: Store, named: Sequence[Path] = ()) -> Relocated:
         TrackingError: If another process has it open.
     """
     root = _root(store)
-    database = root / "mlflow.db"
+    database = Store(root).database
     if not database.is_file():
         raise ConfigError(f"there are no runs in {root}; --store names another folder.")
-    with _alone(store, database) as connection:
-        found, left = old_roots(_experiments(connection), root)
+    with _exclusive(store, database) as connection:
+        found, intended = former_roots(_experiments(connection), root)
         roots = tuple(dict.fromkeys([*named, *found]))
         found_rows = {column: _changes(connection, column, roots, root) for column in _COLUMNS}
         changes = {column: rows for column, rows in found_rows.items() if rows}
         if not changes:
-            return Relocated((), {}, left, None)
+            return Relocated((), {}, intended, None)
         backup = _backup(database)
         counts: Counter[str] = Counter()
         for column, rows in changes.items():
             counts[column.kind] += len(rows)
             connection.executemany(f"UPDATE {column.table} SET {column.column} = ? WHERE rowid = ?", rows)  # noqa: S608
-    still = tuple(place for place in left if moved(place, roots, root) == place)
-    return Relocated(roots, dict(counts), still, backup)
+    unchanged = tuple(place for place in intended if moved(place, roots, root) == place)
+    return Relocated(roots, dict(counts), unchanged, backup)
 
 
 def stale_roots(store: Store) -> tuple[Path, ...]:
-    """The folders that `relocate` would find; reads alone."""
+    """The folders that `relocate` would find; only reads."""
     root = _root(store)
-    with closing(sqlite3.connect(f"{(root / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as connection:
-        return old_roots(_experiments(connection), root)[0]
+    with closing(sqlite3.connect(f"{Store(root).database.as_uri()}?mode=ro", uri=True)) as connection:
+        return former_roots(_experiments(connection), root)[0]
 
 
-def old_roots(experiments: Sequence[tuple[str, str, str]], root: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """The folders in which a store lay before, and the places that are left alone.
+def former_roots(experiments: Sequence[tuple[str, str, str]], root: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """The folders in which a store was before, and the places that are left unchanged.
 
-    An experiment's place ends in `/artifacts/<experiment>`; what stands before is where the store was. It counts if the
+    An experiment's place ends in `/artifacts/<experiment>`; what precedes it is where the store was. It counts if the
     artifacts are here now, or if they are gone from there and nothing else shows that the store has always been here.
-    Otherwise the place seems to be meant, another disk for instance.
+    Otherwise the place seems to be intended, another disk for instance.
 
     Args:
         experiments: Their ids, names and places.
         root: Where the store is now.
     """
     places: dict[Path, list[str]] = {}
-    settled = False
+    has_own = False
     for number, name, place in experiments:
         folder = _root_of(place, name, number)
-        if folder is not None and (folder == root or _same(folder, root)):
-            settled = settled or number != "0"  # MLflow's own experiment, made with the database
+        if folder is not None and (folder == root or (folder.exists() and folder.samefile(root))):
+            has_own = has_own or number != "0"  # MLflow's own experiment, made with the database
         elif folder is not None:
             places.setdefault(folder, []).append(place)
-    old = tuple(folder for folder, theirs in places.items() if _has_come(theirs, folder, root, settled))
-    return old, tuple(place for folder in places if folder not in old for place in places[folder])
+    former = tuple(folder for folder, theirs in places.items() if _has_moved(theirs, folder, root, has_own))
+    return former, tuple(place for folder in places if folder not in former for place in places[folder])
 
 
-def _has_come(places: Sequence[str], folder: Path, root: Path, settled: bool) -> bool:
-    there = [str(path_of(place)) for place in places]
-    if any(Path(moved(place, [folder], root)).exists() for place in there):
+def _has_moved(places: Sequence[str], folder: Path, root: Path, has_own: bool) -> bool:
+    if any(Path(str(path_of(moved(place, [folder], root)))).exists() for place in places):
         return True
-    return not settled and not any(Path(place).exists() for place in there)
+    return not has_own and not any(Path(str(path_of(place))).exists() for place in places)
 
 
 def _root(store: Store) -> Path:
@@ -139,7 +125,7 @@ def _root(store: Store) -> Path:
 
 
 def _root_of(place: str, name: str, number: str) -> Path | None:
-    """The store of an experiment's place: what stands before /artifacts/<name>, /artifacts/<id> or a former name."""
+    """The store of an experiment's place: what precedes /artifacts/<name>, /artifacts/<id> or a former name."""
     path = path_of(place)
     if path is None:
         return None
@@ -147,10 +133,6 @@ def _root_of(place: str, name: str, number: str) -> Path | None:
         if str(path).endswith(ending):
             return Path(str(path).removesuffix(ending) or "/")
     return None
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and one.samefile(other)
 
 
 def _experiments(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -167,10 +149,9 @@ def _changes(connection: sqlite3.Connection, column: _Column, old: Sequence[Path
     """The new values and the rows they belong to; nothing where another version of MLflow has no such column."""
     if not _has(connection, column.table, column.column):
         return []
-    rewrite = moved_inside if column.json else moved
-    query = f"SELECT rowid, {column.column} FROM {column.table} WHERE {column.column} LIKE '%/%'"  # noqa: S608
-    rows = [(rewrite(value, old, new), value, row) for row, value in connection.execute(query)]
-    return [(value, row) for value, before, row in rows if value != before]
+    query = f"SELECT {column.column}, rowid FROM {column.table} WHERE {column.column} IS NOT NULL AND {column.where}"  # noqa: S608
+    rows = [(place, moved(place, old, new), row) for place, row in connection.execute(query)]
+    return [(target, row) for place, target, row in rows if target != place]
 
 
 def _has(connection: sqlite3.Connection, table: str, column: str) -> bool:
@@ -178,37 +159,26 @@ def _has(connection: sqlite3.Connection, table: str, column: str) -> bool:
 
 
 @contextmanager
-def _alone(store: Store, database: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction that nobody else can write beside; taken back at an error."""
-    users = processes_with(database)
-    if users:
-        told = ", ".join(f"{number} ({name})" for number, name in users.items())
-        raise TrackingError(f"{database} is open in process {told}; end `plt-nn ui` and all training first.")
+def _exclusive(store: Store, database: Path) -> Iterator[sqlite3.Connection]:
+    """One transaction during which nobody else can write; an error undoes it."""
+    if users := processes_with(database):
+        listed = and_more(f"{number} ({name})" for number, name in users.items())
+        raise TrackingError(f"{database} is open in process {listed}; end `plt-nn ui` and all training first.")
     try:
         with (
             store.lock().acquire(timeout=_PATIENCE),
             closing(sqlite3.connect(database, timeout=_PATIENCE, isolation_level=None)) as connection,
         ):
-            _execute(connection, "BEGIN IMMEDIATE", database)
-            yield connection  # closing without COMMIT takes everything back
-            _execute(connection, "COMMIT", database)
-    except Timeout as error:
-        raise TrackingError(_in_use(database, "its lock is held")) from error
-
-
-def _execute(connection: sqlite3.Connection, statement: str, database: Path) -> None:
-    try:
-        connection.execute(statement)
-    except sqlite3.OperationalError as error:
-        raise TrackingError(_in_use(database, str(error))) from error
-
-
-def _in_use(database: Path, reason: str) -> str:
-    return f"{database} is in use: {reason}. End `plt-nn ui` and all training, and try again."
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection  # closing without COMMIT undoes everything
+            connection.execute("COMMIT")
+    except (Timeout, sqlite3.OperationalError) as error:
+        reason = "its lock is held" if isinstance(error, Timeout) else str(error)
+        raise TrackingError(f"{database} is in use: {reason}. End `plt-nn ui` and all training, and retry.") from error
 
 
 def processes_with(file: Path) -> dict[int, str]:
-    """Other processes that have a file open, by number, with their command; those of other users do not tell."""
+    """Other processes that have a file open, by number, with their command; those of other users are not visible."""
     wanted = str(file.resolve())
     return {
         process.pid: " ".join((process.info["cmdline"] or ["?"])[:4])
@@ -218,12 +188,10 @@ def processes_with(file: Path) -> dict[int, str]:
 
 
 def _backup(database: Path) -> Path:
-    """A copy of the database as it was before the transaction; takes the place of an older one."""
+    """A copy of the database before the transaction; replaces an older one."""
     backup = database.with_name(f"{database.name}.before-relocate")
-    unfinished = backup.with_name(f"{backup.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(unfinished)) as target:
-        source.backup(target)
-    shutil.copymode(database, unfinished)
-    unfinished.replace(backup)
+    with atomic_write(backup) as partial:
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(partial)) as target:
+            source.backup(target)
+        partial.chmod(database.stat().st_mode)
     return backup

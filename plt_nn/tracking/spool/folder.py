@@ -1,10 +1,27 @@
-"""Where the files of a spool lie, and who is at work on it."""
+"""The name of a run, and where the files of its spool lie."""
 
+import calendar
+import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from plt_nn.files import InFolder
 from plt_nn.tracking.spool.locks import is_held
+
+SPOOL = "spool"  # in a store's folder
+UID_PATTERN = r"\d{8}-\d{6}-[0-9a-f]{8}"
+
+
+def new_uid() -> str:
+    """A name for a run: the time in UTC and eight random digits, such as `20261124-133254-1f2e3d4c`."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def start_of(uid: str) -> int:
+    """When a run was named; seconds since 1970."""
+    return calendar.timegm(time.strptime(uid[:15], "%Y%m%d-%H%M%S"))
 
 
 @dataclass(frozen=True)
@@ -17,50 +34,15 @@ class SpoolFolder:
 
     root: Path
 
-    @property
-    def events(self) -> Path:
-        """What was logged, one event a line; only the training process writes, and only at the end."""
-        return self.root / "events.jsonl"
-
-    @property
-    def files(self) -> Path:
-        """Artifacts that wait for delivery."""
-        return self.root / "files"
-
-    @property
-    def state(self) -> Path:
-        """How far delivery has come; only the uploader writes, and always whole."""
-        return self.root / "state.json"
-
-    @property
-    def reserve(self) -> Path:
-        """A piece of the disk that is kept for the run's end."""
-        return self.root / "reserve"
-
-    @property
-    def quarantine(self) -> Path:
-        """Events that MLflow refuses for good, each with the reason."""
-        return self.root / "quarantine.jsonl"
-
-    @property
-    def log(self) -> Path:
-        """What the uploader says."""
-        return self.root / "uploader.log"
-
-    @property
-    def writer_lock(self) -> Path:
-        """Held by the process that logs."""
-        return self.root / "writer.lock"
-
-    @property
-    def uploader_lock(self) -> Path:
-        """Held by the process that delivers."""
-        return self.root / "uploader.lock"
-
-    @property
-    def handover(self) -> Path:
-        """There while a process wants to deliver in place of one that fails."""
-        return self.root / "handover"
+    events = InFolder("events.jsonl")  # what was logged, one event a line; only the training process writes, at the end
+    files = InFolder("files")  # artifacts that wait for delivery
+    reserve = InFolder("reserve")  # space on the disk that is set aside for the run's end
+    writer_lock = InFolder("writer.lock")  # held by the process that logs
+    state = InFolder("state.json")  # how far delivery has come; only the uploader writes, and always whole
+    quarantine = InFolder("quarantine.jsonl")  # events that MLflow refuses, each with the reason
+    log = InFolder("uploader.log")  # what the uploader prints
+    uploader_lock = InFolder("uploader.lock")  # held by the process that delivers
+    handover = InFolder("handover")  # exists while a process wants to deliver in place of one that fails
 
     @property
     def store(self) -> Path:
@@ -77,7 +59,7 @@ class SpoolFolder:
         return self.events.stat().st_size if self.events.exists() else 0
 
     def writer_is_alive(self) -> bool:
-        """Whether the process that logs is still there."""
+        """Whether the process that logs is still running."""
         return is_held(self.writer_lock)
 
     def uploader_is_alive(self) -> bool:
@@ -87,7 +69,6 @@ class SpoolFolder:
 
 def spool_folders(store: Path) -> Iterator[SpoolFolder]:
     """The spools of a store in the order of their uids, which begin with the time."""
-    root = store / "spool"
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if (folder / "events.jsonl").is_file():
-            yield SpoolFolder(folder)
+    for root in sorted((store / SPOOL).glob("*")):
+        if (folder := SpoolFolder(root)).events.is_file():
+            yield folder

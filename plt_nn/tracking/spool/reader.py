@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from plt_nn.tracking.spool.events import Event, decoded, rows_in
+from plt_nn.tracking.spool.events import Event, decode, rows_in
 
 _CHUNK = 1 << 20  # bytes read at once
 
@@ -15,16 +15,14 @@ class Read(NamedTuple):
     Attributes:
         event: The event; None for a line that was torn when its writer was killed or the disk was full.
         end: The offset of the byte after its line.
-        line: The line, without its end.
     """
 
     event: Event | None
     end: int
-    line: bytes
 
 
 def read_events(path: Path, offset: int = 0) -> Iterator[Read]:
-    """The complete lines from `offset` on; what a writer is in the middle of is left for the next time.
+    """The complete lines from `offset` on; a line that is still being written is left out.
 
     Args:
         path: The file.
@@ -38,7 +36,7 @@ def read_events(path: Path, offset: int = 0) -> Iterator[Read]:
             for line in lines:
                 offset += len(line) + 1
                 if line:
-                    yield Read(decoded(line), offset, line)
+                    yield Read(decode(line), offset)
 
 
 def read_batch(path: Path, offset: int, most_rows: int) -> list[Read]:
@@ -52,10 +50,13 @@ def read_batch(path: Path, offset: int, most_rows: int) -> list[Read]:
     batch: list[Read] = []
     rows = 0
     for read in read_events(path, offset):
-        rows += rows_in(read.event) if read.event is not None else 0
-        if batch and rows > most_rows:
+        rows += rows_in(read.event)
+        if batch and (rows > most_rows or len(batch) >= 10 * most_rows):  # events without rows take memory too
             break
         batch.append(read)
-        if len(batch) >= 10 * most_rows:  # events without rows count too, for the memory's sake
-            break
     return batch
+
+
+def first_event(path: Path) -> Event | None:
+    """The first event that is whole; None if there is none yet."""
+    return next((read.event for read in read_events(path) if read.event is not None), None)

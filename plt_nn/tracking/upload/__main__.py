@@ -16,8 +16,8 @@ def main() -> None:
     """Delivers the spool in the folder that the command line names, until the run has ended."""
     folder = SpoolFolder(Path(sys.argv[1]))
     stop = threading.Event()
-    for told in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(told, lambda *_: stop.set())
+    for received in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(received, lambda *_: stop.set())
     with contextlib.suppress(OSError):
         os.nice(10)  # training comes first
     with contextlib.suppress(OSError):  # Linux gives every session the same share, whatever its processes' niceness

@@ -1,19 +1,19 @@
-"""A SQLite database of MLflow: there as a whole, or not at all."""
+"""A SQLite database of MLflow: it exists as a whole, or not at all."""
 
 import os
 from pathlib import Path
 
 from filelock import FileLock
-from mlflow.tracking import MlflowClient
 from sqlalchemy.engine import make_url
+
+from plt_nn.tracking.mlflow_client import mlflow_client
 
 
 def ensure_database(uri: str) -> None:
-    """Makes a SQLite database of MLflow if there is none; other databases have servers that see to themselves.
+    """Makes a SQLite database of MLflow if there is none; other databases have servers of their own.
 
-    MLflow makes one in dozens of steps that neither bear company nor an end in their midst: several processes break
-    each other's migrations, and what a killed one leaves behind cannot be opened again. So one process at a time makes
-    it under another name and moves it into place.
+    MLflow makes one in dozens of migrations. Several processes at once break each other's, and what a killed one
+    leaves behind cannot be opened again. So one process at a time makes it under another name and moves it into place.
 
     Args:
         uri: MLflow's address of the database.
@@ -32,12 +32,12 @@ def ensure_database(uri: str) -> None:
 
 def _make(database: Path) -> None:
     partial = database.with_name(f".{database.name}.partial")
-    for left in database.parent.glob(f"{partial.name}*"):  # by a process that was killed
-        left.unlink()
-    MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+    for abandoned in database.parent.glob(f"{partial.name}*"):  # by a process that was killed
+        abandoned.unlink()
+    mlflow_client(f"sqlite:///{partial}").search_experiments(max_results=1)
     try:
         os.link(partial, database)
-    except FileExistsError:  # MLflow itself has made one meanwhile, which is not to be lost
+    except FileExistsError:  # MLflow itself has made one meanwhile, which must not be lost
         pass
     except OSError:  # a file system without second names
         partial.replace(database)

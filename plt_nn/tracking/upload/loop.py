@@ -1,4 +1,4 @@
-"""The uploader's loop: delivers what is there, waits for more, tries again what fails, and ends when the run has."""
+"""The uploader's loop: delivers what there is, waits for more, retries what fails, and ends when the run has."""
 
 import contextlib
 import os
@@ -6,11 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from plt_nn.text import first_line
+from plt_nn.tracking.spool.events import End, is_line_of
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.locks import ProcessLock
 from plt_nn.tracking.spool.reader import read_batch
-from plt_nn.tracking.upload.retries import in_words, pauses
-from plt_nn.tracking.upload.state import UploadState, load_state
+from plt_nn.tracking.upload.retries import pauses
+from plt_nn.tracking.upload.state import load_state
 
 if TYPE_CHECKING:
     from plt_nn.tracking.upload.delivery import Delivery
@@ -29,17 +31,17 @@ def upload(
     patience: float | None = None,
     takes_over: bool = False,
 ) -> bool:
-    """Delivers a spool, once no other process is at it.
+    """Delivers a spool, once no other process delivers it.
 
     Args:
         folder: The spool.
-        stop: Set to end at the next opportunity.
+        stop: When set, delivery ends at the next opportunity.
         follow: Whether to stay until the run has ended, rather than until all that is there now is delivered.
         patience: Seconds for which a delivery that fails is tried again. Default: forever.
-        takes_over: Whether a process that is at it is asked to leave when it fails: it may know a wrong password.
+        takes_over: Whether another process that delivers it and fails is asked to leave: it may have a wrong password.
 
     Returns:
-        Whether everything that was there is delivered.
+        Whether everything is delivered.
     """
     lock = ProcessLock(folder.uploader_lock)
     while not lock.take():
@@ -59,16 +61,12 @@ def upload(
 class _Upload:
     def __init__(self, folder: SpoolFolder, stop: threading.Event, follow: bool, patience: float | None) -> None:
         self._folder, self._stop, self._follow, self._patience = folder, stop, follow, patience
-        self._loaded = load_state(folder.state)
+        self._state = load_state(folder.state)
         self._delivery: Delivery | None = None
         self._pauses = pauses()
         self._failing_since: float | None = None
         self._waiting_since: float | None = None
         self._seen = 0  # bytes of events when they were last looked for
-
-    @property
-    def _state(self) -> UploadState:
-        return self._loaded if self._delivery is None else self._delivery.state
 
     def run(self) -> bool:
         while not self._stop.is_set():
@@ -81,9 +79,9 @@ class _Upload:
         return False
 
     def _step(self) -> bool | None:
-        """Does the next thing; comes back with whether everything is delivered when there is nothing left to do."""
+        """Takes the next step; when nothing remains to be done, returns whether everything is delivered."""
         if not self._folder.events.exists():
-            return True  # somebody has taken the run's spool away
+            return True  # somebody has removed the spool
         writer_is_alive = self._folder.writer_is_alive()  # before its last events are looked for
         self._seen = self._folder.size()
         pending = self._seen - self._state.offset
@@ -96,10 +94,10 @@ class _Upload:
         elif pending > 0:
             self._stop.wait(POLL)
             return None
-        return self._rest(writer_is_alive)
+        return self._after_events(writer_is_alive)
 
-    def _rest(self, writer_is_alive: bool) -> bool | None:
-        """What is to do when all events are delivered, but for a line that was torn or is being written."""
+    def _after_events(self, writer_is_alive: bool) -> bool | None:
+        """The step after all events are delivered, except a line that was torn or is being written."""
         if not writer_is_alive and self._state.offset == 0:
             return self._finished()  # the disk was full from the first line on
         if not writer_is_alive and self._state.status is None:
@@ -107,7 +105,7 @@ class _Upload:
             self._succeeded()
         if self._state.files or self._state.model is not None:
             delivery = self._connected()
-            if delivery.waits_for_files:
+            if delivery.has_files:
                 delivery.deliver_files()
                 self._succeeded()
         if self._state.status is not None and (self._state.ended or not writer_is_alive):
@@ -118,7 +116,7 @@ class _Upload:
         return None
 
     def _finished(self) -> bool | None:
-        """Says that all is delivered, and looks once more: whoever logs looks whether that is said after writing."""
+        """Saves that all is delivered, then looks for new events: who logs writes first, then reads the state."""
         self._state.finish()
         self._state.save(self._folder.state)
         return True if self._folder.size() == self._seen else None
@@ -132,13 +130,13 @@ class _Upload:
     def _ends(self) -> bool:
         with self._folder.events.open("rb") as file:
             file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
-            return file.read().rstrip(b"\n").rpartition(b"\n")[2].startswith(b'{"kind":"end"')
+            return is_line_of(file.read().rstrip(b"\n").rpartition(b"\n")[2], End)
 
     def _connected(self) -> "Delivery":
         if self._delivery is None:
             from plt_nn.tracking.upload.delivery import Delivery  # MLflow takes a second
 
-            self._delivery = Delivery(self._folder, self._loaded)
+            self._delivery = Delivery(self._folder, self._state)
         return self._delivery
 
     def _succeeded(self) -> None:
@@ -150,7 +148,7 @@ class _Upload:
     def _failed(self, error: Exception) -> bool | None:
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        text = in_words(error)
+        text = first_line(error)
         is_news = text != self._state.error
         self._state.error, self._state.finished_at = text, None
         with contextlib.suppress(OSError):  # a full disk must not end the uploader

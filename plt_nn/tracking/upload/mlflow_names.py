@@ -1,4 +1,4 @@
-"""Names and values in a form that MLflow takes. Pure."""
+"""Names and values in a form that MLflow accepts. Pure."""
 
 import math
 import re
@@ -6,36 +6,36 @@ from collections.abc import MutableMapping
 
 LONGEST_KEY = 250  # characters
 LONGEST_PARAM = 6000
-LONGEST_TAG = 5000  # MLflow 3.17 takes 8,000, older servers less
+LONGEST_TAG = 5000  # MLflow 3.17 accepts 8,000, older servers fewer
 
 
 def mlflow_name(name: str, known: MutableMapping[str, str], most: int = LONGEST_KEY) -> str:
-    """The name under which MLflow takes a metric, parameter, tag: letters, digits, `_-. :/`, no part such as `..`.
+    """The name under which MLflow accepts a metric, parameter, tag: letters, digits, `_-. :/`, no part such as `..`.
 
     Args:
         name: Any name.
-        known: The legal names so far, by the name given: what would become the same is told apart by a number. A new
-            one is added.
-        most: How long it may be, in characters.
+        known: The accepted names so far, by the names given; a new one is added. Where two would become the same, the
+            later one gets a number.
+        most: The longest name, in characters.
     """
     if name in known:
         return known[name]
     parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
-    legal = "/".join("_" if part.strip() in ("", ".", "..") else part for part in parts)[:most]
-    while legal.rpartition("/")[2].strip() in ("", ".", ".."):  # by the cut
-        legal = legal.rpartition("/")[0]
-    legal = f"_{legal[1:]}" if legal.startswith("..") else legal
+    accepted = "/".join("_" if part.strip() in ("", ".", "..") else part for part in parts)[:most]
+    while accepted.rpartition("/")[2].strip() in ("", ".", ".."):  # after shortening
+        accepted = accepted.rpartition("/")[0]
+    accepted = f"_{accepted[1:]}" if accepted.startswith("..") else accepted
     taken = set(known.values())
-    number, candidate = 1, legal
+    number, candidate = 1, accepted
     while candidate in taken:
         number += 1
-        candidate = f"{legal[: most - 5]}_{number}"
+        candidate = f"{accepted[: most - 5]}_{number}"
     known[name] = candidate
     return candidate
 
 
 def mlflow_path(path: str) -> str:
-    """The path under which MLflow takes an artifact: relative, and without what means something in an address."""
+    """The path under which MLflow accepts an artifact: relative, without characters special in an address."""
     parts = re.sub(r"[#?%\\\x00-\x1f\x7f]", "_", path).split("/")
     return "/".join(part for part in parts if part not in ("", ".", "..")) or "_"
 

@@ -30,7 +30,7 @@ def make_model_folder(folder: Path, weights: Path, card: str, model: LoggedModel
         weights: The file of weights, which gets a second name in the folder.
         card: The model card, as JSON.
         model: The model in MLflow that the files are for.
-        facts: What MLflow is to show of the model.
+        facts: Metadata that MLflow shows of the model.
     """
     plain = json.loads(card)
     shutil.rmtree(folder, ignore_errors=True)
@@ -44,7 +44,7 @@ def make_model_folder(folder: Path, weights: Path, card: str, model: LoggedModel
         run_id=model.source_run_id,
         model_id=model.model_id,
         artifact_path=model.artifact_location,
-        signature=_signature(plain),
+        signature=ModelSignature(inputs=_input_schema(plain["inputs"]), outputs=_output_schema(plain)),
         saved_input_example_info=_write_example(folder, example) if example is not None else None,
         metadata=dict(facts),
     )
@@ -76,30 +76,20 @@ def _write_environment(folder: Path, versions: Mapping[str, str]) -> None:
     (folder / "conda.yaml").write_text(json.dumps(conda | {"dependencies": depends}, indent=1))  # JSON is YAML
 
 
-def _signature(card: Mapping[str, Any]) -> ModelSignature:
-    return ModelSignature(inputs=_input_schema(card["inputs"]), outputs=_output_schema(card))
-
-
 def _input_schema(inputs: Mapping[str, Any]) -> Schema:
     if inputs["kind"] == "images":
         return Schema([ColSpec(DataType.binary, "image")])
     if inputs["kind"] == "table":
         numbers = [ColSpec(DataType.double, name) for name in inputs["means"]]
         return Schema([*numbers, *(ColSpec(DataType.string, name) for name in inputs["categories"])])
-    return _tensor_schema(inputs["shape"])
-
-
-def _tensor_schema(shape: list[int]) -> Schema:
     import numpy as np
 
-    return Schema([TensorSpec(np.dtype("float32"), (-1, *shape))])
+    return Schema([TensorSpec(np.dtype("float32"), (-1, *inputs["shape"]))])
 
 
 def _output_schema(card: Mapping[str, Any]) -> Schema | None:
-    if card["task"] != "classification":
+    if card["task"] != "classification" or card["class_names"] is None:
         return None  # as many values as the net has outputs
-    if card["class_names"] is None:
-        return None
     names = ["score", *(f"probability_{name}" for name in card["class_names"])]
     return Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in names)])
 

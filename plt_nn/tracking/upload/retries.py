@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from requests import HTTPError
 
-FIRST, LONGEST = 0.25, 5.0  # seconds; a server that is back is noticed within the longest
+FIRST, LONGEST = 0.25, 5.0  # seconds; a server that works again is noticed within the longest
 
 _REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
 
@@ -26,15 +26,15 @@ def is_refused(error: BaseException, is_http: bool) -> bool:
 
     Args:
         error: What MLflow's client raised.
-        is_http: Whether a server was asked. Then only an answer in MLflow's own form counts: a proxy in its place, or a
-            server that is starting, answers anything.
+        is_http: Whether a server was asked. Then only an answer in MLflow's own form counts: a proxy, or a server
+            that is starting, may answer anything.
     """
     from mlflow.exceptions import MlflowException, RestException
     from requests import HTTPError, RequestException
 
-    if isinstance(error, HTTPError):  # what artifacts are answered with
+    if isinstance(error, HTTPError):  # from the endpoints for artifacts
         return _code_in(error) in _REFUSED
-    if isinstance(error, TypeError | ValueError | OverflowError):  # before it was sent; or the answer meant nothing
+    if isinstance(error, TypeError | ValueError | OverflowError):  # before it was sent, or while the answer was read
         return not isinstance(error, RequestException | JSONDecodeError | UnicodeDecodeError)
     if not isinstance(error, RestException if is_http else MlflowException):
         return False
@@ -47,12 +47,6 @@ def is_about_one_file(error: BaseException) -> bool:
 
     status = error.response.status_code if isinstance(error, HTTPError) and error.response is not None else None
     return status in (400, 411, 413, 414, 415, 422)
-
-
-def in_words(error: BaseException) -> str:
-    """What went wrong, in a line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:299] + "…"
 
 
 def _code_in(error: "HTTPError") -> str | None:

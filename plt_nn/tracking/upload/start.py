@@ -1,14 +1,17 @@
-"""Starts the uploader."""
+"""Starts the uploader, and sets its environment."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import plt_nn
+from plt_nn.tracking.mlflow_client import SETTINGS
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.environment import uploader_environment
 
 
 def start_uploader(folder: SpoolFolder, login: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """Starts a process that delivers a spool, in a session of its own, so that no Ctrl-C reaches it.
+    """Starts a process that delivers a spool, in a session of its own, so that Ctrl-C does not reach it.
 
     Args:
         folder: The spool.
@@ -24,3 +27,11 @@ def start_uploader(folder: SpoolFolder, login: dict[str, str]) -> "subprocess.Po
             start_new_session=True,
             env=uploader_environment(login),
         )
+
+
+def uploader_environment(login: dict[str, str]) -> dict[str, str]:
+    """The environment of the uploader: that of this process, the login, and settings that suit an uploader."""
+    package = str(Path(plt_nn.__file__).parent.parent)
+    paths = [path for path in (os.environ.get("PYTHONPATH"), package) if path]
+    defaults = {"OMP_NUM_THREADS": "1", **SETTINGS}
+    return defaults | os.environ | login | {"PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": ""}

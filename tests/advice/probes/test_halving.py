@@ -7,10 +7,10 @@ from plt_nn.advice.probes.probe import LinearProbe
 
 
 def test_each_round_has_twice_as_many_and_the_last_has_all() -> None:
-    assert rungs(244, 2) == [122, 244]
-    assert rungs(100, 2) == [100]
-    assert rungs(10_000, 10) == [1250, 2500, 5000, 10_000]
-    assert rungs(1000, 100) == [1000], "too few of a class for less"
+    assert rungs(244, 120) == [122, 244]
+    assert rungs(100, 120) == [100]
+    assert rungs(10_000, 120) == [1250, 2500, 5000, 10_000]
+    assert rungs(64, 4, most=5) == [4, 8, 16, 32, 64]
 
 
 def test_each_beginning_of_the_order_holds_all_classes_in_their_shares() -> None:

@@ -70,7 +70,7 @@ def check(report: dict[str, Any], end: str) -> None:
 
 def check_process_0(report: dict[str, Any], end: str, store: Store) -> None:
     check(report, end)
-    assert wait_for_delivery(SpoolFolder(store.spool / report["uid"]), warm.PATIENCE).is_nothing
+    assert wait_for_delivery(SpoolFolder(store.spool / report["uid"]), warm.PATIENCE).is_empty
     client = MlflowClient(store.uri)
     run = client.get_run(str(load_state(SpoolFolder(store.spool / report["uid"]).state).run_id))
     assert run.outputs is not None

@@ -1,10 +1,8 @@
 """The data of a run is logged once per split, and samples that are both held out and trained on are told."""
 
-import os
 import re
 import runpy
 import shutil
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +20,6 @@ from plt_nn.callbacks import DatasetInputs
 from plt_nn.callbacks.telemetry.dataset_inputs import leakage, profile
 from plt_nn.data import SplitFingerprint
 from plt_nn.errors import DataError
-from tests import warm
 
 JOB = Path(__file__).parents[1] / "validation" / "figures_job.py"
 job = SimpleNamespace(**runpy.run_path(str(JOB)))
@@ -167,16 +164,3 @@ def test_the_profile_is_plain() -> None:
         "duplicates": {"val": 1},
         "duplicates_within": 2,
     }
-
-
-@pytest.mark.slow
-@pytest.mark.multiprocess
-def test_one_of_two_processes_logs(tmp_path: Path) -> None:
-    done = warm.run_ranks(2, [JOB, tmp_path, "both"], env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    first, second = (torch.load(tmp_path / f"both {rank}.pt", weights_only=True) for rank in (0, 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        alone = job.shown(job.fit(tmp_path / "alone", 1))
-    assert first["datasets"] == alone["datasets"] != []
-    assert second["datasets"] == []

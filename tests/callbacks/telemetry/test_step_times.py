@@ -22,9 +22,9 @@ from plt_nn.callbacks.telemetry.step_timer import (
     StepInterval,
     StepTimer,
     data_warning,
+    merge,
     samples_in,
     step_metrics,
-    together,
 )
 from plt_nn.callbacks.telemetry.step_times import StepTimes
 from plt_nn.errors import ConfigError
@@ -62,29 +62,29 @@ class Recording(Logger):
         return sum(metrics[f"perf/{name}"] for _, metrics in self.logged) / len(self.logged)
 
 
-def test_a_tally_by_a_clock_set_by_hand() -> None:
+def test_a_timer_by_a_clock_set_by_hand() -> None:
     now = 100.0
-    tally = StepTimer(clock=lambda: now)
+    timer = StepTimer(clock=lambda: now)
     for _ in range(2):
-        tally.fetch_begins()
+        timer.begin_fetch()
         now += 3
-        tally.fetch_ends()
+        timer.end_fetch()
         now += 10  # forward
-        tally.exchange_begins()
+        timer.exchange.start()
         now += 100  # backward
-        tally.exchange_ends()
+        timer.exchange.stop()
         now += 20  # optimizer
-        tally.batch_ends(samples=4)
+        timer.end_batch(samples=4)
         now += 1000  # checkpoint
-    tally.pause()
+    timer.pause()
     now += 10000  # validation
-    assert tally.interval(7.0) == StepInterval(elapsed=2266, waited=6, own=66, batches=2, samples=8, memory=7.0)
-    tally.pause()
-    assert tally.elapsed == 2266
-    tally.fetch_begins()
+    assert timer.interval(7.0) == StepInterval(elapsed=2266, waited=6, own=66, batches=2, samples=8, memory=7.0)
+    timer.pause()
+    assert timer.interval(0.0).elapsed == 2266
+    timer.begin_fetch()
     now += 5
-    tally.pause()
-    assert tally.elapsed == 2271
+    timer.pause()
+    assert timer.interval(0.0).elapsed == 2271
 
 
 class Named(NamedTuple):
@@ -152,8 +152,8 @@ def test_the_warning() -> None:
     assert "num_workers" in alone
     assert both is not None
     assert "12 s on process 1 went by" in both
-    assert data_warning(together([fast], [StepInterval(30.0, 29.0, 29.5, 100, 800, 0.0)])) is not None
-    assert together([fast], [slow]) == [StepInterval(40.0, 13.0, 18.0, 200, 1600, 0.0)]
+    assert data_warning(merge([fast], [StepInterval(30.0, 29.0, 29.5, 100, 800, 0.0)])) is not None
+    assert merge([fast], [slow]) == [StepInterval(40.0, 13.0, 18.0, 200, 1600, 0.0)]
 
 
 def test_each_epoch_and_no_more_often_than_asked(fit: Fit, stranger: Make) -> None:
@@ -329,8 +329,8 @@ def test_the_device_is_waited_for_where_an_interval_ends(monkeypatch: pytest.Mon
     module = LightningModule()
     callback.on_fit_start(trainer, module)
     for number in range(7):
-        callback.fetch_begins()
-        callback.fetch_ends()
+        callback._timer.begin_fetch()
+        callback._timer.end_fetch()
         callback.on_train_batch_end(trainer, module, None, batch, number)
     assert asked == ["reset", "synchronize", "reset", "synchronize", "reset"]
     callback.on_validation_start(trainer, module)

@@ -224,7 +224,7 @@ def test_the_process_above_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.multiprocess
 def test_two_processes_have_one_sampler(tmp_path: Path) -> None:
     job = Path(__file__).with_name("times_job.py")
-    # Lightning starts the second process: the first is above it, and counts its memory.
+    # Both are forked from one that does not train: it is above them, and the memory of all three counts.
     done = warm.run([job, tmp_path, "system"], env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))

@@ -1,6 +1,7 @@
 """A fit on two processes of which the second is slow, or their sampler; each process writes what its logger was given.
 
-Arguments: a folder for the reports, and where the second process is slow: `step`, `loader`, or `system` for nowhere.
+Arguments: a folder for the reports, and where the second process is slow: `step`, `loader`, or `system` for nowhere:
+then this process forks both.
 Started by test_step_times.py and test_system_metrics.py.
 """
 
@@ -66,10 +67,10 @@ class Rows(Dataset[Tensor]):
 class Net(LightningModule):
     """A tiny net, whose step is slow on process 1 if it is told so."""
 
-    def __init__(self, slow_on: int | None) -> None:
+    def __init__(self, folder: Path, slow_on: int | None) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
-        self.slow_on = slow_on
+        self.folder, self.slow_on = folder, slow_on
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         if self.global_rank == self.slow_on:
@@ -83,28 +84,32 @@ class Net(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=1e-6)
 
+    def on_fit_end(self) -> None:
+        (logger,) = self.trainer.loggers
+        assert isinstance(logger, Recording)
+        report = {"metrics": logger.metrics, "samples": logger.samples, "rss": psutil.Process().memory_info().rss / 1e6}
+        (self.folder / f"rank{self.global_rank}.json").write_text(json.dumps(report))
+
 
 def main(folder: Path, slow: str) -> None:
-    logger = Recording()
     trainer = Trainer(
         accelerator="cpu",
         devices=2,
-        strategy="ddp",
+        strategy="ddp_fork" if slow == "system" else "ddp",
         max_epochs=2,
         val_check_interval=5,
         log_every_n_steps=1,
-        logger=logger,
+        logger=Recording(),
         callbacks=[StepTimes(every_n_steps=4), SystemMetrics()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    net, rows = Net(1 if slow == "step" else None), Rows(1 if slow == "loader" else None)
+    net, rows = Net(folder, 1 if slow == "step" else None), Rows(1 if slow == "loader" else None)
     trainer.fit(net, DataLoader(rows, BATCH), DataLoader(Rows(None), 10 * BATCH))
-    report = {"metrics": logger.metrics, "samples": logger.samples, "rss": psutil.Process().memory_info().rss / 1e6}
-    (folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2])
-    torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads now and then abort it
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads now and then abort it

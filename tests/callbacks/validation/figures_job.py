@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class RecordingLogger(Logger):
-    """Keeps what it is given; figures are drawn, as a logger that keeps them would."""
+    """Remembers what it is given; draws the figures on request, as a logger that stores them would."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, draws: bool = False) -> None:
         super().__init__()
-        self.folder = folder
+        self.draws = draws
         self.figures: dict[str, Figure] = {}
         self.datasets: list[tuple[str, str, str, str, Mapping[str, Any]]] = []
 
@@ -51,10 +51,8 @@ class RecordingLogger(Logger):
     def log_figure(self, figure: "Figure", name: str) -> None:
         assert name not in self.figures, f"{name} is logged twice"
         self.figures[name] = figure
-        figure.canvas.draw()
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            figure.savefig(self.folder / Path(name).name)
+        if self.draws:
+            figure.canvas.draw()
 
     def log_dataset(self, name: str, context: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
         json.dumps(profile)
@@ -96,7 +94,8 @@ def fit(folder: Path, processes: int, silent_ranks: tuple[int, ...] = (), **argu
         "devices": processes,
         "strategy": "ddp" if processes > 1 else "auto",
         "logger": RecordingLogger(),
-        "max_epochs": 2,
+        "max_epochs": 1,
+        "limit_train_batches": 1,
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,

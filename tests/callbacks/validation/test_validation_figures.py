@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -31,13 +31,8 @@ from plt_nn import (
     SyntheticRegressionData,
 )
 from plt_nn.callbacks import ValidationFigures
-from plt_nn.callbacks.validation.validation_sums import (
-    ClassOutputs,
-    RunningSums,
-    class_outputs,
-    images_of,
-    worst_of_all,
-)
+from plt_nn.callbacks.validation.class_outputs import ClassOutputs, class_outputs, images_of
+from plt_nn.callbacks.validation.class_results import RunningResults, worst_of_all
 from plt_nn.errors import ConfigError
 from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.plots.figures import calibration_error
@@ -125,20 +120,18 @@ class Collected(Callback):
 
 def test_the_numbers_are_those_of_all_outputs(fit: Callable[..., Any]) -> None:
     figures, collected = ValidationFigures(worst=12), Collected()
-    logger = fit(
-        Classifier(ConvNet(1, [4, 8], 10)), DigitsData(batch_size=50), max_epochs=2, callbacks=[figures, collected]
-    )
+    logger, callbacks = job.RecordingLogger(draws=True), [figures, collected]
+    fit(Classifier(ConvNet(1, [4, 8], 10)), DigitsData(batch_size=50), max_epochs=2, logger=logger, callbacks=callbacks)
     assert sorted(logger.figures) == names(*CLASS_FIGURES, "learning_curves")
     shown = figures.state_dict()["shown"]
     assert (shown["epoch"], shown["position"]) == (1, 2.0)
     probabilities, y, x = (collected.all(name) for name in ("probabilities", "y", "x"))
     said = probabilities.argmax(1)
     assert np.array_equal(shown["sums"]["confusion"], confusion_matrix(y, said, labels=range(10)))
-    count, confidence, right = shown["sums"]["bins"].numpy()
-    assert count.sum() == len(y)
-    per = np.maximum(count, 1)
+    bins = shown["sums"]["bins"].numpy()
+    assert bins[0].sum() == len(y)
     ((_, logged),) = figures.state_dict()["curves"]["validation"]["val_ece"][-1:]
-    assert calibration_error(count, confidence / per, right / per) == pytest.approx(logged, abs=1e-6)
+    assert calibration_error(bins) == pytest.approx(logged, abs=1e-6)
     of_true = probabilities.gather(1, y.unsqueeze(1)).squeeze(1)
     order = torch.where(said == y, torch.inf, of_true).argsort()[:12]
     worst = shown["sums"]["worst"]
@@ -251,14 +244,14 @@ def test_a_figure_that_cannot_be_drawn_is_a_warning(fit: Callable[..., Any], mon
         raise RuntimeError("no such font")
 
     monkeypatch.setattr("plt_nn.callbacks.validation.class_drawings.calibration_figure", fails)
-    with pytest.warns(UserWarning, match=r"figures/calibration\.png could not be drawn: RuntimeError: no such font"):
+    with pytest.warns(UserWarning, match=r"figures/calibration\.png could not be written: RuntimeError: no such font"):
         logger = fit(Scripted([0.9, 0.5]), max_epochs=2, callbacks=[ValidationFigures()])
     assert sorted(logger.figures) == names("confusion_matrix", "most_wrong", "learning_curves")
 
 
 def test_a_missing_matplotlib_is_a_warning(fit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.warns(UserWarning, match="could not be drawn: ModuleNotFoundError"):
+    with pytest.warns(UserWarning, match="could not be written: ModuleNotFoundError"):
         logger = fit(Scripted([0.9]), max_epochs=1, callbacks=[ValidationFigures()])
     assert logger.figures == {}
 
@@ -325,32 +318,46 @@ def differing(first: Any, second: Any, at: str = "") -> list[str]:
     return [] if first == second else [f"{at}: {first} and {second}"]
 
 
-@pytest.mark.parametrize("step", [4, 6, 9, 12])  # of 4 in an epoch: at its end, with its validation, and within it
-def test_a_resumed_run_draws_the_whole_fit(fit: Callable[..., Any], tmp_path: Path, step: int) -> None:
-    def started(callbacks: list[Callback], ckpt_path: Path | None = None, **arguments: Any) -> Any:
-        torch.manual_seed(0)
-        module, data = Classifier(ConvNet(1, [4], 10)), DigitsData(batch_size=360)
-        return fit(module, data, ckpt_path, max_epochs=5, val_check_interval=0.5, callbacks=callbacks, **arguments)
+def started(callbacks: list[Callback], ckpt_path: Path | None = None) -> dict[str, str]:
+    """The titles of the figures of a fit that checks validation twice an epoch."""
+    torch.manual_seed(0)
+    logger = job.RecordingLogger()
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    quiet |= {"enable_checkpointing": ckpt_path is None, "log_every_n_steps": 1, "max_epochs": 4}
+    trainer = Trainer(**quiet, val_check_interval=0.5, logger=logger, callbacks=callbacks)
+    trainer.fit(Classifier(ConvNet(1, [4], 10)), DigitsData(batch_size=360), ckpt_path=ckpt_path)
+    return {name: figure.get_suptitle() for name, figure in logger.figures.items()}
 
-    keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
-    whole, resumed = resumable(tmp_path / "whole"), resumable(tmp_path / "resumed")
-    logger = started([*whole, keep], enable_checkpointing=True)
-    again = started(resumed, tmp_path / f"step={step}.ckpt")
-    assert isinstance(whole[0], ValidationFigures)
-    assert isinstance(resumed[0], ValidationFigures)
-    expected, found = whole[0].state_dict(), resumed[0].state_dict()
-    assert len(expected["curves"]["training"]["train_loss"]) == 5
-    assert len(expected["curves"]["validation"]["val_loss"]) == 10
-    assert differing(found, expected) == []
-    assert sorted(again.figures) == sorted(logger.figures)
-    titles = [{name: figure.get_suptitle() for name, figure in one.figures.items()} for one in (again, logger)]
-    assert titles[0] == titles[1]
+
+class Whole(NamedTuple):
+    folder: Path  # with a checkpoint of each step
+    state: dict[str, Any]
+    titles: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A fit that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    callbacks = resumable(folder)
+    titles = started([*callbacks, ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)])
+    return Whole(folder, callbacks[0].state_dict(), titles)
+
+
+@pytest.mark.parametrize("step", [4, 6, 9, 12])  # of 4 in an epoch: at its end, with its validation, and within it
+def test_a_resumed_run_draws_the_whole_fit(whole: Whole, tmp_path: Path, step: int) -> None:
+    resumed = resumable(tmp_path)
+    titles = started(resumed, whole.folder / f"step={step}.ckpt")
+    assert len(whole.state["curves"]["training"]["train_loss"]) == 4
+    assert len(whole.state["curves"]["validation"]["val_loss"]) == 8
+    assert differing(resumed[0].state_dict(), whole.state) == []
+    assert titles == whole.titles
 
 
 def test_what_is_in_a_checkpoint_is_small_and_safe(fit: Callable[..., Any], tmp_path: Path) -> None:
     figures, loader = (
         ValidationFigures(),
-        DataLoader(TensorDataset(torch.rand(64, 3, 224, 320), torch.arange(64) % 4), 16),
+        DataLoader(TensorDataset(torch.rand(32, 3, 224, 320), torch.arange(32) % 4), 16),
     )
     module = Classifier(ConvNet(3, [4], 4), num_classes=4)
     keep = ModelCheckpoint(tmp_path, "kept", every_n_epochs=1)
@@ -374,7 +381,14 @@ def test_photographs_are_shown_as_they_are(fit: Callable[..., Any], photos: Path
     figures = ValidationFigures(worst=6)
     data = ImageFolderData(photos, image_size=32, num_workers=0)
     torch.manual_seed(0)
-    logger = fit(Classifier(ConvNet(3, [4], 2)), data, max_epochs=1, limit_train_batches=2, callbacks=[figures])
+    logger = fit(
+        Classifier(ConvNet(3, [4], 2)),
+        data,
+        max_epochs=1,
+        limit_train_batches=1,
+        limit_val_batches=2,
+        callbacks=[figures],
+    )
     sums = figures.state_dict()["shown"]["sums"]
     for (_, true, _, _, index), pixels in zip(sums["worst"].tolist(), sums["pixels"], strict=True):
         path = data.paths["val"][int(index)]
@@ -420,10 +434,10 @@ def test_logits_do_as_well_as_probabilities() -> None:
 
 
 def added(*batches: tuple[Any, Any, Tensor | None], classes: int = 2, most: int = 4) -> Any:
-    sums = RunningSums(classes, 10, most, torch.device("cpu"))
+    sums = RunningResults(classes, 10, most, torch.device("cpu"))
     for probabilities, y, images in batches:
         sums.add(ClassOutputs(torch.tensor(probabilities), torch.tensor(y), None), images)
-    return sums.finished(lambda image: image.byte())
+    return sums.finish(lambda image: image.byte())
 
 
 def test_only_the_images_of_wrong_samples_are_read() -> None:
@@ -482,7 +496,7 @@ def test_the_worst_of_several_tables() -> None:
 
 @pytest.mark.parametrize("arguments", [{"worst": -1}, {"bins": 0}])
 def test_arguments_out_of_range(arguments: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match=r"ValidationFigures cannot be used: .* expected at least"):
+    with pytest.raises(ConfigError, match=r"ValidationFigures cannot be used:\n  - .* expected at least"):
         ValidationFigures(**arguments)
 
 
@@ -500,13 +514,19 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
     }
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same fit on one process."""
+    report: dict[str, Any] = job.shown(job.fit(tmp_path_factory.mktemp("alone"), 1))
+    return report
+
+
 @pytest.mark.slow
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("name", ["both", "one logger"])
-def test_the_sums_of_two_processes_are_those_of_one(
-    reports: dict[str, list[dict[str, Any]]], tmp_path: Path, name: str
+def test_the_results_of_two_processes_are_those_of_one(
+    reports: dict[str, list[dict[str, Any]]], alone: dict[str, Any], name: str
 ) -> None:
-    alone = job.shown(job.fit(tmp_path, 1))
     first, second = reports[name]
     assert first["figures"] == alone["figures"] == names(*CLASS_FIGURES, "learning_curves")
     assert second["figures"] == []
@@ -517,6 +537,17 @@ def test_the_sums_of_two_processes_are_those_of_one(
     assert all(map(torch.equal, sums["pixels"], expected["pixels"]))
     assert len(sums["pixels"]) == 9
     assert second["shown"]["sums"]["pixels"] == [], "images are gathered where they are drawn"
+
+
+@pytest.mark.slow
+@pytest.mark.multiprocess
+def test_one_of_two_processes_logs_the_data_sets(
+    reports: dict[str, list[dict[str, Any]]], alone: dict[str, Any]
+) -> None:
+    """A claim of `DatasetInputs`, which is among the callbacks of the job."""
+    first, second = reports["both"]
+    assert first["datasets"] == alone["datasets"] != []
+    assert second["datasets"] == []
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from plt_nn.errors import TrackingError
 from plt_nn.tracking import store_at
 from plt_nn.tracking.read.all_runs import AllRuns
 from plt_nn.tracking.read.database_reader import DatabaseReader
-from plt_nn.tracking.read.runs import RunReader
 from plt_nn.tracking.read.server_reader import ServerReader
 from plt_nn.tracking.read.spool_runs import spool_run
 from tests.ports import free_port
@@ -39,7 +38,7 @@ def test_the_database_and_the_server_say_the_same(server: MLflowServer) -> None:
 
     database = DatabaseReader(f"sqlite:///{server.folder / 'mlflow.db'}")
     assert database._hint, "without this index SQLite walks through all runs for each"
-    readers: list[RunReader] = [database, ServerReader(server.uri)]
+    readers: list[DatabaseReader | ServerReader] = [database, ServerReader(server.uri)]
     runs = [reader.runs([name]) for reader in readers]
     assert str(runs[0]) == str(runs[1]), "as texts, in which NaN equals itself"
     assert [run.id for run in runs[0]] == ids[::-1]
@@ -66,7 +65,7 @@ def test_a_server_that_is_not_there_is_told() -> None:
 
 
 @pytest.fixture
-def patient(tmp_path: Path, new_store: Callable[[Path], str]) -> DurableMLFlowLogger:
+def patient(tmp_path: Path, new_store: Callable[[Path], str], warm_uploaders: object) -> DurableMLFlowLogger:
     """A logger that waits for delivery on a busy machine too."""
     return DurableMLFlowLogger("an experiment", store=new_store(tmp_path / "store"), flush_seconds=200)
 

@@ -1,13 +1,12 @@
 """Paths and `file:` addresses below a folder, given another folder."""
 
-import json
 from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plt_nn.tracking.relocate.rebase import moved, moved_inside, path_of
+from plt_nn.tracking.relocate.rebase import moved, path_of
 
 OLD, NEW = Path("/a/ml runs"), Path("/b/100% neu ü")
 
@@ -17,7 +16,7 @@ OLD, NEW = Path("/a/ml runs"), Path("/b/100% neu ü")
     [
         ("/a/ml runs", "/b/100% neu ü"),
         ("/a/ml runs/artifacts/x", "/b/100% neu ü/artifacts/x"),
-        ("/a/ml runs/", "/b/100% neu ü/"),
+        ("/a/ml runs/", "/b/100% neu ü"),
         ("file:///a/ml%20runs/artifacts/a%20b", "file:///b/100%25%20neu%20%C3%BC/artifacts/a%20b"),
         ("file:/a/ml%20runs/x", "file:///b/100%25%20neu%20%C3%BC/x"),
         ("file://localhost/a/ml%20runs/x", "file:///b/100%25%20neu%20%C3%BC/x"),
@@ -62,16 +61,6 @@ def test_a_folder_that_moved_down_or_up() -> None:
     assert moved("/a/runs/x", [Path("/a/runs")], Path("/a/runs/sub")) == "/a/runs/sub/x"
     assert moved("/a/runs/sub/x", [Path("/a/runs")], Path("/a/runs/sub")) == "/a/runs/sub/x", "it is there already"
     assert moved("/a/runs/x", [Path("/a/runs")], Path("/a")) == "/a/x"
-
-
-def test_inside_json() -> None:
-    value = json.dumps(
-        [{"uri": "/a/ml runs/x", "n": [1, None, "file:///a/ml%20runs/y"], "/a/ml runs": "see /a/ml runs"}]
-    )
-    found = json.loads(moved_inside(value, [OLD], Path("/n")))
-    assert found == [{"uri": "/n/x", "n": [1, None, "file:///n/y"], "/a/ml runs": "see /a/ml runs"}]
-    for value in ('{"a":   1}', "{ no JSON /a/ml runs", "[1, 2]", "text"):
-        assert moved_inside(value, [OLD], NEW) == value, "as it was written"
 
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8).filter(

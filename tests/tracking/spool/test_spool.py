@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plt_nn.errors import TrackingError
-from plt_nn.tracking.spool.events import decoded, encoded, rows_in
+from plt_nn.tracking.spool.events import End, LostRows, Metrics, Tags, decode, encode, rows_in
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_batch, read_events
 from plt_nn.tracking.spool.writer import SpoolWriter
@@ -20,8 +21,8 @@ from plt_nn.tracking.spool.writer import SpoolWriter
 MEGABYTE = 1 << 20
 
 
-def metrics(step: int, /, **values: float) -> dict[str, object]:
-    return {"kind": "metrics", "time": 1, "step": step, "metrics": values or {"loss": 1.0}}
+def metrics(step: int, /, **values: float) -> Metrics:
+    return Metrics(step, values or {"loss": 1.0}, time=1)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> SpoolFolder:
 
 
 def steps(folder: SpoolFolder) -> list[int | None]:
-    return [read.event["step"] if read.event else None for read in read_events(folder.events)]
+    return [read.event.step if isinstance(read.event, Metrics) else None for read in read_events(folder.events)]
 
 
 # -- events and lines -------------------------------------------------------------------------------------------------
@@ -39,34 +40,35 @@ def steps(folder: SpoolFolder) -> list[int | None]:
 @given(st.dictionaries(st.text(), st.floats(allow_nan=False)), st.integers(0, 2**62))
 def test_an_event_comes_back_as_it_was(values: dict[str, float], step: int) -> None:
     event = metrics(step, **values)
-    line = encoded(event)
+    line = encode(event)
     assert line.count(b"\n") == 1
-    assert decoded(line) == event
+    assert decode(line) == event
 
 
 def test_nan_comes_back_and_objects_become_texts() -> None:
-    event = decoded(encoded({"kind": "tags", "tags": {"a": Path("/b")}, "x": math.nan}))
-    assert event is not None
-    assert event["tags"] == {"a": "/b"}
-    assert math.isnan(event["x"])
+    wrong: Any = Path("/b")
+    assert decode(encode(Tags({"a": wrong}))) == Tags({"a": "/b"})
+    event = decode(encode(metrics(1, loss=math.nan)))
+    assert isinstance(event, Metrics)
+    assert math.isnan(event.metrics["loss"])
 
 
 @given(st.integers(1, 200))
 def test_no_part_of_a_line_passes_for_an_event(cut: int) -> None:
-    line = encoded(metrics(7, loss=0.25, acc=0.5)).rstrip(b"\n")
-    assert decoded(line[: max(1, len(line) - cut)]) is None or cut == 0
+    line = encode(metrics(7, loss=0.25, acc=0.5)).rstrip(b"\n")
+    assert decode(line[: max(1, len(line) - cut)]) is None or cut == 0
 
 
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 12))
 def test_batches_cover_every_line_once(sizes: list[int], most: int) -> None:
-    lines = [encoded(metrics(n, **{f"m{i}": float(i) for i in range(size)})) for n, size in enumerate(sizes)]
+    lines = [encode(metrics(n, **{f"m{i}": float(i) for i in range(size)})) for n, size in enumerate(sizes)]
     path = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / f"plt_nn_batches_{threading.get_ident()}"
     path.write_bytes(b"".join(lines))
     try:
         offset, seen = 0, []
         while batch := read_batch(path, offset, most):
             assert len(batch) == 1 or sum(rows_in(read.event) for read in batch if read.event) <= most
-            seen += [read.event["step"] for read in batch if read.event]
+            seen += [read.event.step for read in batch if isinstance(read.event, Metrics)]
             offset = batch[-1].end
         assert seen == list(range(len(sizes)))
         assert offset == path.stat().st_size
@@ -81,7 +83,7 @@ def test_what_is_being_written_is_left_for_the_next_time(folder: SpoolFolder) ->
     writer = SpoolWriter(folder, MEGABYTE)
     writer.append(metrics(1))
     with folder.events.open("ab") as file:
-        file.write(encoded(metrics(2))[:-10])
+        file.write(encode(metrics(2))[:-10])
     assert steps(folder) == [1]
     writer.close()
 
@@ -116,28 +118,29 @@ def test_beyond_its_limit_rows_are_counted_and_the_end_is_written(folder: SpoolF
     writer = SpoolWriter(folder, 1000)
     with pytest.warns(UserWarning, match="reached its limit of 0 MB: what is logged is being lost"):
         assert [writer.append(metrics(step, a=1.0, b=2.0)) for step in range(100)].count(True) > 0
-    writer.append({"kind": "end", "time": 1, "status": "FINISHED", "reason": None})
+    writer.append(End("FINISHED"))
     writer.close()
     events = [read.event for read in read_events(folder.events)]
-    kept = [event for event in events if event is not None and event["kind"] == "metrics"]
-    assert 0 < len(kept) < 100
-    assert [event["step"] for event in kept] == list(range(len(kept)))
-    assert writer.lost == 2 * (100 - len(kept))
-    (told,) = [event for event in events if event is not None and event["kind"] == "lost"]
-    assert told["rows"] == writer.lost
-    assert events[-1] is not None
-    assert events[-1]["kind"] == "end"
+    written = [event for event in events if isinstance(event, Metrics)]
+    assert 0 < len(written) < 100
+    assert [event.step for event in written] == list(range(len(written)))
+    assert writer.lost == 2 * (100 - len(written))
+    (lost,) = [event for event in events if isinstance(event, LostRows)]
+    assert lost.rows == writer.lost
+    assert isinstance(events[-1], End)
 
 
 def test_a_full_disk_loses_rows_counts_them_and_tells_when_there_is_room(folder: SpoolFolder) -> None:
     job = f"""
 import resource, signal, warnings
 from pathlib import Path
+from typing import Any
+from plt_nn.tracking.spool.events import Metrics
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.writer import SpoolWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 writer = SpoolWriter(SpoolFolder(Path({str(folder.root)!r})), 1 << 30)
-metrics = lambda step: {{"kind": "metrics", "time": 1, "step": step, "metrics": {{"loss": 1.0}}}}
+metrics = lambda step: Metrics(step, {{"loss": 1.0}}, time=1)
 for step in range(5):
     writer.append(metrics(step))
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -155,13 +158,8 @@ print(writer.lost, len(caught))
     done = subprocess.run([sys.executable, "-c", job], capture_output=True, text=True, check=False)
     assert done.stdout == "5 1\n", done.stderr
     events = [read.event for read in read_events(folder.events)]
-    assert [event and (event.get("step"), event.get("rows")) for event in events] == [
-        *[(step, None) for step in range(5)],
-        None,
-        (None, 5),
-        (10, None),
-        (11, None),
-    ]
+    before, after = [metrics(step) for step in range(5)], [metrics(step) for step in (10, 11)]
+    assert events == [*before, None, LostRows(5, "[Errno 27] File too large"), *after]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -206,7 +204,7 @@ def test_a_file_that_is_only_replaced_takes_no_space(folder: SpoolFolder, tmp_pa
 
 def test_a_file_that_is_gone_is_told_and_kills_nothing(folder: SpoolFolder, tmp_path: Path) -> None:
     writer = SpoolWriter(folder, MEGABYTE)
-    with pytest.warns(UserWarning, match=r"a\.txt could not be set aside for MLflow: .*No such file"):
+    with pytest.warns(UserWarning, match=r"a\.txt could not be copied for MLflow: .*No such file"):
         assert writer.stage(tmp_path / "nowhere", "a.txt") is None
     writer.close()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from plt_nn.tracking.spool.events import Metrics
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.upload.prune import prune
@@ -25,7 +26,7 @@ from plt_nn.tracking.upload.state import UploadState
 def test_what_is_dropped(change: dict[str, object], is_dropped: bool, tmp_path: Path) -> None:
     folder = SpoolFolder(tmp_path / "spool" / "20260101-000000-1a2b3c4d")
     writer = SpoolWriter(folder, 1 << 20)
-    writer.append({"kind": "metrics", "time": 1, "step": 1, "metrics": {"loss": 1.0}})
+    writer.append(Metrics(1, {"loss": 1.0}))
     state = UploadState(offset=folder.size(), status="FINISHED", finished_at=time.time() - 8 * 24 * 3600)
     for name, value in change.items():
         setattr(state, name, value)

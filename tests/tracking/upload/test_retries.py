@@ -8,7 +8,7 @@ import requests
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 
-from plt_nn.tracking.upload.retries import LONGEST, in_words, is_refused, pauses
+from plt_nn.tracking.upload.retries import LONGEST, is_refused, pauses
 
 
 def test_pauses_grow_and_stay_short_enough_to_notice_a_server_that_is_back() -> None:
@@ -47,9 +47,3 @@ def test_what_mlflow_refuses(code: int) -> None:
 def test_what_may_pass(error: Exception) -> None:
     assert not is_refused(error, is_http=True)
     assert not is_refused(error, is_http=False)
-
-
-def test_a_reason_is_a_line() -> None:
-    assert in_words(ValueError("a\n  b")) == "a b"
-    assert in_words(TimeoutError()) == "TimeoutError"
-    assert len(in_words(ValueError("x" * 1000))) == 300

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from plt_nn.tracking.spool.events import RemovedArtifact
 from plt_nn.tracking.upload.state import UploadState, load_state
 
 
 def test_it_comes_back(tmp_path: Path) -> None:
-    state = UploadState(offset=7, run_id="r", names={"a#": "a_"}, files=[{"kind": "remove", "path": "x"}])
+    state = UploadState(offset=7, run_id="r", names={"a#": "a_"}, files=[RemovedArtifact("x")])
     state.save(tmp_path / "state.json")
     assert load_state(tmp_path / "state.json") == state
     assert [file.name for file in tmp_path.iterdir()] == ["state.json"]

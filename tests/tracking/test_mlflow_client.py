@@ -2,7 +2,8 @@
 
 import pytest
 
-from plt_nn.tracking.upload.environment import uploader_environment, without_password
+from plt_nn.tracking.mlflow_client import without_password
+from plt_nn.tracking.upload.start import uploader_environment
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""The results of a classifier in one validation: counts and its most wrong samples. Pure: no Trainer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from plt_nn.callbacks.validation.class_outputs import ClassOutputs
+from plt_nn.features.lazy_inputs import LazyInputs
+from plt_nn.plots.class_counts import ClassCounts, accumulator
+
+_THUMBNAIL = 160  # longest side of a stored image, in pixels
+
+
+@dataclass(frozen=True)
+class ClassResults:
+    """The results of a whole validation, on the CPU.
+
+    Attributes:
+        confusion: int32 `(C, C)`, see `ClassCounts`; None above 1,000 classes.
+        bins: float64 `(3, B)`, see `ClassCounts`.
+        worst: float64 `(K, 5)`, the most wrong first: the probability of the true class, the true class, the class that
+            was said, its probability, the sample's index or -1.
+        pixels: The image of each of the worst, uint8 `(1 or 3, H, W)`; empty where the data is no images.
+    """
+
+    confusion: Tensor | None
+    bins: Tensor
+    worst: Tensor
+    pixels: list[Tensor]
+
+
+class RunningResults:
+    """Adds up a validation batch by batch, on the device and without waiting for it.
+
+    Args:
+        classes: Number of classes.
+        bins: Number of ranges of confidence.
+        most: How many of the most wrong samples to store.
+        device: Where the batches are.
+    """
+
+    def __init__(self, classes: int, bins: int, most: int, device: torch.device) -> None:
+        self.counts, self._most = ClassCounts(classes, bins, device), most
+        self._worst = torch.empty(0, 5, dtype=accumulator(device), device=device)
+        self._images: Tensor | None = None
+
+    def add(self, outputs: ClassOutputs, images: Tensor | None) -> None:
+        """Adds a batch.
+
+        Args:
+            outputs: What the module said.
+            images: Float or uint8 `(N, 1 or 3, H, W)`, or None.
+        """
+        probabilities, y = outputs.probabilities.nan_to_num(0.0), outputs.y
+        wrong = self.counts.add(probabilities, y)
+        if self._most:
+            confidence, said = probabilities.max(1)
+            true = y.clamp(0, self.counts.classes - 1)
+            of_true = probabilities.gather(1, true.unsqueeze(1)).squeeze(1).where(wrong, torch.inf)
+            index = torch.full_like(y, -1) if outputs.indices is None else outputs.indices
+            rows = torch.stack([part.to(self._worst.dtype) for part in (of_true, y, said, confidence, index)], dim=1)
+            self._take_worst(rows, images)
+
+    def finish(self, to_pixels: Callable[[Tensor], Tensor]) -> ClassResults:
+        """The results, on the CPU.
+
+        Args:
+            to_pixels: From an image of a batch, float `(1 or 3, H, W)`, to what a person sees, uint8.
+        """
+        worst, confusion = self._worst.cpu().double(), self.counts.confusion
+        worst = worst[worst[:, 0] < torch.inf].clone()
+        images = [] if self._images is None else list(self._images[: len(worst)].float().cpu())
+        pixels = [to_pixels(image) for image in images]
+        bins = self.counts.bins.cpu().double()
+        return ClassResults(confusion.cpu().int() if len(confusion) else None, bins, worst, pixels)
+
+    def _take_worst(self, rows: Tensor, images: Tensor | None) -> None:
+        first = rows[:, 0].topk(min(self._most, len(rows)), largest=False).indices
+        if rows.device.type == "cpu" or isinstance(images, LazyInputs):
+            # To look costs nothing on a CPU, and spares the copying of images; a GPU has to be waited for, which pays
+            # where images would have to be read.
+            limit = self._worst[-1, 0] if len(self._worst) == self._most else torch.inf
+            first = first[rows[first, 0] < limit]
+            if len(first) == 0:
+                return
+        together = torch.cat([self._worst, rows[first]])
+        chosen = together[:, 0].topk(min(self._most, len(together)), largest=False).indices
+        if images is not None and (self._images is not None or len(self._worst) == 0):
+            added = thumbnails(images[first], self._images)
+            self._images = (added if self._images is None else torch.cat([self._images, added]))[chosen]
+        else:
+            self._images = None  # some of the samples have none
+        self._worst = together[chosen]
+
+
+def thumbnails(images: Tensor, others: Tensor | None = None) -> Tensor:
+    """Images of at most 160 pixels a side, which is what a figure of many shows; or in the shape of others.
+
+    Args:
+        images: `(N, C, H, W)`.
+        others: Thumbnails of earlier batches.
+    """
+    longest = max(*images.shape[-2:], _THUMBNAIL)
+    size = [max(1, round(side * _THUMBNAIL / longest)) for side in images.shape[-2:]]
+    size = size if others is None else list(others.shape[-2:])
+    if list(images.shape[-2:]) != size:
+        smooth = images.device.type != "mps"  # which cannot do it in every version
+        images = F.interpolate(images.float(), size=size, mode="bilinear", antialias=smooth)
+    if others is None:
+        return images
+    grey = images if images.shape[1] == others.shape[1] else images.mean(1, keepdim=True, dtype=torch.float32)
+    return grey.expand(-1, others.shape[1], -1, -1).to(others.dtype)
+
+
+def worst_of_all(tables: Sequence[Tensor], most: int) -> list[tuple[int, int]]:
+    """The most wrong samples of several processes: the process and the row in its table of each, the worst first.
+
+    Args:
+        tables: `ClassResults.worst` of each process.
+        most: How many to choose.
+    """
+    rows = [(float(row[0]), process, at) for process, table in enumerate(tables) for at, row in enumerate(table)]
+    return [(process, at) for _, process, at in sorted(rows)[:most]]
