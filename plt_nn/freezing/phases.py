@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from plt_nn.errors import ConfigError, did_you_mean, refuse
-from plt_nn.freezing.adapters.adapt import Adapt, adapt_faults, parse_adapt
+from plt_nn.freezing.adapters.adapt import Adapt, adapt_faults, as_number, is_number, parse_adapt
 
 PLATEAU = "plateau"
 _STEPS = re.compile(r"(\d{1,18}) ?steps?")
@@ -126,16 +126,7 @@ def _values(phase: Phase | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(phase, Phase):
         return {field.name: getattr(phase, field.name) for field in fields(Phase)}
     given = {key: value for key, value in phase.items() if value is not None or key == "train"}
-    return {key: _as_number(value) if key in _NUMBERS or key in _COUNTS else value for key, value in given.items()}
-
-
-def _as_number(value: object) -> object:
-    """The number that a text such as `1e-3` stands for, which YAML takes for a text."""
-    try:
-        number = float(value) if isinstance(value, str) else None
-    except ValueError:
-        return value
-    return value if number is None else int(number) if number.is_integer() else number
+    return {key: as_number(value) if key in _NUMBERS or key in _COUNTS else value for key, value in given.items()}
 
 
 def _faults(values: Mapping[str, Any], first: bool, earlier: Sequence[Phase]) -> list[str]:
@@ -148,7 +139,7 @@ def _faults(values: Mapping[str, Any], first: bool, earlier: Sequence[Phase]) ->
     faults += _start_faults(values.get("start", 0), first, earlier)
     for key, (test, expected) in _NUMBERS.items():
         value = values.get(key, 1.0)
-        if not _is_number(value) or not test(value):
+        if not is_number(value) or not test(value):
             faults.append(f"{key} is {value!r}; expected {expected}")
     for key, least in _COUNTS.items():
         value = values.get(key)
@@ -189,7 +180,3 @@ def _is_selection(train: object) -> bool:
     if isinstance(train, str):
         return bool(train.strip())
     return isinstance(train, list | tuple) and len(train) > 0 and all(isinstance(item, str) for item in train)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

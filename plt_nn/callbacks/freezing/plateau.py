@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from plt_nn.callbacks.lightning.monitored import MonitoredMetric
 from plt_nn.callbacks.stopping.best_weights import BestWeights, TensorMap
-from plt_nn.callbacks.stopping.patience import Mode, Moment, Progress, after_check, is_better, patience_left
+from plt_nn.callbacks.stopping.check_history import CheckHistory
+from plt_nn.callbacks.stopping.patience import Mode, patience_left
 
 
 class PlateauBest:
@@ -25,8 +26,7 @@ class PlateauBest:
     def __init__(self, module: nn.Module, mode: Mode, patience: int) -> None:
         self.mode: Mode = mode
         self.patience = patience
-        self.progress = Progress()
-        self._checks = 0
+        self._history = CheckHistory()
         self._weights = BestWeights(module)
 
     def check(self, value: float, share: Callable[[TensorMap], TensorMap]) -> bool:
@@ -39,14 +39,10 @@ class PlateauBest:
         Returns:
             Whether patience has run out.
         """
-        now = Moment(epochs=0, steps=0, checks=self._checks)
-        self._checks += 1
-        if math.isfinite(value):
-            is_best = is_better(value, self.progress.best, self.mode)
-            self.progress = after_check(self.progress, value, now, self.mode, min_delta=0.0)
-            if is_best:
-                self._weights.capture(share)
-        return patience_left(self.progress, now, self.patience, "checks") == 0
+        now = self._history.begin_check(epoch=0, step=0)
+        if math.isfinite(value) and self._history.add(value, {}, self.mode, min_delta=0.0):
+            self._weights.capture(share)
+        return patience_left(self._history.progress, now, self.patience, "checks") == 0
 
     def restore(self) -> None:
         """Writes the best weights into the module, if there are any."""
@@ -54,12 +50,12 @@ class PlateauBest:
 
     def state_dict(self) -> dict[str, Any]:
         """All that is remembered, for a checkpoint."""
-        return {"progress": self.progress.to_dict(), "checks": self._checks, "weights": self._weights.held()}
+        return {**self._history.to_dict(), "weights": self._weights.held()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`, after the module has been restored from the same checkpoint."""
-        self.progress, self._checks = Progress.from_dict(state["progress"]), state["checks"]
-        if self.progress.best is not None:
+        self._history = CheckHistory.from_dict(state)
+        if self._history.progress.best is not None:
             self._weights.take(state["weights"])
 
 

@@ -62,11 +62,7 @@ class CheckHistory:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        last = state["last_check"]
-        return cls(
-            Progress.from_dict(state["progress"]),
-            state["metrics"],
-            state["checks"],
-            Moment(**last) if last is not None else None,
-            state["begin_anew"],
-        )
+        last = state.get("last_check")
+        moment = Moment(**last) if last is not None else None
+        progress = Progress.from_dict(state["progress"])
+        return cls(progress, state.get("metrics", {}), state["checks"], moment, state.get("begin_anew", False))

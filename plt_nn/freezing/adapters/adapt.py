@@ -1,9 +1,8 @@
 """What a phase adds to the layers that it does not train themselves. Pure."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from plt_nn.errors import did_you_mean
 
@@ -48,9 +47,9 @@ def adapt_faults(value: object) -> list[str]:
     rank, alpha, dropout = given.get("rank", 8), given.get("alpha"), given.get("dropout", 0.0)
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         faults.append(f"adapt: rank is {rank!r}; expected a whole number from 1")
-    if alpha is not None and not (_is_number(alpha) and 0 < alpha < float("inf")):
+    if alpha is not None and not (is_number(alpha) and 0 < alpha < float("inf")):
         faults.append(f"adapt: alpha is {alpha!r}; expected a number above 0")
-    if not (_is_number(dropout) and 0 <= dropout < 1):
+    if not (is_number(dropout) and 0 <= dropout < 1):
         faults.append(f"adapt: dropout is {dropout!r}; expected at least 0 and below 1")
     target = given.get("target")
     is_list = isinstance(target, list | tuple) and target and all(isinstance(item, str) for item in target)
@@ -59,15 +58,20 @@ def adapt_faults(value: object) -> list[str]:
     return faults
 
 
-def _given(value: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given, and as numbers the texts such as `1e-1`, which YAML does not take for one."""
-    given = {key: item for key, item in value.items() if item is not None}
-    for key in ("alpha", "dropout"):
-        if isinstance(given.get(key), str):
-            with suppress(ValueError):
-                given[key] = float(given[key])
-    return given
-
-
-def _is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def as_number(value: object) -> object:
+    """The number that a text such as `1e-3` means, which YAML reads as a text; other values as they are."""
+    try:
+        number = float(value) if isinstance(value, str) else None
+    except ValueError:
+        return value
+    return value if number is None else int(number) if number.is_integer() else number
+
+
+def _given(value: Mapping[str, Any]) -> dict[str, Any]:
+    given = {key: item for key, item in value.items() if item is not None}
+    return {key: as_number(item) if key in ("alpha", "dropout") else item for key, item in given.items()}

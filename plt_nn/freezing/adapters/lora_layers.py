@@ -17,24 +17,18 @@ from plt_nn.freezing.adapters.adapt import Adapt
 # returns the weight without adapters, which would then have no effect, and raises an AttributeError for sizes. These
 # classes return the adapted weight, and the sizes.
 class AdaptedLinear(Linear):
-    """peft's linear layer with adapters, whose `weight` is the adapted one."""
+    """peft's linear layer with adapters; its `weight` is the merged one, through which gradients flow to them."""
 
-    @property
-    def weight(self) -> Tensor:
-        """The weight with the adapters merged (their dropout left out), through which gradients flow to them."""
-        return merged_weight(self)
+    weight = property(lambda layer: merged_weight(layer))
 
     def __getattr__(self, name: str) -> Any:
         return _attribute(self, name)
 
 
 class AdaptedConv2d(Conv2d):
-    """peft's convolution with adapters, whose `weight` is the adapted one."""
+    """peft's convolution with adapters; its `weight` is the merged one, through which gradients flow to them."""
 
-    @property
-    def weight(self) -> Tensor:
-        """The weight with the adapters merged (their dropout left out), through which gradients flow to them."""
-        return merged_weight(self)
+    weight = property(lambda layer: merged_weight(layer))
 
     def __getattr__(self, name: str) -> Any:
         return _attribute(self, name)
