@@ -17,10 +17,11 @@ from plt_nn.files import atomic_write
 from plt_nn.inference.inputs import ImageInputs, TableInputs
 from plt_nn.inference.model_files import CARD, WEIGHTS
 from plt_nn.inference.predictor import Predictor, load_predictor
+from plt_nn.text import first_line
 
 Format = Literal["onnx", "pt2", "safetensors"]
 ENDINGS: dict[str, str] = {"onnx": ".onnx", "pt2": ".pt2", "safetensors": ".safetensors"}
-TOLERANCE = 1e-4  # of a probability or, relatively, of a value; other programs add up in another order
+TOLERANCE = 1e-4  # of a probability or, relatively, of a value; other programs add in another order
 SHADES = 1e-2  # the same where images are resized inside: there a shade of 256 may be rounded the other way
 _OPSET = 18
 
@@ -56,9 +57,9 @@ class _Outputs(nn.Module):
 def export_model(
     predictor: Predictor, kind: Format, out: Path, samples: Tensor, with_preprocessing: bool = False
 ) -> Parity:
-    """Writes a model to a file, loads that again, and compares what the two say.
+    """Writes a model to a file, loads it again, and compares the outputs of both.
 
-    Beside it lies `OUT.json` with what the file does not hold: the preprocessing and the names of the classes.
+    Beside it `OUT.json` is written with what the file does not hold: the preprocessing and the names of the classes.
 
     Args:
         predictor: The model.
@@ -69,7 +70,7 @@ def export_model(
 
     Raises:
         ConfigError: If the net or its preprocessing cannot be exported.
-        ExportError: If what was written says something else than the original; the file is removed.
+        ExportError: If the outputs differ; the file is removed.
     """
     preprocessing = _preprocessing(predictor, kind) if with_preprocessing else None
     original = _Outputs(predictor, preprocessing).eval()
@@ -163,10 +164,8 @@ def _traced(export: Callable[[], Any], predictor: Predictor) -> Any:
         try:
             return export()
         except Exception as error:
-            lines = str(error).strip().splitlines() or [""]
-            raise ConfigError(
-                f"{type(predictor.net).__name__} cannot be exported by torch.export: {type(error).__name__}: {lines[0]}"
-            ) from error
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise ConfigError(f"{type(predictor.net).__name__} cannot be exported by torch.export: {reason}") from error
 
 
 def _preprocessing(predictor: Predictor, kind: Format) -> nn.Module:
@@ -195,7 +194,7 @@ def _compared(reference: Run, run: Run, samples: Tensor, tolerance: float) -> Pa
     if not difference <= tolerance:
         raise ExportError(
             f"The exported model differs from the original by up to {difference:.2g} on {len(samples)} samples; up to "
-            f"{tolerance:g} is taken for rounding. Nothing was written."
+            f"{tolerance:g} would be rounding. Nothing was written."
         )
     return Parity(difference, len(samples), [len(batch) for batch in batches])
 

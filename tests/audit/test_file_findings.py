@@ -100,7 +100,7 @@ def test_images_that_training_passes_over(tmp_path: Path, noise: Write) -> None:
     for name in ("a.HEIC", "b.heic", "notes.txt", ".hidden.gif"):
         (tmp_path / "ant" / name).write_bytes(b"")
     noise(tmp_path / ".cache" / "2.gif", 2)
-    assert told(audited(tmp_path), "passed over") == ["warning: Files of kinds that are passed over: 2 .heic, 1 .gif."]
+    assert told(audited(tmp_path), "ignored files") == ["warning: Files of kinds that are ignored: 2 .heic, 1 .gif."]
 
 
 def test_a_name_that_is_no_text_is_told_as_well_as_can_be(tmp_path: Path, noise: Write) -> None:

@@ -1,7 +1,7 @@
 """The plan of a backbone by name; no weights are needed."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from plt_nn.backbones import backbone_info, create_backbone, stages
-from plt_nn.cli.plan.adapters import with_adapters
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.freezing import Phase
+from plt_nn.freezing.adapters.stage_adapters import insert_adapters
 from plt_nn.freezing.costs.phase_costs import PlanCost, phase_costs
+from plt_nn.freezing.plan import StageLike
 
 _SIZE_ARGUMENTS = {"timm": "img_size", "torchvision": "image_size"}  # of nets that are built for one size (ViT)
 
@@ -56,6 +57,31 @@ def plan_of_backbone(wanted: PlannedBackbone, phases: Sequence[Phase]) -> tuple[
     parts, trained = with_adapters(net, stages(net), phases)
     optimizer = _optimizer(wanted.optimizer or "AdamW", list(net.parameters()), lr)
     return wanted.name, phase_costs(phases, parts, net, trained, [optimizer], (images,))
+
+
+def with_adapters(
+    module: nn.Module, stages: Sequence[StageLike], phases: Sequence[Phase]
+) -> tuple[Sequence[StageLike], Sequence[Set[str]] | None]:
+    """Puts the adapters of all phases into a module, in place.
+
+    Args:
+        module: The net, or the module that holds it.
+        stages: Its stages from input to head.
+        phases: The phases of the schedule.
+
+    Returns:
+        The stages with the adapters, and for each phase the names of the parameters that it trains; if no phase has
+        adapters, the stages as they are and None.
+
+    Raises:
+        ConfigError: If the adapters do not go with the net, or peft is not installed.
+    """
+    adapters = insert_adapters(module, stages, phases)
+    if adapters is None:
+        return stages, None
+    free = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    outside = free - {name for stage in adapters.stages for name in stage.parameters}
+    return adapters.stages, [(trained | outside) & free for trained in adapters.trained]
 
 
 def _net(wanted: PlannedBackbone) -> nn.Module:

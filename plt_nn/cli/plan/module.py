@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from plt_nn.backbones import BackboneInfo, backbone_info
 from plt_nn.callbacks.freezing.net_stages import net_stages
 from plt_nn.callbacks.lightning.connectors import attach_data
-from plt_nn.cli.plan.adapters import with_adapters
+from plt_nn.cli.plan.backbone import with_adapters
 from plt_nn.data import ImageFolderData
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase

@@ -149,7 +149,7 @@ def test_what_cannot_be_loaded_is_listed_and_stops_nothing(call: Call, tmp_path:
     assert "broken.pth" in found["left_out"][0]
     nothing = call("rank", "--data.root", root, "--backbones", "timm/resnet18=absent.pth", "--sizes", "32")
     assert nothing.returncode == 2
-    assert "no candidate could be judged" in nothing.stderr
+    assert "the candidates cannot be used" in nothing.stderr
     assert "absent.pth" in nothing.stderr
 
 
