@@ -40,20 +40,6 @@ class Parity(NamedTuple):
     batches: list[int]
 
 
-class _Outputs(nn.Module):
-    """What is exported: the preprocessing, if it is wanted, and the model up to its probabilities or values."""
-
-    def __init__(self, predictor: Predictor, preprocessing: nn.Module | None) -> None:
-        super().__init__()
-        self.preprocessing = preprocessing
-        self.net, self.is_classifier = predictor.net, predictor.card.task == "classification"
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Probabilities or values."""
-        output: Tensor = self.net(self.preprocessing(x) if self.preprocessing is not None else x)
-        return output.softmax(1) if self.is_classifier else output
-
-
 def export_model(
     predictor: Predictor, kind: Format, out: Path, samples: Tensor, with_preprocessing: bool = False
 ) -> Parity:
@@ -72,8 +58,8 @@ def export_model(
         ConfigError: If the net or its preprocessing cannot be exported.
         ExportError: If the outputs differ; the file is removed.
     """
-    preprocessing = _preprocessing(predictor, kind) if with_preprocessing else None
-    original = _Outputs(predictor, preprocessing).eval()
+    original = nn.Sequential(_preprocessing(predictor, kind), predictor) if with_preprocessing else predictor
+    original.eval()
     with atomic_write(out) as partial:
         run = _WRITERS[kind](original, samples[:2], partial, predictor, with_preprocessing)
         parity = _compared(_reference(predictor, with_preprocessing), run, samples, SHADES if with_preprocessing else 0)

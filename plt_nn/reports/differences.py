@@ -58,7 +58,7 @@ def require_known(runs: Sequence[RunRecord], by: str) -> None:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """The shortest ends of dotted names by which they can be told apart: `optimizer.init_args.lr` becomes `lr`."""
+    """The shortest unique ends of dotted names: `optimizer.init_args.lr` becomes `lr`."""
     parts = {name: [part for part in name.split(".") if part not in _EMPTY] or [name] for name in names}
     for name in names:
         if name.endswith("class_path"):  # what it is of says more

@@ -1,4 +1,4 @@
-"""The plan of a configuration: read as `plt-nn fit` reads it, but nothing is trained, downloaded or logged."""
+"""The plan of a configuration: it is read as `plt-nn fit` does, but nothing is trained, downloaded or logged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -91,7 +91,7 @@ class _PlanCLI(TrainCLI):
 
 
 def _without_download(config: object) -> None:
-    """Random weights in place of those that `create_backbone` would download; those of a file say the classes."""
+    """Random weights in place of those that `create_backbone` would download; a file decides the number of classes."""
     if isinstance(config, Namespace):
         made = config.get("class_path")
         is_backbone = isinstance(made, str) and "." in made and resolve_name(made) is create_backbone
