@@ -89,17 +89,12 @@ class Audit:
             "duplicates": [self._group(group) for group in self.duplicates.groups],
             "labels_in_doubt": self._label_issues() if self.label_issues else None,
             "drift": [vars(drift) for drift in self.drifts],
-            "findings": [
-                {
-                    "kind": found.kind,
-                    "severity": found.severity,
-                    "sentence": found.sentence,
-                    "mend": found.mend,
-                    "files": [self.name(row) for row in found.rows],
-                }
-                for found in self.findings
-            ],
+            "findings": [self._finding(finding) for finding in self.findings],
         }
+
+    def _finding(self, finding: Finding) -> dict[str, Any]:
+        facts = {name: value for name, value in vars(finding).items() if name != "rows"}
+        return facts | {"files": [self.name(row) for row in finding.rows]}
 
     def _sizes(self) -> dict[str, list[int]]:
         sizes = self.images.sizes[self.images.readable]

@@ -98,7 +98,7 @@ def _within(
         text = f"{more:,} of {counted(total, 'image')} in {split} {repeat} another one there: {and_more(examples, 3)}."
         mend = "They count more than once; remove them unless you want that."
         if by_seed:
-            mend = "Remove them: with another seed of the split they would lie on both sides."
+            mend = "Remove them: with another seed of the split they would be on both sides."
         severity: Severity = "warning" if more > _MANY * total or by_seed else "note"
         found.append(Finding("duplicates", severity, text, mend, tuple(row for rows in inside for row in rows)))
     return found

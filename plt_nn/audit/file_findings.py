@@ -164,7 +164,7 @@ def _shortcuts(images: ScannedImages) -> list[Finding]:
     areas = np.log(np.maximum(1, images.sizes[readable].astype(np.float64).prod(1)))
     found = []
     if (share := _between_classes(areas, labels)) >= _REVEALS_CLASS:
-        text = f"The size of an image gives its class away: {share:.0%} of how sizes vary lies between classes."
+        text = f"The size of an image reveals its class: {share:.0%} of the variance of sizes is between classes."
         found.append(Finding("shortcut", "warning", text, mend))
     grey = images.grey[readable]
     if 0 < grey.sum() < len(grey):
@@ -172,7 +172,7 @@ def _shortcuts(images: ScannedImages) -> list[Finding]:
         rows = tuple(np.flatnonzero(images.grey).tolist())
         text = f"{counted(len(rows), 'image')} of {len(grey):,} without colour."
         if share >= _REVEALS_CLASS:
-            text = f"{text} That gives the class away: {share:.0%} of how it varies lies between classes."
+            text = f"{text} That reveals the class: {share:.0%} of its variance is between classes."
             found.append(Finding("shortcut", "warning", text, mend, rows))
         else:
             found.append(Finding("colours", "note", text, "", rows))

@@ -17,7 +17,7 @@ Format = Literal["text", "md", "json"]
 FORMATS: tuple[Format, ...] = ("text", "md", "json")
 _MOST_CLASSES = 30
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-NOTHING = "Nothing was found that needs to be mended."
+NOTHING = "Nothing was found that needs attention."
 
 
 def as_text(audit: Audit) -> RenderableType:

@@ -31,9 +31,6 @@ _MOST_ON_DISK, _MOST_IN_MEMORY = 20_000_000_000, 1_000_000_000  # bytes, of feat
 def run(argv: list[str]) -> int:
     """Audits a folder, and writes it as a page.
 
-    Args:
-        argv: The verb and its words.
-
     Returns:
         0; with `--strict` 1 if duplicates lie in more than one split.
 

@@ -20,9 +20,6 @@ from plt_nn.tracking.read.runs import RunRecord
 def run(argv: list[str]) -> int:
     """Prints a comparison, and writes it as a page.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: For an experiment, a run, a metric or a parameter that does not exist.
         TrackingError: If MLflow cannot be read.

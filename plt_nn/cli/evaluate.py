@@ -34,9 +34,6 @@ _MOST_CLASSES, _MOST_WRONG, _CELLS = 50, 10, 20
 def run(argv: list[str]) -> int:
     """Evaluates a model.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: If there is no such model, or if it is no classifier of images.
         DataError: If the folder's classes are not the model's.
@@ -118,7 +115,7 @@ def _show(evaluation: "Evaluation") -> None:
 def _class_table(evaluation: "Evaluation") -> TextTable:
     """The scores of each class; of many classes those of the worst."""
     scores, names = evaluation.classes, evaluation.class_names
-    order = sorted(range(len(names)), key=lambda code: _or_last(float(scores.f1[code])))
+    order = scores.f1.argsort(kind="stable").tolist()  # NaN comes last
     shown = range(len(names)) if len(names) <= _MOST_CLASSES else order[:_MOST_CLASSES]
     rows = []
     for code in shown:
@@ -127,10 +124,6 @@ def _class_table(evaluation: "Evaluation") -> TextTable:
         rows.append([names[code], f"{scores.support[code]:,.0f}", *cells])
     some = f": the {_MOST_CLASSES} worst of {len(names)}; --format json has all" if len(shown) < len(names) else ""
     return TextTable(["class", "images", "precision", "recall", "F1"], rows, f"By class{some}", numeric=range(1, 5))
-
-
-def _or_last(value: float) -> float:
-    return math.inf if math.isnan(value) else value
 
 
 def _parser() -> argparse.ArgumentParser:

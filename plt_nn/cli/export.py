@@ -22,9 +22,6 @@ _MOST = 8  # images that are compared
 def run(argv: list[str]) -> int:
     """Exports a model.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: If there is no such model, if it cannot be exported, or if `--out` cannot be used.
         ExportError: If the outputs of the exported file differ from those of the original.

@@ -17,9 +17,6 @@ from plt_nn.tracking import store_at
 def run(argv: list[str]) -> int:
     """Lists or removes features.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: If there are no features of a name.
     """
@@ -73,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add_store(parser)
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("ls", help="list them, the last used first")
-    removal = actions.add_parser("rm", help="remove some; runs that use them go on")
+    removal = actions.add_parser("rm", help="remove some; runs that use them continue")
     removal.add_argument("keys", metavar="KEY", nargs="*", help="the beginning of a key")
     removal.add_argument("--all", action="store_true", help="remove all")
     return parser

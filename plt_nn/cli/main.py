@@ -18,7 +18,8 @@ class Verb:
     """A verb of the command line.
 
     Args:
-        module: The module that has a function `run(argv) -> int`; imported when the verb is used.
+        module: The module, imported when the verb is used. Its function `run(argv) -> int` takes the verb and its words
+            and returns the exit status.
         summary: One line for the help.
     """
 

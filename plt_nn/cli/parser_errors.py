@@ -35,7 +35,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def plain_message(message: str) -> str:
-    """What is wrong, without the list of everything that was tried and the whole value that was given.
+    """The message without the list of everything that was tried and the whole value that was given.
 
     Args:
         message: The text of an error of jsonargparse.

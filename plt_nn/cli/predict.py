@@ -21,9 +21,6 @@ _OF_LIGHTNING = ("--config", "-c", "--data", "--trainer", "--ckpt_path", "--prin
 def run(argv: list[str]) -> int:
     """Predicts, or hands the words on to Lightning's verb if they have a configuration.
 
-    Args:
-        argv: The verb and its words.
-
     Returns:
         0; or 1 if no image could be read.
 

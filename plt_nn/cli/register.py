@@ -12,9 +12,6 @@ from plt_nn.tracking.store import store_at
 def run(argv: list[str]) -> int:
     """Registers the model of a run.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: If there is no such model, or if it would replace a better one.
         TrackingError: If MLflow does not answer.

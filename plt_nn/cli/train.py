@@ -65,9 +65,6 @@ PLAIN = "--plain"
 def run(argv: list[str]) -> int:
     """Runs one of the verbs.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: For a mistake in the call or the configuration.
     """
@@ -103,7 +100,7 @@ def find_classes_here() -> None:
 
 
 def silence() -> None:
-    """Silences messages that whoever runs plt-nn can do nothing about."""
+    """Silences messages that users of plt-nn can do nothing about."""
     # Lightning calls what torch and jsonargparse have renamed.
     warnings.filterwarnings("ignore", message="(?s).*instantiate_classes")
     warnings.filterwarnings("ignore", message=".*treespec.*")

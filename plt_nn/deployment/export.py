@@ -191,5 +191,5 @@ def _write_card(predictor: Predictor, out: Path, kind: Format, with_preprocessin
     plain = {"format": kind, "takes": takes, "gives": "logits" if kind == "safetensors" else "probabilities"}
     if predictor.card.task != "classification":
         plain["gives"] = "values"
-    kept = {name: card[name] for name in ("task", "class_names", "inputs", "net")}
-    out.with_name(f"{out.name}.json").write_text(json.dumps(plain | kept, indent=1))
+    described = {name: card[name] for name in ("task", "class_names", "inputs", "net")}
+    out.with_name(f"{out.name}.json").write_text(json.dumps(plain | described, indent=1))

@@ -1,9 +1,10 @@
 """Finding a model by what people call it."""
 
-import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.inference.model_files import CARD, WEIGHTS
@@ -103,7 +104,7 @@ def best_of(experiment: str, store: Store) -> tuple[Any, str]:
     ((monitor, mode),) = monitors
     sign = 1.0 if mode == "min" else -1.0
     values = [sign * float(each.tags[tags.VALUE]) for each in models]
-    best = models[min(range(len(models)), key=lambda at: math.inf if math.isnan(values[at]) else values[at])]
+    best = models[int(np.argsort(values, kind="stable")[0])]  # NaN comes last
     value = float(best.tags[tags.VALUE])
     return best, f"the best of {len(models)} of {experiment} ({monitor} {value:.6g}, run {best.tags.get(tags.UID)})"
 

@@ -28,7 +28,7 @@ class ModelCard:
         mode: Whether lower (`min`) or higher (`max`) values of it are better.
         versions: The packages that it was trained with.
         trained_on: A sketch of the training samples, by which they are recognised; empty if there is none.
-        sources: Python files of the user's that the net's class lies in, by their path, and their text.
+        sources: The user's Python files with the class of the net: path -> text.
     """
 
     task: Task

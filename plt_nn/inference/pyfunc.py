@@ -97,7 +97,7 @@ class ServedModel:
         if isinstance(item, bytes | bytearray | memoryview):
             return self._image_of_bytes(bytes(item), name)
         if isinstance(item, os.PathLike | str):
-            if not _is_serving() and _is_file(item):
+            if not _is_serving() and os.path.isfile(item):  # noqa: PTH113 -- False for what is too long for a path
                 return read_image(Path(item))
             return decode_image(_bytes_of_text(str(item), name), name, self._most_pixels)
         raise DataError(
@@ -170,13 +170,6 @@ def _bytes_of_text(text: str, name: str) -> bytes:
         shown = text if len(text) <= 80 else f"{text[:79]}…"
         kinds = "base64" if _is_serving() else "a file that is there nor base64"
         raise DataError(f"{name}: the text {shown!r} is {'not' if _is_serving() else 'neither'} {kinds}.") from error
-
-
-def _is_file(path: Any) -> bool:
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):  # too long for a path
-        return False
 
 
 def _is_serving() -> bool:

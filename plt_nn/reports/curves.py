@@ -118,7 +118,7 @@ def front(points: Sequence[tuple[float, float]], mode: Mode) -> list[int]:
 
 
 def prices(rows: Sequence[Row], mode: Mode) -> list[dict[str, Any]]:
-    """The best of each run against what it took, with the front of those that nothing beats in both."""
+    """The best of each run against its costs, with the Pareto front."""
     kinds = (
         ("time", "minutes", [row.seconds / 60 for row in rows]),
         ("trained parameters", "trained parameters", [row.trained for row in rows]),

@@ -64,7 +64,7 @@ def _facts(reader: AllRuns, runs: Sequence[RunRecord]) -> tuple[list[dict[str, A
 
 
 def report_of_spool(folder: SpoolFolder, status: str, facts: dict[str, Any]) -> str | None:
-    """The page of one run, from what lies on disk.
+    """The page of one run, from what is on disk.
 
     Args:
         folder: The run's spool.

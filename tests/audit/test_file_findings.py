@@ -73,8 +73,8 @@ def test_what_gives_the_class_away(tmp_path: Path, noise: Write) -> None:
         noise(tmp_path / "ant" / f"{number}.png", number, mode="L")
         noise(tmp_path / "bee" / f"{number}.png", 50 + number, side=64)
     size, colour = told(audited(tmp_path), "shortcut")
-    assert size.startswith("warning: The size of an image gives its class away: 100%")
-    assert colour.startswith("warning: 20 images of 40 without colour. That gives the class away: 100%")
+    assert size.startswith("warning: The size of an image reveals its class: 100%")
+    assert colour.startswith("warning: 20 images of 40 without colour. That reveals the class: 100%")
 
 
 def test_grey_images_in_every_class_are_a_note(tmp_path: Path, noise: Write) -> None:

@@ -122,16 +122,13 @@ def _optimizer(text: str, parameters: Iterable[Parameter], lr: float) -> Optimiz
 
 
 def _class(name: str) -> Any:
-    known = {key.lower(): value for key, value in vars(torch.optim).items() if _is_optimizer(value)}
+    types = (value for value in vars(torch.optim).values() if isinstance(value, type) and issubclass(value, Optimizer))
+    known = {each.__name__.lower(): each for each in types if each is not Optimizer}
     found = known.get(name.removeprefix("torch.optim.").lower())
     if found is None:
         names = [made.__name__ for made in known.values()]
         raise ConfigError(f"--optimizer: torch.optim has no {name!r}.{did_you_mean(name, names)} timm's are timm/NAME.")
     return found
-
-
-def _is_optimizer(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -20,9 +20,6 @@ _ONLY_BACKBONE = ("num_classes", "size", "lr", "optimizer")
 def run(argv: list[str]) -> int:
     """Prints the plan of a configuration, or of a backbone and phases.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: For a mistake in the call, the configuration or the phases.
     """

@@ -19,6 +19,7 @@ from plt_nn.data import ImageFolderData
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
 from plt_nn.freezing.plan import StageLike
+from plt_nn.text import one_line
 
 
 @dataclass(frozen=True)
@@ -159,5 +160,5 @@ def _only_child(module: LightningModule) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{text[:300]}{'' if text.endswith('.') else '.'}" if text else f"{type(error).__name__}."
+    text = one_line(error)
+    return text if text.endswith(".") else f"{text}."

@@ -31,9 +31,6 @@ _BATCH = 32
 def run(argv: list[str]) -> int:
     """Ranks architectures, and gives advice.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: For data that are not tensors in memory, or if nothing could be tried or nothing was learnt.
         DataError: For data that cannot be trained on.
@@ -165,19 +162,10 @@ def _cells(number: int, tried: Tried) -> list[str]:
 
 
 def _plain(tried: Tried) -> dict[str, Any]:
-    architecture = tried.architecture
-    return {
-        "net": architecture.class_path,
-        "init_args": architecture.plain_args(),
-        "lr": architecture.lr,
-        "score": tried.score,
-        "interval": None if tried.interval is None else list(tried.interval),
-        "loss": tried.loss,
-        "parameters": tried.parameters,
-        "epochs": tried.epochs,
-        "seconds": tried.seconds,
-        "in_last_round": tried.in_last_round,
-    }
+    """What was tried as plain values, for JSON."""
+    net = tried.architecture
+    results = {name: value for name, value in vars(tried).items() if name not in ("architecture", "losses")}
+    return {"net": net.class_path, "init_args": net.plain_args(), "lr": net.lr, "loss": tried.loss, **results}
 
 
 def _parser() -> ArgumentParser:

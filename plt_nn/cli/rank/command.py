@@ -30,9 +30,6 @@ _WIDTH = 132  # characters of a line where there is no terminal
 def run(argv: list[str]) -> int:
     """Ranks candidates, and gives advice.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: For a candidate that does not exist, or an argument that cannot be used.
         DataError: For a folder that cannot be trained on.

@@ -19,9 +19,6 @@ from plt_nn.tracking.relocate.relocate import stale_roots
 def run(argv: list[str]) -> int:
     """Serves the MLflow UI until Ctrl-C.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: If there is no store, no such run, no free port, or others could reach the address unasked.
         TrackingError: If the server does not start, or ends by itself.
@@ -50,7 +47,7 @@ def run(argv: list[str]) -> int:
     if port != arguments.port:
         print(f"Port {arguments.port} is taken; using {port}.", flush=True)
     for folder in stale_roots(store):
-        print(f"Artifacts are looked for in {folder}, where the runs lay before; `plt-nn relocate` mends that.")
+        print(f"Artifacts are looked for in {folder}, where the runs were before; `plt-nn relocate` corrects that.")
     users = users_of(store) if arguments.auth else None
     return serve(store, host, port, users, lambda: _announce(store, base, opened, own_names(host), users))
 

@@ -25,7 +25,7 @@ def serve(store: Store, host: str, port: int, users: Users | None, ready: Callab
         store: The runs.
         host: The address to listen on.
         port: The port to listen on.
-        users: Who may log in. None: nobody has to.
+        users: Who may log in. None: no login is needed.
         ready: Called once, when the server answers.
 
     Returns:
@@ -98,7 +98,7 @@ def _end(child: subprocess.Popen[bytes], received: Sequence[int]) -> None:
     try:
         while True:  # until no process of the group remains
             os.killpg(child.pid, number)
-            child.poll()  # one that has ended belongs to its group until somebody asks for its status
+            child.poll()  # an ended process stays in its group until its status is read
             is_late = time.monotonic() > until or len(received) > 1
             if is_late and number == signal.SIGKILL:
                 return

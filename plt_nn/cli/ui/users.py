@@ -93,7 +93,7 @@ def _private(path: Path, text: str = "") -> Path:
 
 
 def _configured(path: Path, database: Path, admin: str) -> Path:
-    """MLflow's configuration file; what somebody has changed in it stays, except where the users are stored."""
+    """MLflow's configuration file; changes to it stay, except for the place of the users."""
     config = ConfigParser()
     config.read_dict({"mlflow": {"default_permission": "READ"}})
     config.read(_private(path), encoding="utf-8")

@@ -325,4 +325,4 @@ def test_a_store_that_has_moved_says_so(
     server = start("ui", "--store", "moved", "--port", taken)
     told = told_until(server, "`plt-nn relocate`")
     end(server, signal.SIGTERM)
-    assert f"Artifacts are looked for in {store}, where the runs lay before; `plt-nn relocate` mends that." in told
+    assert f"Artifacts are looked for in {store}, where the runs were before; `plt-nn relocate` corrects that." in told
