@@ -53,7 +53,7 @@ class ModelCard:
         return json.dumps({"format": FORMAT, **plain, "inputs": self.inputs.to_plain()}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str, where: str = "model.json") -> "ModelCard":
+    def from_json(cls, text: str, where: str = CARD) -> "ModelCard":
         """The inverse of `to_json`.
 
         Args:

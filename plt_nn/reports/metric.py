@@ -82,7 +82,7 @@ def better(metric: str, runs: Sequence[RunRecord], asked: Mode | None = None) ->
 
 def logged_best(run: RunRecord, metric: str) -> Best | None:
     """The best value that the run itself has logged, if this is the metric that it monitors."""
-    point = run.last.get(f"best/{metric}")
+    point = run.last.get(f"{BEST}{metric}")
     if run.tags.get(MONITOR) != metric or point is None or not np.isfinite(point.value):
         return None
     return Best(point.value, point.step)
