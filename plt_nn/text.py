@@ -1,6 +1,9 @@
-"""Small pieces of sentences: lists that are cut short, counted nouns, durations, sizes, errors in one line. Pure."""
+"""Small pieces of text: lists that are cut short, counted nouns, durations, sizes, errors in one line, JSON. Pure."""
 
+import json
+import math
 from collections.abc import Iterable
+from typing import Any
 
 
 def and_more(names: Iterable[object], most: int = 5) -> str:
@@ -52,3 +55,16 @@ def byte_size(count: float) -> str:
             return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """Plain values as JSON, which has no number that is not finite: `null` in its place."""
+    return json.dumps(_finite(value), indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

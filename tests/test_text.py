@@ -1,8 +1,10 @@
-"""Small pieces of sentences."""
+"""Small pieces of text."""
+
+import json
 
 import pytest
 
-from plt_nn.text import and_more, byte_size, counted, duration, first_line, one_line, quoted
+from plt_nn.text import and_more, byte_size, counted, duration, first_line, json_text, one_line, quoted
 
 
 def test_a_list_is_cut_short_and_says_so() -> None:
@@ -37,3 +39,9 @@ def test_an_error_in_a_line() -> None:
     assert first_line(ValueError()) == "ValueError"
     assert one_line(ValueError("one\n  two "), most=6) == "one tw"
     assert one_line(ValueError()) == "ValueError"
+
+
+def test_json_has_no_number_that_is_not_finite() -> None:
+    value = {"a": [1.5, float("nan"), {"b": float("-inf")}], "c": (float("inf"), 2)}
+    assert json.loads(json_text(value)) == {"a": [1.5, None, {"b": None}], "c": [None, 2]}
+    assert json_text([1], indent=None) == "[1]"

@@ -3,13 +3,14 @@
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.plans import Plan, reasons_of_order
 from plt_nn.advice.ranking import Ranking, ScoredCandidate
 from plt_nn.advice.verify import Verified
+from plt_nn.text import counted, duration
+from plt_nn.text_table import TextTable
 
 _COLUMNS = (
     "",
@@ -26,34 +27,19 @@ _COLUMNS = (
 
 def as_text(ranking: Ranking, plan: Plan, verified: list[Verified]) -> Group:
     """The ranking and the plan, for a terminal."""
-    table = Table(title=_title(ranking), title_justify="left", box=None, pad_edge=False)
-    for at, name in enumerate(_COLUMNS):
-        table.add_column(name, justify="left" if at in (1, 8) else "right", no_wrap=at != 1)
-    for number, judged in enumerate(ranking.judged, 1):
-        style = "bold" if number == 1 else "" if judged.in_last_round else "dim"
-        table.add_row(*_cells(number, judged), style=style)
-    parts: list[Any] = [table]
+    parts: list[Any] = [_table(ranking).as_rich()]
     if verified:
-        parts += ["", _verified_table(verified)]
-    told = ["", "Advice", *_advice(ranking, plan, verified), *(f"Left out: {text}" for text in ranking.left_out)]
-    parts += [Text(text, style="bold" if text == "Advice" else "") for text in told]
-    return Group(*parts)
+        parts += ["", _verified_table(verified).as_rich()]
+    left_out = [f"Left out: {text}" for text in ranking.left_out]
+    lines = ["", "Advice", *_advice(ranking, plan, verified), *left_out]
+    return Group(*parts, *(Text(line, style="bold" if line == "Advice" else "") for line in lines))
 
 
 def as_markdown(ranking: Ranking, plan: Plan, verified: list[Verified]) -> str:
     """The ranking and the plan in Markdown."""
-    lines = [f"### {_title(ranking)}", "", "| " + " | ".join(_COLUMNS) + " |", "| --- " * len(_COLUMNS) + "|"]
-    lines += ["| " + " | ".join(_cells(at, one)) + " |" for at, one in enumerate(ranking.judged, 1)]
-    if verified:
-        lines += [
-            "",
-            "| fine-tuned on four fifths | accuracy on the rest | loss | seconds |",
-            "| --- | --- | --- | --- |",
-        ]
-        lines += ["| " + " | ".join(_verified_cells(one)) + " |" for one in verified]
-    lines += ["", *(f"- {text}" for text in _advice(ranking, plan, verified))]
-    lines += [f"- Left out: {text}" for text in ranking.left_out]
-    return "\n".join(lines) + "\n"
+    tables = [_table(ranking), *([_verified_table(verified)] if verified else [])]
+    lines = [*_advice(ranking, plan, verified), *(f"Left out: {text}" for text in ranking.left_out)]
+    return "\n\n".join([*(table.as_markdown() for table in tables), "\n".join(f"- {line}" for line in lines)]) + "\n"
 
 
 def as_plain(ranking: Ranking, plan: Plan, verified: list[Verified]) -> dict[str, Any]:
@@ -79,14 +65,20 @@ def reasons_of_choice(ranking: Ranking, plan: Plan, verified: list[Verified]) ->
         return reasons_of_order(ranking)
     won = next(one for one in verified if one.plan is plan)
     return [
-        f"{plan.candidate}: put to the test it had the lowest loss ({won.loss:.3f}; {won.accuracy:.1%} right) of "
-        f"{len(verified)} plans, though probes put {ranking.best.candidate} first."
+        f"{plan.candidate}: when fine-tuned it had the lowest loss ({won.loss:.3f}; {won.accuracy:.1%} right) of "
+        f"{len(verified)} plans, although probes put {ranking.best.candidate} first."
     ]
 
 
-def _title(ranking: Ranking) -> str:
-    told = f"{len(ranking.judged)} candidates on {ranking.samples:,} of {ranking.of_samples:,} training images"
-    return f"{told}, {len(ranking.class_names)} classes, in {ranking.seconds:.0f} s"
+def _table(ranking: Ranking) -> TextTable:
+    candidates = counted(len(ranking.judged), "candidate")
+    samples = f"{ranking.samples:,} of {ranking.of_samples:,} training images"
+    title = f"{candidates} on {samples}, {len(ranking.class_names)} classes, in {duration(ranking.seconds)}"
+    styles = ["bold", *("" if judged.in_last_round else "dim" for judged in ranking.judged[1:])]
+    rows = [_cells(number, judged) for number, judged in enumerate(ranking.judged, 1)]
+    columns = range(len(_COLUMNS))
+    numeric, unbroken = set(columns) - {1, 8}, set(columns) - {1}
+    return TextTable(_COLUMNS, rows, title, numeric, unbroken, styles)
 
 
 def _cells(number: int, judged: ScoredCandidate) -> list[str]:
@@ -107,21 +99,13 @@ def _cells(number: int, judged: ScoredCandidate) -> list[str]:
 
 
 def _advice(ranking: Ranking, plan: Plan, verified: list[Verified]) -> list[str]:
-    time = [] if plan.seconds is None else [f"Fine-tuning so takes about {_duration(plan.seconds)} on this machine."]
+    time = [] if plan.seconds is None else [f"Fine-tuning so takes about {duration(plan.seconds)} on this machine."]
     return [*reasons_of_choice(ranking, plan, verified), *plan.reasons, *time]
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _verified_table(verified: list[Verified]) -> Table:
-    table = Table(
-        "fine-tuned on four fifths of these images", "accuracy on the rest", "loss", "seconds", box=None, pad_edge=False
-    )
-    for one in verified:
-        table.add_row(*_verified_cells(one))
-    return table
+def _verified_table(verified: list[Verified]) -> TextTable:
+    header = ("fine-tuned on four fifths of these images", "accuracy on the rest", "loss", "seconds")
+    return TextTable(header, [_verified_cells(one) for one in verified], numeric=(1, 2, 3))
 
 
 def _verified_cells(one: Verified) -> list[str]:

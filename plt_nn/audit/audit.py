@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from plt_nn.audit.drift import Drift, find_drift
 from plt_nn.audit.duplicate_findings import crossing, duplicate_findings
 from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates, spanning
-from plt_nn.audit.feature_findings import drift_findings, suspect_findings
+from plt_nn.audit.feature_findings import drift_findings, label_issue_findings
 from plt_nn.audit.file_findings import class_counts, file_findings
-from plt_nn.audit.findings import Finding, gravest_first, printable
+from plt_nn.audit.findings import Finding, most_serious_first, printable
 from plt_nn.audit.label_issues import LabelIssues, Method, find_label_issues
 from plt_nn.audit.out_of_fold import out_of_fold
 from plt_nn.audit.scan import ScannedImages, scan_images
 from plt_nn.data.class_folders import ClassFolders
 
-_LEAST_TOLD = 0.1  # of the images, by how much their labels are in doubt, however few are confidently wrong
+_LEAST_LISTED = 0.1  # share of the labels that JSON lists, the most doubtful first, however few are flagged
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What is known of a folder of images.
+    """A folder of images, audited.
 
     Attributes:
         root: The folder.
@@ -34,8 +34,8 @@ class Audit:
         images: Its images, scanned.
         duplicates: Those that occur more than once.
         drifts: How the splits that have folders of their own differ from training.
-        suspects: The labels by how much they are in doubt; None without features.
-        features_of: What the features are of, in words; empty without.
+        label_issues: The labels, the most doubtful first; None without features.
+        features_of: The net that the features are of, in words; empty without features.
     """
 
     root: Path
@@ -43,16 +43,16 @@ class Audit:
     images: ScannedImages
     duplicates: Duplicates
     drifts: tuple[Drift, ...]
-    suspects: LabelIssues | None = None
+    label_issues: LabelIssues | None = None
     features_of: str = ""
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """What there is to say, the gravest first."""
+        """What was found, the most serious first."""
         found = file_findings(self.root, self.folders, self.images)
         found += duplicate_findings(self.images, self.duplicates, self.folders.by_seed, self.name)
-        found += suspect_findings(self.suspects) if self.suspects else []
-        return gravest_first(found + drift_findings(self.drifts))
+        found += label_issue_findings(self.label_issues) if self.label_issues else []
+        return most_serious_first(found + drift_findings(self.drifts))
 
     @property
     def crossing(self) -> list[DuplicateGroup]:
@@ -61,11 +61,11 @@ class Audit:
 
     @property
     def readable_paths(self) -> list[Path]:
-        """The files of which features are wanted, in their order."""
+        """The files that can be read, in their order."""
         return [path for path, is_readable in zip(self.images.paths, self.images.readable, strict=True) if is_readable]
 
     def name(self, row: int) -> str:
-        """What a file is called within the folder."""
+        """The path of a file within the folder."""
         return printable(self.images.paths[row].relative_to(self.root).as_posix())
 
     def class_of(self, row: int) -> str:
@@ -87,19 +87,14 @@ class Audit:
                 {"file": self.name(row), "reason": printable(reason)} for row, reason in images.reasons.items()
             ],
             "duplicates": [self._group(group) for group in self.duplicates.groups],
-            "labels_in_doubt": self._suspects() if self.suspects else None,
-            "drift": [_finite(vars(drift)) for drift in self.drifts],
-            "findings": [
-                {
-                    "kind": found.kind,
-                    "severity": found.severity,
-                    "sentence": found.sentence,
-                    "mend": found.mend,
-                    "files": [self.name(row) for row in found.rows],
-                }
-                for found in self.findings
-            ],
+            "labels_in_doubt": self._label_issues() if self.label_issues else None,
+            "drift": [vars(drift) for drift in self.drifts],
+            "findings": [self._finding(finding) for finding in self.findings],
         }
+
+    def _finding(self, finding: Finding) -> dict[str, Any]:
+        facts = {name: value for name, value in vars(finding).items() if name != "rows"}
+        return facts | {"files": [self.name(row) for row in finding.rows]}
 
     def _sizes(self) -> dict[str, list[int]]:
         sizes = self.images.sizes[self.images.readable]
@@ -126,57 +121,57 @@ class Audit:
             ],
         }
 
-    def _suspects(self) -> dict[str, Any]:
-        suspects = self.suspects
-        assert suspects is not None
-        told = max(suspects.flagged, math.ceil(_LEAST_TOLD * len(suspects.rows)))
+    def _label_issues(self) -> dict[str, Any]:
+        issues = self.label_issues
+        assert issues is not None
+        most = max(issues.flagged, math.ceil(_LEAST_LISTED * len(issues.rows)))
         return {
-            "flagged": suspects.flagged,
-            "judged": len(suspects.rows),
-            "not_judged": suspects.not_judged,
-            "accuracy": _finite({"": suspects.accuracy})[""],
+            "flagged": issues.flagged,
+            "judged": len(issues.rows),
+            "not_judged": issues.not_judged,
+            "accuracy": issues.accuracy,
             "ranked": [
                 {
                     "file": self.name(int(row)),
                     "class": self.class_of(int(row)),
                     "proposed": self.folders.class_names[int(proposed)],
                     "quality": float(quality),
-                    "flagged": at < suspects.flagged,
+                    "flagged": at < issues.flagged,
                 }
                 for at, (row, proposed, quality) in enumerate(
-                    zip(suspects.rows[:told], suspects.proposed[:told], suspects.quality[:told], strict=True)
+                    zip(issues.rows[:most], issues.proposed[:most], issues.quality[:most], strict=True)
                 )
             ],
         }
 
 
-def audit(root: Path, folders: ClassFolders, tell: Callable[[int], object] = lambda count: None) -> Audit:
+def audit(root: Path, folders: ClassFolders, progress: Callable[[int], object] = lambda count: None) -> Audit:
     """Audits a folder of images by its files alone: each is read once.
 
     Args:
         root: The folder.
         folders: What `survey_class_folders` or `scan_class_folders` finds in it.
-        tell: Is told how many more files have been read.
+        progress: Called with the number of files read since the last call.
     """
     folders = replace(
         folders,
         class_names=[printable(name) for name in folders.class_names],
-        warnings=[printable(told) for told in folders.warnings],
-        faults=[printable(told) for told in folders.faults],
+        warnings=[printable(text) for text in folders.warnings],
+        faults=[printable(text) for text in folders.faults],
     )
-    images = scan_images(folders.samples, tell)
+    images = scan_images(folders.samples, progress)
     return Audit(root, folders, images, find_duplicates(images), find_drift(images, _own_folders(folders)))
 
 
 def with_features(
     audited: Audit, features: NDArray[np.floating], features_of: str, by: Method = "own", seed: int = 0
 ) -> Audit:
-    """An audit that has looked at the labels, and at what the splits show, as well.
+    """The same audit with the labels judged, and with the contents of the splits compared.
 
     Args:
         audited: The audit by the files alone.
         features: Of its `readable_paths`, `(M, D)`.
-        features_of: What they are of, in words, such as the name of a net.
+        features_of: The net that they are of, in words.
         by: Whether labels are judged by our own code or by the library `cleanlab`.
         seed: Of the folds.
 
@@ -189,9 +184,9 @@ def with_features(
         raise ValueError(f"features of {len(features)} images; expected them of the {len(rows)} that can be read.")
     labels = audited.images.labels[rows]
     pictures = _pictures(audited)[rows]
-    suspects = find_label_issues(rows, labels, out_of_fold(features, labels, pictures, seed), by)
+    issues = find_label_issues(rows, labels, out_of_fold(features, labels, pictures, seed), by)
     drifts = find_drift(audited.images, _own_folders(audited.folders), features)
-    return replace(audited, suspects=suspects, drifts=drifts, features_of=features_of)
+    return replace(audited, label_issues=issues, drifts=drifts, features_of=features_of)
 
 
 def _own_folders(folders: ClassFolders) -> list[str]:
@@ -200,14 +195,8 @@ def _own_folders(folders: ClassFolders) -> list[str]:
 
 
 def _pictures(audited: Audit) -> NDArray[np.int64]:
-    """What each file shows, `(N,)`: the same number for copies."""
+    """The number of the picture in each file, `(N,)`: the same for copies."""
     pictures = np.arange(len(audited.images.paths))
     for group in audited.duplicates.groups:
         pictures[list(group.rows)] = group.rows[0]
     return pictures
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }

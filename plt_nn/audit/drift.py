@@ -1,4 +1,4 @@
-"""How a split differs from the training images: in its classes, its sizes, its colours, and in what it shows."""
+"""How a split differs from the training images: in its classes, its sizes, its colours and its contents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Drift:
         grey: Share of images without colour in training and in the split.
         grey_p: By Fisher's exact test.
         auc: Probability that a classifier on features, which has seen neither, puts an image of the split above one of
-            training (Lopez-Paz & Oquab 2017, https://arxiv.org/abs/1610.06545): 0.5 alike, 1 told apart. None without
-            features.
+            training (Lopez-Paz & Oquab 2017, https://arxiv.org/abs/1610.06545): 0.5 alike, 1 entirely different. None
+            without features.
         auc_p: By the Mann-Whitney test, of an AUC above 0.5.
     """
 
@@ -64,7 +64,7 @@ def find_drift(
         train, other = (rows[images.splits[rows] == code] for code in codes)
         if min(len(train), len(other)) < _FEWEST:
             continue
-        auc, auc_p = (None, None) if features is None else _told_apart(images, features, *codes)
+        auc, auc_p = (None, None) if features is None else _distinguished(images, features, *codes)
         found.append(_compared(images, split, train, other, auc, auc_p))
     return tuple(found)
 
@@ -98,13 +98,17 @@ def _compared(
     )
 
 
-def _told_apart(images: ScannedImages, features: NDArray[np.floating], train: int, other: int) -> tuple[float, float]:
-    """How well a linear classifier tells two splits apart by features, and the probability of that by chance."""
+def _distinguished(
+    images: ScannedImages, features: NDArray[np.floating], train: int, other: int
+) -> tuple[float, float]:
+    """The AUC of a linear classifier on features that distinguishes two splits, and the p-value of that."""
     of_row = images.splits[images.readable]
     draw = np.random.default_rng(0)
     chosen = np.concatenate([draw.permutation(np.flatnonzero(of_row == code))[:_MOST] for code in (train, other)])
     is_other = (of_row[chosen] == other).astype(np.int64)
-    said = linear_probe([features[chosen].astype(np.float64)], is_other, stratified_folds(is_other)).probabilities[:, 1]
-    of_other, of_train = said[is_other == 1], said[is_other == 0]
+    predicted = linear_probe([features[chosen].astype(np.float64)], is_other, stratified_folds(is_other)).probabilities[
+        :, 1
+    ]
+    of_other, of_train = predicted[is_other == 1], predicted[is_other == 0]
     test = mannwhitneyu(of_other, of_train, alternative="greater")
     return float(test.statistic) / (len(of_other) * len(of_train)), float(test.pvalue)

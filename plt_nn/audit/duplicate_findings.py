@@ -1,4 +1,4 @@
-"""What is told of images that occur more than once: across splits, under different labels, within a split."""
+"""Findings about images that occur more than once: across splits, under different labels, within a split."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -6,10 +6,11 @@ from itertools import combinations
 import numpy as np
 
 from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, spanning
-from plt_nn.audit.findings import Finding, Severity, images_of, listed
+from plt_nn.audit.findings import Finding, Severity
 from plt_nn.audit.scan import ScannedImages
+from plt_nn.text import and_more, counted
 
-_MANY = 0.02  # of the images repeat others within their split, from which on it is a warning
+_MANY = 0.02  # of the images repeat others within their split, above which it is a warning
 Name = Callable[[int], str]
 ACROSS = "duplicates across splits"
 
@@ -17,21 +18,21 @@ ACROSS = "duplicates across splits"
 def duplicate_findings(
     images: ScannedImages, duplicates: Duplicates, by_seed: Sequence[str], name: Name
 ) -> list[Finding]:
-    """What is told of duplicates.
+    """The findings about duplicates.
 
     Args:
         images: The scanned images.
         duplicates: Those that occur more than once.
         by_seed: The splits that were taken out of the training images.
-        name: What to call the file of a row.
+        name: Gives the name of the file of a row.
     """
     groups = duplicates.groups
     pairs = list(combinations(range(len(images.split_names)), 2))
     found = [finding for one, other in pairs for finding in _across(images, groups, one, other, by_seed, name)]
     found += [*_conflicts(images, groups, name), *_within(images, groups, by_seed, name)]
     if duplicates.not_compared:
-        told = f"So many images are alike that {duplicates.not_compared:,} pairs of them were not looked at."
-        found.append(Finding("duplicates", "note", told, "There may be more near duplicates than are told."))
+        text = f"So many images are similar that {duplicates.not_compared:,} pairs of them were not compared."
+        found.append(Finding("duplicates", "note", text, "There may be more near duplicates than are listed."))
     return found
 
 
@@ -57,11 +58,12 @@ def _across(
     how = "byte for byte" if exact == len(seen) else f"{exact} byte for byte, {len(seen) - exact} in another form"
     total = int((images.splits == other).sum())
     are = "is" if len(seen) == 1 else "are"
-    told = f"{len(seen):,} of {images_of(total)} in {second} {are} in {first} as well ({how}): {listed(examples)}."
-    mend = f"Remove them from {first}: what {second} measures is too good by what is remembered."
+    how_many = f"{len(seen):,} of {counted(total, 'image')} in {second} {are} in {first} as well"
+    text = f"{how_many} ({how}): {and_more(examples, 3)}."
+    mend = f"Remove them from {first}: a net remembers them, so that {second} shows too good a result."
     if {first, second} & set(by_seed):
-        mend = "Keep one file of each: the split is drawn by a seed, and others would put other copies on both sides."
-    return [Finding(ACROSS, "error", told, mend, tuple(rows))]
+        mend = "Keep one file of each: the split is random, and other seeds would put other copies on both sides."
+    return [Finding(ACROSS, "error", text, mend, tuple(rows))]
 
 
 def _conflicts(images: ScannedImages, groups: Sequence[DuplicateGroup], name: Name) -> list[Finding]:
@@ -72,11 +74,11 @@ def _conflicts(images: ScannedImages, groups: Sequence[DuplicateGroup], name: Na
     for group in in_doubt:
         per_class = {int(images.labels[row]): name(row) for row in reversed(group.rows)}
         examples.append(" and ".join(sorted(per_class.values())))
-    number = "1 picture is" if len(in_doubt) == 1 else f"{len(in_doubt):,} pictures are"
-    told = f"{number} in more than one class: {listed(examples)}."
+    number = counted(len(in_doubt), "picture is", "pictures are")
+    text = f"{number} in more than one class: {and_more(examples, 3)}."
     rows = tuple(row for group in in_doubt for row in group.rows)
     return [
-        Finding("label conflicts", "error", told, "Keep each in the class that is right, and remove the others.", rows)
+        Finding("label conflicts", "error", text, "Keep each in the class that is right, and remove the others.", rows)
     ]
 
 
@@ -93,10 +95,10 @@ def _within(
         total = int((images.splits == code).sum())
         repeat = "repeats" if more == 1 else "repeat"
         examples = [f"{name(rows[1])} is {name(rows[0])}" for rows in inside]
-        told = f"{more:,} of {images_of(total)} in {split} {repeat} another one there: {listed(examples)}."
-        mend = "They count more than once; remove them unless that is meant."
+        text = f"{more:,} of {counted(total, 'image')} in {split} {repeat} another one there: {and_more(examples, 3)}."
+        mend = "They count more than once; remove them unless you want that."
         if by_seed:
-            mend = "Remove them: with another seed of the split they would lie on both sides."
+            mend = "Remove them: with another seed of the split they would be on both sides."
         severity: Severity = "warning" if more > _MANY * total or by_seed else "note"
-        found.append(Finding("duplicates", severity, told, mend, tuple(row for rows in inside for row in rows)))
+        found.append(Finding("duplicates", severity, text, mend, tuple(row for rows in inside for row in rows)))
     return found

@@ -1,4 +1,4 @@
-"""What the files of an audit show by themselves: those that cannot be read, the classes' balance, sizes and colours."""
+"""Findings about the files: those that cannot be read, the balance of the classes, sizes and colours."""
 
 import math
 import os
@@ -8,26 +8,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plt_nn.audit.findings import Finding, images_of, listed, printable
+from plt_nn.audit.findings import Finding, printable
 from plt_nn.audit.scan import ScannedImages
 from plt_nn.data.class_folders import ClassFolders
+from plt_nn.text import and_more, counted
 
-_FEW = 10  # training images of a class; fewer are told
-_UNEVEN = 5  # times as many images in the largest class as in the smallest, from which on it is told
+_FEW = 10  # training images of a class; fewer are a finding
+_UNEVEN = 5  # times as many images in the largest class as in the smallest, from which on it is a finding
 _SMALL = 32  # pixels of the shorter side
 _LONG = 4  # times as long as wide
-# Kinds of images that training passes over, for torchvision does not list them.
-_PASSED_OVER = frozenset(
+# Kinds of images that training ignores, because torchvision does not list them.
+_IGNORED = frozenset(
     (
         *(".avif", ".cr2", ".dcm", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl"),
         *(".nef", ".raw", ".svg", ".tga"),
     )
 )
-_TELLS_CLASS = 0.5  # of the variation between images that lies between classes
+_REVEALS_CLASS = 0.5  # of the variation between images that lies between classes
 
 
 def file_findings(root: Path, folders: ClassFolders, images: ScannedImages) -> list[Finding]:
-    """What is told of the files.
+    """The findings about the files.
 
     Args:
         root: The folder.
@@ -38,7 +39,7 @@ def file_findings(root: Path, folders: ClassFolders, images: ScannedImages) -> l
         *(Finding("layout", "error", _sentence(fault)) for fault in folders.faults),
         *(Finding("layout", "warning", _sentence(warning)) for warning in folders.warnings),
         *_unreadable(folders, images),
-        *_passed_over(root),
+        *_ignored(root),
         *_balance(folders, images),
         *_few(folders, images),
         *_flat(images),
@@ -70,28 +71,28 @@ def _unreadable(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
         return []
     rows = tuple(images.reasons)
     few = [printable(f"{images.paths[row].name} ({images.reasons[row]})") for row in rows]
-    told = f"{images_of(len(rows))} of {len(images.paths):,} cannot be read: {listed(few)}."
-    found = [Finding("unreadable", "warning", told, "Replace or remove them; training leaves them out.", rows)]
+    text = f"{counted(len(rows), 'image')} of {len(images.paths):,} cannot be read: {and_more(few, 3)}."
+    found = [Finding("unreadable", "warning", text, "Replace or remove them; training leaves them out.", rows)]
     counts = class_counts(folders, images).get("train", [])
     had = np.bincount(images.labels[images.splits == 0], minlength=len(counts))
     emptied = [name for name, left, before in zip(folders.class_names, counts, had, strict=True) if before and not left]
     if emptied:
-        told = f"No training image of {listed(emptied)} can be read."
-        found.append(Finding("unreadable", "error", told, "Replace the files, or remove the class."))
+        text = f"No training image of {and_more(emptied, 3)} can be read."
+        found.append(Finding("unreadable", "error", text, "Replace the files, or remove the class."))
     return found
 
 
-def _passed_over(root: Path) -> list[Finding]:
+def _ignored(root: Path) -> list[Finding]:
     """Files that are images to people, but not to torchvision."""
     endings: Counter[str] = Counter()
     for _, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]  # of systems and tools
         endings.update(Path(name).suffix.lower() for name in files if not name.startswith("."))
-    counts = [f"{count:,} {ending}" for ending, count in endings.most_common() if ending in _PASSED_OVER]
+    counts = [f"{count:,} {ending}" for ending, count in endings.most_common() if ending in _IGNORED]
     if not counts:
         return []
-    told = f"Files of kinds that are passed over: {listed(counts)}."
-    return [Finding("passed over", "warning", told, "Convert them to JPEG or PNG if they are to be trained on.")]
+    text = f"Files of kinds that are ignored: {and_more(counts, 3)}."
+    return [Finding("ignored files", "warning", text, "Convert them to JPEG or PNG if they are to be trained on.")]
 
 
 def _balance(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
@@ -103,9 +104,9 @@ def _balance(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
     ratio = counts[most] / counts[least]
     if ratio < _UNEVEN:
         return []
-    told = f"{most} has {ratio:.0f} times as many training images as {least}: {counts[most]:,} and {counts[least]:,}."
+    text = f"{most} has {ratio:.0f} times as many training images as {least}: {counts[most]:,} and {counts[least]:,}."
     mend = "Add images of rare classes, and judge by balanced accuracy or macro F1 rather than by accuracy."
-    return [Finding("balance", "warning", told, mend)]
+    return [Finding("balance", "warning", text, mend)]
 
 
 def _few(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
@@ -114,10 +115,8 @@ def _few(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
     if not few:
         return []
     number = "1 class has" if len(few) == 1 else f"{len(few)} of {len(counts)} classes have"
-    told = f"{number} fewer than {_FEW} training images: {listed(few, 5)}."
-    return [
-        Finding("few images", "warning", told, "Add some: what is measured of such a class is chance for the most.")
-    ]
+    text = f"{number} fewer than {_FEW} training images: {and_more(few, 5)}."
+    return [Finding("few images", "warning", text, "Add some: metrics of such a class are mostly chance.")]
 
 
 def _training_counts(folders: ClassFolders, images: ScannedImages) -> list[int]:
@@ -126,8 +125,12 @@ def _training_counts(folders: ClassFolders, images: ScannedImages) -> list[int]:
 
 def _flat(images: ScannedImages) -> list[Finding]:
     rows = tuple(np.flatnonzero(images.flat).tolist())
-    told = f"{images_of(len(rows))} of one colour only."
-    return [Finding("nothing to see", "warning", told, "Look at them, and remove those.", rows)] if rows else []
+    text = f"{counted(len(rows), 'image')} of one colour only."
+    return (
+        [Finding("nothing to see", "warning", text, "Look at them, and remove them if they show nothing.", rows)]
+        if rows
+        else []
+    )
 
 
 def _sizes(images: ScannedImages) -> list[Finding]:
@@ -136,16 +139,14 @@ def _sizes(images: ScannedImages) -> list[Finding]:
     small = np.flatnonzero(sizes.min(1) < _SMALL)
     if len(small):
         rows = tuple(small[np.argsort(sizes[small].min(1), kind="stable")].tolist())
-        told = f"{images_of(len(rows))} with a side under {_SMALL} pixels, down to {_size(images, rows[0])}."
-        mend = (
-            "Pretrained nets have seen larger things: `--data.image_size` and `--data.crop_pct` make up for some of it."
-        )
-        found.append(Finding("sizes", "note", told, mend, rows))
+        text = f"{counted(len(rows), 'image')} with a side under {_SMALL} pixels, down to {_size(images, rows[0])}."
+        mend = "Pretrained nets have seen larger images; `--data.image_size` and `--data.crop_pct` may help."
+        found.append(Finding("sizes", "note", text, mend, rows))
     long = np.flatnonzero(sizes.max(1) > _LONG * sizes.min(1))
     if len(long):
         rows = tuple(long[np.argsort(sizes[long].min(1) / sizes[long].max(1), kind="stable")].tolist())
-        told = f"{images_of(len(rows))} more than {_LONG} times as long as wide, up to {_size(images, rows[0])}."
-        found.append(Finding("sizes", "note", told, "A square crop shows the middle of them alone.", rows))
+        text = f"{counted(len(rows), 'image')} more than {_LONG} times as long as wide, up to {_size(images, rows[0])}."
+        found.append(Finding("sizes", "note", text, "A square crop shows only their middle.", rows))
     return found
 
 
@@ -155,26 +156,26 @@ def _size(images: ScannedImages, row: int) -> str:
 
 
 def _shortcuts(images: ScannedImages) -> list[Finding]:
-    """Whether the class can be told by what has nothing to do with what is shown."""
+    """Whether the class can be guessed from something that the image does not show."""
     labels, readable = images.labels[images.readable], images.readable
     if len(np.unique(labels)) < 2:
         return []
-    mend = "A net may learn that rather than what is shown; it fails where that is different."
+    mend = "A net may learn that instead of the contents; it fails where that is different."
     areas = np.log(np.maximum(1, images.sizes[readable].astype(np.float64).prod(1)))
     found = []
-    if (share := _between_classes(areas, labels)) >= _TELLS_CLASS:
-        told = f"The size of an image gives its class away: {share:.0%} of how sizes vary lies between classes."
-        found.append(Finding("shortcut", "warning", told, mend))
+    if (share := _between_classes(areas, labels)) >= _REVEALS_CLASS:
+        text = f"The size of an image reveals its class: {share:.0%} of the variance of sizes is between classes."
+        found.append(Finding("shortcut", "warning", text, mend))
     grey = images.grey[readable]
     if 0 < grey.sum() < len(grey):
         share = _between_classes(grey.astype(np.float64), labels)
         rows = tuple(np.flatnonzero(images.grey).tolist())
-        told = f"{images_of(len(rows))} of {len(grey):,} without colour."
-        if share >= _TELLS_CLASS:
-            told = f"{told} That gives the class away: {share:.0%} of how it varies lies between classes."
-            found.append(Finding("shortcut", "warning", told, mend, rows))
+        text = f"{counted(len(rows), 'image')} of {len(grey):,} without colour."
+        if share >= _REVEALS_CLASS:
+            text = f"{text} That reveals the class: {share:.0%} of its variance is between classes."
+            found.append(Finding("shortcut", "warning", text, mend, rows))
         else:
-            found.append(Finding("colours", "note", told, "", rows))
+            found.append(Finding("colours", "note", text, "", rows))
     return found
 
 

@@ -1,8 +1,8 @@
 """Labels in doubt: confident learning on the probabilities of classifiers that have not seen the sample.
 
 The method of Northcutt, Jiang & Chuang 2021 (https://arxiv.org/abs/1911.00068): a class is confidently said of a sample
-if its probability is at least the mean of those samples that bear the class, so that neither rare classes nor an
-overconfident classifier tilt the count. What is confidently said to be of another class is suspect. Samples are ranked
+if its probability is at least the mean of those samples with the label, so that neither rare classes nor an
+overconfident classifier distort the count. Labels of which another class is confident are in doubt. Samples are ranked
 by the margin between their label and the most probable other class. The library of the authors does the same
 (`by="cleanlab"`, the extra `audit`).
 """
@@ -32,7 +32,7 @@ class LabelIssues:
         quality: How well each of them fits its label, from 0 to 1; `(M,)`.
         proposed: The most probable class of each; `(M,)`.
         flagged: How many of them, from the first on, are confidently of another class.
-        accuracy: Share of the judged samples whose label the classifier tells rightly.
+        accuracy: Share of the judged samples whose label the classifier predicts.
         most_common: Share of the most common class among them.
         not_judged: How many samples are of classes with fewer than three.
     """
@@ -50,7 +50,7 @@ def find_label_issues(rows: Labels, labels: Labels, probabilities: Floats, by: M
     """Ranks samples by how much their labels are in doubt.
 
     Args:
-        rows: What the samples are called, `(N,)`.
+        rows: The numbers of the samples, `(N,)`.
         labels: Their classes, `(N,)`.
         probabilities: Of each class, by a classifier that has not seen the sample, `(N, C)`.
         by: `own`, or the library `cleanlab`.
@@ -83,7 +83,7 @@ def find_label_issues(rows: Labels, labels: Labels, probabilities: Floats, by: M
 
 
 def require_cleanlab() -> None:
-    """Makes sure that the library is there before anything slow begins.
+    """Makes sure that the library is installed before anything slow begins.
 
     Raises:
         ConfigError: It is not installed.

@@ -1,7 +1,7 @@
 """Pairs of images that are near each other, without comparing them in Python one by one.
 
-The perceptual hash (`imagehash.phash`: the signs of the 64 lowest frequencies of the discrete cosine transform) tells
-which pairs are worth a look: a picture keeps it within a few bits in another size, format or quality. Flat and similar
+The perceptual hash (`imagehash.phash`: the signs of the 64 lowest frequencies of the discrete cosine transform)
+shows which pairs to compare: in another size, format or quality a picture changes it by a few bits. Flat and similar
 pictures can share it by chance, so that a pair counts only if its thumbnails correlate as well. On the 398 photographs
 of ants and bees no two are within 12 bits; their copies at a quarter of the size and JPEG quality 30 are within 6, with
 a correlation of 0.97.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from plt_nn.advice.probes.probe import linear_probe, stratified_folds
 
-MOST_AT_ONCE = 4_000  # samples; a probe of more takes more than its share of time, and tells hardly better
+MOST_AT_ONCE = 4_000  # samples; a probe of more takes much longer, and is hardly better
 
 
 def out_of_fold(
@@ -20,8 +20,8 @@ def out_of_fold(
     Args:
         features: `(N, D)`.
         labels: The class of each sample, `(N,)`.
-        pictures: What each sample shows, `(N,)`: copies of a picture are in the same fold, for one would else be judged
-            by the label of the other.
+        pictures: The number of the picture in each sample, `(N,)`: copies of a picture are in the same fold, so that
+            none is judged by the label of another.
         seed: Of the parts and the folds.
 
     Raises:

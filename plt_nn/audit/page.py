@@ -4,7 +4,6 @@ import time
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from io import BytesIO
 
 from plt_nn.audit.audit import Audit
@@ -14,6 +13,7 @@ from plt_nn.audit.scan import thumbnail_of
 from plt_nn.audit.tables import NOTHING, count_table, facts, title
 from plt_nn.errors import DataError
 from plt_nn.inference.images import decode_image
+from plt_nn.reports.page import rendered, template
 
 _SIDE = 160  # pixels of a thumbnail: about 5 kB
 _MOST = 60  # thumbnails of a finding
@@ -48,7 +48,7 @@ class Section:
         finding: The finding.
         sets: Its pictures: those that are the same side by side, or all in one.
         are_groups: Whether the pictures of a set are the same.
-        left_out: How many images are not shown, for they are too many.
+        left_out: How many images are not shown.
     """
 
     finding: Finding
@@ -61,26 +61,23 @@ def page(audit: Audit) -> str:
     """The page.
 
     Args:
-        audit: What it tells. Names of files and classes may be anything: they are shown as they are. The images are
+        audit: What it shows. Names of files and classes may be anything: they are shown as they are. The images are
             read again for their thumbnails.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("plt_nn.audit", "template")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    header, *lines, total = count_table(audit)
-    return environment.get_template("audit.html.jinja").render(
+    counts = count_table(audit)
+    return rendered(
+        "plt_nn.audit",
+        "audit.html.jinja",
         title=f"Audit of {printable(audit.root.absolute().name)}",
         lead=title(audit),
         facts=facts(audit),
-        header=header,
-        lines=lines,
-        total=total,
+        header=counts.header,
+        lines=counts.rows[:-1],
+        total=counts.rows[-1],
         sections=[_section(audit, finding) for finding in audit.findings],
         nothing=NOTHING,
         made=f"Made by plt-nn audit on {time.strftime('%Y-%m-%d at %H:%M')}.",
-        css=(files("plt_nn.reports") / "template" / "report.css").read_text("utf-8")
-        + (files("plt_nn.audit") / "template" / "audit.css").read_text("utf-8"),
+        css=template("plt_nn.reports", "report.css") + template("plt_nn.audit", "audit.css"),
     )
 
 
@@ -121,10 +118,10 @@ def _picture(audit: Audit, row: int, is_doubted: bool) -> Picture:
 
 
 def _proposed(audit: Audit, row: int) -> str:
-    suspects = audit.suspects
-    if suspects is None:
+    issues = audit.label_issues
+    if issues is None:
         return ""
-    found = suspects.proposed[: suspects.flagged][suspects.rows[: suspects.flagged] == row]
+    found = issues.proposed[: issues.flagged][issues.rows[: issues.flagged] == row]
     return audit.folders.class_names[int(found[0])] if len(found) else ""
 
 

@@ -1,4 +1,4 @@
-"""One pass over the image files that reads each once and keeps the little of it that an audit needs."""
+"""One pass over the image files: each is read once, and what an audit needs of it is stored in arrays."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -23,13 +23,13 @@ from plt_nn.inference.images import decode_image
 THUMBNAIL = 16  # pixels a side: enough to tell whether two images with near perceptual hashes are the same
 HASH_BITS = 64
 _DECODED = 64  # pixels a side of what is hashed; a larger JPEG is decoded smaller, which costs a fraction
-_AT_ONCE = 512  # files; what is kept of them goes into arrays before the next are read
+_AT_ONCE = 512  # files; their facts are stored before the next ones are read
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
 class ScannedImages:
-    """What is known of each image file, in arrays of a row each.
+    """The facts about the image files, in arrays with a row for each.
 
     Attributes:
         paths: The files.
@@ -76,7 +76,7 @@ class ScannedImages:
 
 
 class _Facts(NamedTuple):
-    """What one file shows; of one that cannot be read the reason alone."""
+    """The facts about one file; of one that cannot be read only the reason."""
 
     reason: str | None
     content: bytes = b""
@@ -87,13 +87,13 @@ class _Facts(NamedTuple):
 
 
 def scan_images(
-    samples: Mapping[str, Sequence[Sample]], tell: Callable[[int], object] = lambda count: None
+    samples: Mapping[str, Sequence[Sample]], progress: Callable[[int], object] = lambda count: None
 ) -> ScannedImages:
     """Reads every file, several at a time.
 
     Args:
         samples: Split name -> its files with the codes of their classes.
-        tell: Is told how many more files have been read.
+        progress: Called with the number of files read since the last call.
     """
     names = list(samples)
     rows = [(path, code, split) for split, name in enumerate(names) for path, code in samples[name]]
@@ -115,17 +115,17 @@ def scan_images(
         for begin in range(0, count, _AT_ONCE):
             paths = scanned.paths[begin : begin + _AT_ONCE]
             for row, facts in enumerate(pool.map(_facts_of, paths), begin):
-                _keep(scanned, row, facts)
-            tell(len(paths))
+                _store(scanned, row, facts)
+            progress(len(paths))
     return scanned
 
 
 def thumbnail_of(image: Image.Image, side: int) -> Image.Image:
-    """An image made small enough for a square of a side in pixels, its proportions kept."""
+    """An image made small enough for a square of a side in pixels, with its proportions."""
     return ImageOps.contain(image, (side, side), Image.Resampling.BILINEAR)
 
 
-def _keep(scanned: ScannedImages, row: int, facts: _Facts) -> None:
+def _store(scanned: ScannedImages, row: int, facts: _Facts) -> None:
     if facts.reason is not None:
         scanned.reasons[row] = facts.reason
         return

@@ -1,34 +1,28 @@
 """An audit as text for the terminal, Markdown or JSON."""
 
-import json
 from collections.abc import Callable
 from typing import Literal
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from plt_nn.audit.audit import Audit
 from plt_nn.audit.feature_findings import DOUBTED
 from plt_nn.audit.file_findings import class_counts
-from plt_nn.audit.findings import Finding, images_of, printable
+from plt_nn.audit.findings import Finding, printable
+from plt_nn.text import counted, json_text
+from plt_nn.text_table import TextTable, escaped
 
 Format = Literal["text", "md", "json"]
 FORMATS: tuple[Format, ...] = ("text", "md", "json")
 _MOST_CLASSES = 30
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-NOTHING = "Nothing was found that needs to be mended."
+NOTHING = "Nothing was found that needs attention."
 
 
 def as_text(audit: Audit) -> RenderableType:
-    """The tables and findings for the terminal, the gravest first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    header, *lines = count_table(audit)
-    for at, name in enumerate(header):
-        table.add_column(Text(name), justify="right" if at else "left", overflow="fold")
-    for line in lines:
-        table.add_row(*map(Text, line))  # a name in brackets is no markup
-    parts: list[RenderableType] = [Text(title(audit), "bold"), table, Text(facts(audit))]
+    """The tables and findings for the terminal, the most serious first."""
+    parts: list[RenderableType] = [Text(title(audit), "bold"), count_table(audit).as_rich(), Text(facts(audit))]
     for finding in audit.findings:
         mend = f" {finding.mend}" if finding.mend else ""
         style = _STYLES[finding.severity]
@@ -39,28 +33,25 @@ def as_text(audit: Audit) -> RenderableType:
 
 def as_markdown(audit: Audit) -> str:
     """The same in Markdown."""
-    header, *lines = ([_escaped(cell) for cell in line] for line in count_table(audit))
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    parts = [f"# {_escaped(title(audit))}", "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))]
-    parts.append(_escaped(facts(audit)))
+    parts = [f"# {escaped(title(audit))}", count_table(audit).as_markdown(), escaped(facts(audit))]
     for finding in audit.findings:
         mend = f" {finding.mend}" if finding.mend else ""
-        told = [f"- **{finding.severity}: {finding.kind}.** {_escaped(finding.sentence + mend)}"]
-        parts.append("\n".join(told + [f"  - {_escaped(line)}" for line in examples(audit, finding)]))
+        lines = [f"- **{finding.severity}: {finding.kind}.** {escaped(finding.sentence + mend)}"]
+        parts.append("\n".join(lines + [f"  - {escaped(line)}" for line in examples(audit, finding)]))
     return "\n\n".join(parts if audit.findings else [*parts, NOTHING])
 
 
 def as_json(audit: Audit) -> str:
     """Everything, with exact numbers."""
-    return json.dumps(audit.as_dict(), indent=2)
+    return json_text(audit.as_dict())
 
 
-def as_lines(audit: Audit, most: int = 3) -> list[str]:
-    """The gravest findings in a line each, without the notes, for a command that audits first.
+def summary_lines(audit: Audit, most: int = 3) -> list[str]:
+    """The most serious findings in a line each, without the notes, for a command that audits first.
 
     Args:
         audit: The audit.
-        most: How many; how many more there are is told in one more line.
+        most: How many; one more line says how many others there are.
     """
     grave = [finding for finding in audit.findings if finding.severity != "note"]
     lines = [f"{finding.severity}: {finding.sentence}" for finding in grave[:most]]
@@ -70,31 +61,31 @@ def as_lines(audit: Audit, most: int = 3) -> list[str]:
 def title(audit: Audit) -> str:
     """What was audited, in a line."""
     names = audit.folders.class_names
-    classes = "1 class" if len(names) == 1 else f"{len(names):,} classes"
-    return f"{printable(str(audit.root))}: {images_of(len(audit.images.paths))}, {classes}"
+    count = counted(len(audit.images.paths), "image")
+    return f"{printable(str(audit.root))}: {count}, {counted(len(names), 'class', 'classes')}"
 
 
 def facts(audit: Audit) -> str:
-    """Sizes and kinds of pixels, how the splits came about, and what the labels were judged by."""
-    told = audit.as_dict()
+    """Sizes and kinds of pixels, how the splits were made, and by which net the labels were judged."""
+    known = audit.as_dict()
     parts = []
-    if sizes := told["sizes"]:
+    if sizes := known["sizes"]:
         least, typical, most = (f"{width} x {height}" for width, height in sizes.values())
         one = f"All of {least} pixels."
         parts.append(one if least == most else f"Between {least} and {most} pixels, typically {typical}.")
-    if told["modes"]:
-        parts.append(f"Pixels: {', '.join(f'{mode} {count:,}' for mode, count in told['modes'].items())}.")
+    if known["modes"]:
+        parts.append(f"Pixels: {', '.join(f'{mode} {count:,}' for mode, count in known['modes'].items())}.")
     if audit.folders.by_seed:
-        parts.append(f"{' and '.join(audit.folders.by_seed)}: drawn from the training images by a seed.")
-    if audit.suspects is None:
-        parts.append("Labels were not judged, for that needs a pretrained net.")
+        parts.append(f"{' and '.join(audit.folders.by_seed)}: drawn from the training images at random.")
+    if audit.label_issues is None:
+        parts.append("Labels were not judged: that needs a pretrained net.")
     else:
-        parts.append(f"Labels and what the splits show were judged by features of {audit.features_of}.")
+        parts.append(f"Labels and splits were judged by features of {audit.features_of}.")
     return " ".join(parts)
 
 
-def count_table(audit: Audit) -> list[list[str]]:
-    """A header, and a line for each class with its images in each split; of many classes those with the fewest."""
+def count_table(audit: Audit) -> TextTable:
+    """The number of images of each class in each split, and of all; of many classes those with the fewest images."""
     counts = class_counts(audit.folders, audit.images)
     names = audit.folders.class_names
     order = sorted(range(len(names)), key=lambda code: sum(of_split[code] for of_split in counts.values()))
@@ -102,22 +93,18 @@ def count_table(audit: Audit) -> list[list[str]]:
     lines = [[names[code], *(f"{of_split[code]:,}" for of_split in counts.values())] for code in shown]
     if len(names) > _MOST_CLASSES:
         rest = order[_MOST_CLASSES:]
-        told = (f"{sum(of_split[code] for code in rest):,}" for of_split in counts.values())
-        lines.append([f"{len(rest)} more classes", *told])
+        others = (f"{sum(of_split[code] for code in rest):,}" for of_split in counts.values())
+        lines.append([counted(len(rest), "more class", "more classes"), *others])
     total = ["all", *(f"{sum(of_split):,}" for of_split in counts.values())]
-    return [["class", *counts], *lines, total]
+    return TextTable(["class", *counts], [*lines, total], numeric=range(1, len(counts) + 1))
 
 
 def examples(audit: Audit, finding: Finding, most: int = 5) -> list[str]:
-    """What the labels in doubt are, a line each; nothing for other findings, whose sentences have examples."""
-    suspects = audit.suspects
-    if finding.kind != DOUBTED or suspects is None:
+    """The labels in doubt, one a line; nothing for other findings, whose sentences have examples."""
+    issues = audit.label_issues
+    if finding.kind != DOUBTED or issues is None:
         return []
-    proposed = dict(zip(suspects.rows[:most].tolist(), suspects.proposed[:most].tolist(), strict=True))
+    proposed = dict(zip(issues.rows[:most].tolist(), issues.proposed[:most].tolist(), strict=True))
     names: Callable[[int], str] = audit.folders.class_names.__getitem__
     lines = [f"{audit.name(row)}: rather {names(proposed[row])}?" for row in finding.rows[:most]]
     return [*lines, f"and {len(finding.rows) - most:,} more"] if len(finding.rows) > most else lines
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -171,4 +171,4 @@ def _load(net: nn.Module, name: str, weights: dict[str, Tensor], file: Path, lib
         like = re.sub(r"-[0-9a-f]{8,}$", "", file.stem).replace("-", "_")  # without the digest of downloads
         others = [other for other in list_backbones() if other != name]
         near = did_you_mean(f"{name.partition('/')[0]}/{like}", others)
-        raise WeightsError(f"{error}\nCheck the name of the net.{near}") from error
+        raise WeightsError(f"{error}\nCheck the name of the net.{near}", error.faults) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from plt_nn.backbones.heads import num_outputs, output_layers, set_num_classes
-from plt_nn.errors import WeightsError
+from plt_nn.errors import WeightsError, refuse
 from plt_nn.text import and_more
 
 Weights = dict[str, Tensor]
@@ -33,6 +33,15 @@ class _Difference:
     @property
     def count(self) -> int:
         return len(self.missing) + len(self.unexpected) + len(self.misshaped)
+
+    def faults(self) -> list[str]:
+        """A sentence for each kind of difference, with the first ten names."""
+        kinds = {
+            "missing from the file": self.missing,
+            "in the file but not in the net": self.unexpected,
+            "of another shape": self.misshaped,
+        }
+        return [f"{len(names)} {kind}: {and_more(names, _LISTED)}." for kind, names in kinds.items() if names]
 
 
 def load_weights(net: nn.Module, weights: Weights, source: str, convert: Converter) -> None:
@@ -61,7 +70,9 @@ def load_weights(net: nn.Module, weights: Weights, source: str, convert: Convert
             _load(net, renamed)
             return
         differences.append(difference)
-    raise WeightsError(_report(min(differences, key=lambda difference: difference.count), source))
+    nearest = min(differences, key=lambda difference: difference.count)
+    subject = f"{source}: these look like the weights of another net ({nearest.matching} names and shapes agree), which"
+    refuse(subject, nearest.faults(), WeightsError)
 
 
 def _as_is(weights: Weights, net: nn.Module) -> Weights:
@@ -111,19 +122,6 @@ def _load(net: nn.Module, weights: Weights) -> None:
     own = net.state_dict()
     own.update(weights)  # has the versions of the net's modules, which torchvision's MNASNet requires
     net.load_state_dict(own)
-
-
-def _report(difference: _Difference, source: str) -> str:
-    kinds = {
-        "missing from the file": difference.missing,
-        "in the file but not in the net": difference.unexpected,
-        "of another shape": difference.misshaped,
-    }
-    lines = [f"{source}: these look like the weights of another net; {difference.matching} names and shapes agree."]
-    for kind, names in kinds.items():
-        if names:
-            lines.append(f"  {len(names)} {kind}: {and_more(names, _LISTED)}.")
-    return "\n".join(lines)
 
 
 def _is_counter(name: str) -> bool:

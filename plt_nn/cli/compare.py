@@ -1,12 +1,14 @@
 """`plt-nn compare`: the runs of an experiment side by side."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rich.console import Console
 
+from plt_nn.cli.options import add_format, add_store, require_target
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.reports.comparison import Comparison, compare
 from plt_nn.reports.tables import FORMATS, as_csv, as_json, as_markdown, as_text
@@ -18,16 +20,12 @@ from plt_nn.tracking.read.runs import RunRecord
 def run(argv: list[str]) -> int:
     """Prints a comparison, and writes it as a page.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
-        ConfigError: For an experiment, a run, a metric or a parameter that there is not.
+        ConfigError: For an experiment, a run, a metric or a parameter that does not exist.
         TrackingError: If MLflow cannot be read.
     """
     arguments = _parser().parse_args(argv[1:])
-    if arguments.html is not None and not arguments.html.absolute().parent.is_dir():
-        raise ConfigError(f"--html {arguments.html}: there is no folder {arguments.html.absolute().parent}.")
+    require_target("--html", arguments.html)
     reader = AllRuns(store_at(arguments.store), arguments.tracking_uri)
     runs = _chosen(reader, arguments.experiment, arguments.runs)
     mode, metric, by = arguments.mode, arguments.metric, arguments.by
@@ -36,8 +34,8 @@ def run(argv: list[str]) -> int:
     if arguments.html is not None:
         from plt_nn.reports.write import write_report
 
-        told = write_report(arguments.html, reader, comparison, ", ".join(arguments.experiment))
-        Console(stderr=True, soft_wrap=True).print(told, markup=False, highlight=False)
+        written = write_report(arguments.html, reader, comparison, ", ".join(arguments.experiment))
+        print(written, file=sys.stderr)
     return 0
 
 
@@ -73,17 +71,17 @@ def _print(comparison: Comparison, form: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plt-nn compare",
-        description="Show the runs of an experiment side by side: the best of each and where it was, what it took, the "
+        description="Show the runs of an experiment side by side: the best of each and where it was, what it cost, the "
         "parameters that differ, means and deviations over seeds, and whether a difference is more than chance.",
     )
     parser.add_argument("experiment", metavar="EXPERIMENT", nargs="+", help="one or several experiments")
     parser.add_argument("--runs", nargs="+", metavar="RUN", help="names (also globs), uids or MLflow's ids")
     parser.add_argument("--by", metavar="PARAMETER", help="average over runs that differ in this alone, such as `seed`")
-    parser.add_argument("--metric", help="what to compare; default: what the runs have sought the best of")
+    parser.add_argument("--metric", help="what to compare; default: the one that the runs monitor")
     parser.add_argument("--mode", choices=("min", "max"), help="which way it is better; default: as the runs say")
     parser.add_argument("--with-unfinished", action="store_true", help="count runs that died or still run in means")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    add_format(parser, *FORMATS)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots as well")
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    add_store(parser)
     parser.add_argument("--tracking-uri", metavar="URI", help="an MLflow server; default: $MLFLOW_TRACKING_URI")
     return parser

@@ -1,7 +1,6 @@
 """`plt-nn evaluate`: how well a model does on a folder of images."""
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -9,10 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
-from plt_nn.cli.model_options import add_model, add_reading, device_named, progress, workers_of
+from plt_nn.cli.options import add_format, add_model, add_reading, at_least, device_named, progress, workers_of
 from plt_nn.errors import ConfigError
+from plt_nn.text import counted, json_text
+from plt_nn.text_table import TextTable
 from plt_nn.tracking.store import store_at
 
 if TYPE_CHECKING:
@@ -34,15 +34,19 @@ _MOST_CLASSES, _MOST_WRONG, _CELLS = 50, 10, 20
 def run(argv: list[str]) -> int:
     """Evaluates a model.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: If there is no such model, or if it is no classifier of images.
         DataError: If the folder's classes are not the model's.
     """
     arguments = _parser().parse_args(argv[1:])
-    from plt_nn.deployment.evaluate import as_plain, evaluate, find_labelled, trained_on, warning_of, write_report
+    from plt_nn.deployment.evaluate import (
+        as_plain,
+        evaluate,
+        find_labelled,
+        trained_on,
+        training_warning,
+        write_report,
+    )
     from plt_nn.deployment.find_model import find_model
     from plt_nn.inference.inputs import ImageInputs
     from plt_nn.inference.predictor import load_predictor
@@ -58,11 +62,11 @@ def run(argv: list[str]) -> int:
     evaluation = evaluate(table, data, names, arguments.resamples)
     evaluation = evaluation._replace(trained_on=trained_on(evaluation.data.paths, predictor.card))
     for path, reason in table.loc[table["error"] != "", ["path", "error"]].itertuples(index=False):
-        print(f"Left out, for it cannot be read: {path}: {reason}", file=sys.stderr)
-    if warning := warning_of(evaluation.trained_on):
+        print(f"Left out, because it cannot be read: {path}: {reason}", file=sys.stderr)
+    if warning := training_warning(evaluation.trained_on):
         print(f"Warning: {warning}", file=sys.stderr)
     if arguments.format == "json":
-        print(json.dumps(as_plain(evaluation), indent=1))
+        print(json_text(as_plain(evaluation), indent=1))
     else:
         _show(evaluation)
     if arguments.out is not None:
@@ -75,9 +79,9 @@ def _predicted(predictor: "Predictor", folder: Path, paths: list[str], arguments
     from plt_nn.deployment.predict import PredictedParts, about, predict_images
 
     size = arguments.batch_size
-    with TemporaryDirectory() as place, progress(len(paths)) as done_more:
+    with TemporaryDirectory() as place, progress(len(paths)) as advance:
         parts = PredictedParts(Path(place) / "all.parquet", about(folder, paths, size))
-        return predict_images(predictor, paths, parts, size, workers_of(arguments), done_more)[0]
+        return predict_images(predictor, paths, parts, size, workers_of(arguments), advance)[0]
 
 
 def _show(evaluation: "Evaluation") -> None:
@@ -85,54 +89,41 @@ def _show(evaluation: "Evaluation") -> None:
 
     console = Console()
     data = evaluation.data
-    table = Table(title=f"{len(data.paths):,} images in {data.folder}", title_justify="left")
-    for column in ("metric", "value", "95 % interval"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for name, (value, low, high) in evaluation.metrics.items():
-        table.add_row(_TITLES[name], f"{value:.4f}", "" if math.isnan(low) else f"{low:.4f} to {high:.4f}")
-    console.print(table)
-    console.print(_class_table(evaluation))
-    if len(evaluation.class_names) <= _CELLS:
-        console.print(_confusion_table(evaluation))
-    for kind, names in (("No images of", data.absent), ("Left out, for the model knows no", data.unknown)):
+    rows = [
+        [_TITLES[name], f"{value:.4f}", "" if math.isnan(low) else f"{low:.4f} to {high:.4f}"]
+        for name, (value, low, high) in evaluation.metrics.items()
+    ]
+    title = f"{counted(len(data.paths), 'image')} in {data.folder}"
+    tables = [TextTable(["metric", "value", "95 % interval"], rows, title, numeric=(1, 2)), _class_table(evaluation)]
+    if len(names := evaluation.class_names) <= _CELLS:
+        cells = [[name, *map(str, row)] for name, row in zip(names, evaluation.confusion.tolist(), strict=True)]
+        caption = "Confusion (rows: true, columns: predicted)"
+        tables.append(TextTable(["", *names], cells, caption, numeric=range(1, len(names) + 1)))
+    for table in tables:
+        console.print(table.as_rich())
+    for kind, names in (("No images of", data.absent), ("Left out, because the model does not know", data.unknown)):
         if names:
             console.print(f"{kind}: {', '.join(names)}", markup=False)
     if evaluation.worst:
         console.print(f"The most wrong of {len(evaluation.worst)}:")
     for at in evaluation.worst[:_MOST_WRONG]:
         sample = wrong_sample(evaluation, at)
-        said = f"{sample['true']}, said {sample['said']} {sample['probability']:.3f}"
-        console.print(f"  {said}  {sample['path']}", markup=False, soft_wrap=True)
+        predicted = f"{sample['true']}, predicted {sample['said']} {sample['probability']:.3f}"
+        console.print(f"  {predicted}  {sample['path']}", markup=False, soft_wrap=True)
 
 
-def _class_table(evaluation: "Evaluation") -> Table:
+def _class_table(evaluation: "Evaluation") -> TextTable:
+    """The scores of each class; of many classes those of the worst."""
     scores, names = evaluation.classes, evaluation.class_names
-    table = Table(title="By class", title_justify="left")
-    for column in ("class", "images", "precision", "recall", "F1"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    order = sorted(range(len(names)), key=lambda code: _or_last(float(scores.f1[code])))  # the worst first
-    shown = order[:_MOST_CLASSES] if len(names) > _MOST_CLASSES else range(len(names))
+    order = scores.f1.argsort(kind="stable").tolist()  # NaN comes last
+    shown = range(len(names)) if len(names) <= _MOST_CLASSES else order[:_MOST_CLASSES]
+    rows = []
     for code in shown:
         values = (scores.precision[code], scores.recall[code], scores.f1[code])
         cells = ("-" if math.isnan(value) else f"{value:.3f}" for value in values)
-        table.add_row(names[code], f"{scores.support[code]:,.0f}", *cells)
-    if len(names) > _MOST_CLASSES:
-        table.caption = f"the {_MOST_CLASSES} worst of {len(names)} classes; --format json has all"
-    return table
-
-
-def _confusion_table(evaluation: "Evaluation") -> Table:
-    table = Table(title="Confusion (rows: true, columns: said)", title_justify="left")
-    table.add_column("")
-    for name in evaluation.class_names:
-        table.add_column(name, justify="right")
-    for name, row in zip(evaluation.class_names, evaluation.confusion.tolist(), strict=True):
-        table.add_row(name, *map(str, row))
-    return table
-
-
-def _or_last(value: float) -> float:
-    return math.inf if math.isnan(value) else value
+        rows.append([names[code], f"{scores.support[code]:,.0f}", *cells])
+    some = f": the {_MOST_CLASSES} worst of {len(names)}; --format json has all" if len(shown) < len(names) else ""
+    return TextTable(["class", "images", "precision", "recall", "F1"], rows, f"By class{some}", numeric=range(1, 5))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -147,8 +138,8 @@ def _parser() -> argparse.ArgumentParser:
         "--split", choices=("train", "val", "test"), help="of folders with such (default: test, or val)"
     )
     parser.add_argument("--known-only", action="store_true", help="leave out folders that are no class of the model")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
+    add_format(parser, "text", "json")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write figures, evaluation.json and predictions.csv")
-    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000; 0: none)")
+    parser.add_argument("--resamples", type=at_least(0), default=1000, help="of the bootstrap (default: 1000; 0: none)")
     add_reading(parser)
     return parser

@@ -1,4 +1,4 @@
-"""`plt-nn export`: writes a model for other programs, and checks that it says the same there."""
+"""`plt-nn export`: writes a model for other programs, and checks that its outputs are the same there."""
 
 import argparse
 import logging
@@ -6,8 +6,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plt_nn.cli.model_options import add_model, require_out
+from plt_nn.cli.options import add_model, require_target
 from plt_nn.errors import ConfigError
+from plt_nn.text import byte_size
 from plt_nn.tracking.store import store_at
 
 if TYPE_CHECKING:
@@ -21,12 +22,9 @@ _MOST = 8  # images that are compared
 def run(argv: list[str]) -> int:
     """Exports a model.
 
-    Args:
-        argv: The verb and its words.
-
     Raises:
         ConfigError: If there is no such model, if it cannot be exported, or if `--out` cannot be used.
-        ExportError: If the exported file does not say what the original does.
+        ExportError: If the outputs of the exported file differ from those of the original.
     """
     arguments = _parser().parse_args(argv[1:])
     from plt_nn.deployment.export import ENDINGS, export_model
@@ -34,20 +32,20 @@ def run(argv: list[str]) -> int:
     from plt_nn.inference.predictor import load_predictor
 
     out = arguments.out or Path(f"model{ENDINGS[arguments.format]}")
-    require_out(out, (ENDINGS[arguments.format],), arguments.overwrite)
+    require_target("--out", out, (ENDINGS[arguments.format],), arguments.overwrite)
     found = find_model(arguments.model, store_at(arguments.store))
     predictor = load_predictor(found.folder, "cpu", arguments.trust)
     samples, what = _samples(predictor, arguments.samples, arguments.with_preprocessing)
-    _hush()
+    _silence_exporters()
     parity = export_model(predictor, arguments.format, out, samples, arguments.with_preprocessing)
-    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB), and {out.name}.json with what is to know beside it")
+    print(f"{out} ({byte_size(out.stat().st_size)}), and {out.name}.json, which describes it")
     batches = " and ".join(map(str, parity.batches))
     print(f"Parity with the original on {parity.samples} {what}, in batches of {batches}: {parity.difference:.1e}")
     return 0
 
 
 def _samples(predictor: "Predictor", words: list[str], raw: bool) -> "tuple[Tensor, str]":
-    """What is compared on: images that were named, or else random numbers."""
+    """The samples to compare on: images that were named, or else random numbers."""
     import numpy as np
     import torch
 
@@ -74,8 +72,8 @@ def _samples(predictor: "Predictor", words: list[str], raw: bool) -> "tuple[Tens
     return torch.stack([torch.from_numpy(np.array(image)) for image in alike]), "images"
 
 
-def _hush() -> None:
-    """Silences the exporters about what they do themselves."""
+def _silence_exporters() -> None:
+    """Silences warnings of the exporters about their own code."""
     for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -1,4 +1,4 @@
-"""`plt-nn features`: lists and removes what the frozen parts of nets have computed."""
+"""`plt-nn features`: lists and removes the cached outputs of frozen parts of nets."""
 
 import argparse
 import time
@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from plt_nn.cli.options import add_store
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.features.folder import FeatureEntry, entries, remove
 from plt_nn.text import byte_size
@@ -15,9 +16,6 @@ from plt_nn.tracking import store_at
 
 def run(argv: list[str]) -> int:
     """Lists or removes features.
-
-    Args:
-        argv: The verb and its words.
 
     Raises:
         ConfigError: If there are no features of a name.
@@ -67,12 +65,12 @@ def _is_named(entry: FeatureEntry, keys: list[str]) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plt-nn features",
-        description="List or remove what the frozen parts of nets have computed, which later runs use again.",
+        description="List or remove the cached outputs of frozen parts of nets, which later runs use again.",
     )
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="the folder of the runs")
+    add_store(parser)
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("ls", help="list them, the last used first")
-    removal = actions.add_parser("rm", help="remove some; runs that use them go on")
+    removal = actions.add_parser("rm", help="remove some; runs that use them continue")
     removal.add_argument("keys", metavar="KEY", nargs="*", help="the beginning of a key")
     removal.add_argument("--all", action="store_true", help="remove all")
     return parser

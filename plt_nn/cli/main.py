@@ -18,7 +18,8 @@ class Verb:
     """A verb of the command line.
 
     Args:
-        module: The module that has a function `run(argv) -> int`; imported when the verb is used.
+        module: The module, imported when the verb is used. Its function `run(argv) -> int` takes the verb and its words
+            and returns the exit status.
         summary: One line for the help.
     """
 
@@ -30,19 +31,19 @@ VERBS = {
     "fit": Verb("plt_nn.cli.train", "train a net as a YAML file says, and log the run"),
     "validate": Verb("plt_nn.cli.train", "measure a net on the validation data"),
     "test": Verb("plt_nn.cli.train", "measure a net on the test data"),
-    "predict": Verb("plt_nn.cli.predict", "write what a model says of images"),
+    "predict": Verb("plt_nn.cli.predict", "write what a model predicts for images"),
     "rank": Verb("plt_nn.cli.rank.command", "measure which pretrained net suits your images, and what to train"),
     "plan": Verb("plt_nn.cli.plan.command", "show what each phase of a freezing schedule trains and costs"),
-    "audit": Verb("plt_nn.cli.audit", "tell what is wrong with a folder of images: duplicates, labels, splits"),
+    "audit": Verb("plt_nn.cli.audit", "find what is wrong with a folder of images: duplicates, labels, splits"),
     "evaluate": Verb("plt_nn.cli.evaluate", "measure a model on a folder of images, with intervals"),
     "export": Verb("plt_nn.cli.export", "write a model as ONNX, torch.export or plain weights"),
     "register": Verb("plt_nn.cli.register", "put the model of a run into MLflow's registry"),
-    "sync": Verb("plt_nn.cli.sync", "deliver to MLflow what runs have left behind"),
+    "sync": Verb("plt_nn.cli.sync", "deliver to MLflow what runs have logged"),
     "ui": Verb("plt_nn.cli.ui.command", "open the MLflow UI on the runs in mlruns/"),
     "runs": Verb("plt_nn.cli.runs", "list what runs, what has died, where, how far, and the best so far"),
     "compare": Verb("plt_nn.cli.compare", "show the runs of an experiment side by side"),
-    "features": Verb("plt_nn.cli.features", "list or remove what the frozen parts of nets have computed"),
-    "relocate": Verb("plt_nn.cli.relocate", "mend the artifacts' places after the folder has been moved"),
+    "features": Verb("plt_nn.cli.features", "list or remove the cached outputs of frozen parts of nets"),
+    "relocate": Verb("plt_nn.cli.relocate", "correct the paths of artifacts after the folder has been moved"),
 }
 
 
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="plt-nn",
         usage="plt-nn VERB [--config FILE.yaml] [--KEY VALUE ...] [--plain] [--debug]",
         description="Fine-tune pretrained vision models on your own images with PyTorch Lightning.",
-        epilog=f"verbs:\n{verbs}\n\n`plt-nn VERB --help` tells what a verb takes. --plain tells progress in lines in\n"
+        epilog=f"verbs:\n{verbs}\n\n`plt-nn VERB --help` shows what a verb takes. --plain prints progress in lines in\n"
         "a terminal too. --debug shows tracebacks.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,13 +1,17 @@
-"""jsonargparse's messages in a sentence, with the nearest valid names. Pure."""
+"""jsonargparse's messages in a sentence, with the nearest valid names."""
 
 import inspect
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pkgutil import resolve_name
 
+from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 import plt_nn
-from plt_nn.errors import did_you_mean
+from plt_nn.errors import ConfigError, did_you_mean
 
 _CLASSES = [f"plt_nn.{name}" for name in plt_nn.__all__]
 _OPTIONS = ["config", "print_config", "seed_everything", "model", "data", "ckpt_path"] + [
@@ -15,8 +19,23 @@ _OPTIONS = ["config", "print_config", "seed_everything", "model", "data", "ckpt_
 ]
 
 
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turns the errors of jsonargparse and Lightning about a configuration into ours.
+
+    Raises:
+        ConfigError: In their place.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        raise ConfigError(plain_message(str(error))) from error
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
 def plain_message(message: str) -> str:
-    """What is wrong, without the list of everything that was tried and the whole value that was given.
+    """The message without the list of everything that was tried and the whole value that was given.
 
     Args:
         message: The text of an error of jsonargparse.

@@ -1,12 +1,13 @@
-"""`plt-nn predict`: with `--model`, what a model that stands alone says of images or rows; else Lightning's verb."""
+"""`plt-nn predict`: with `--model` what a model predicts for images or rows, with `--config` Lightning's verb."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plt_nn.cli.model_options import add_model, add_reading, device_named, progress, require_out, workers_of
+from plt_nn.cli.options import add_model, add_reading, device_named, progress, require_target, workers_of
 from plt_nn.errors import ConfigError
+from plt_nn.text import counted
 from plt_nn.tracking.store import store_at
 
 if TYPE_CHECKING:
@@ -14,14 +15,11 @@ if TYPE_CHECKING:
     from plt_nn.inference.predictor import Predictor
 
 _LISTED = 20  # images that could not be read
-_LIGHTNINGS = ("--config", "-c", "--data", "--trainer", "--ckpt_path", "--print_config", "--seed_everything")
+_OF_LIGHTNING = ("--config", "-c", "--data", "--trainer", "--ckpt_path", "--print_config", "--seed_everything")
 
 
 def run(argv: list[str]) -> int:
     """Predicts, or hands the words on to Lightning's verb if they have a configuration.
-
-    Args:
-        argv: The verb and its words.
 
     Returns:
         0; or 1 if no image could be read.
@@ -29,12 +27,12 @@ def run(argv: list[str]) -> int:
     Raises:
         ConfigError: If there is no such model or image, or if `--out` cannot be used.
     """
-    if any(word.partition("=")[0].partition(".")[0] in _LIGHTNINGS for word in argv[1:]):
-        from plt_nn.cli.train import run as lightnings
+    if any(word.partition("=")[0].partition(".")[0] in _OF_LIGHTNING for word in argv[1:]):
+        from plt_nn.cli.train import run as run_lightning
 
-        return lightnings(argv)
+        return run_lightning(argv)
     arguments = _parser().parse_args(argv[1:])
-    require_out(arguments.out, (".csv", ".parquet", ".pq"), arguments.overwrite)
+    require_target("--out", arguments.out, (".csv", ".parquet", ".pq"), arguments.overwrite)
     from plt_nn.deployment.find_model import find_model
     from plt_nn.inference.inputs import ImageInputs, TableInputs
     from plt_nn.inference.predictor import load_predictor
@@ -59,16 +57,18 @@ def _predict_images(predictor: "Predictor", folder: Path, arguments: argparse.Na
     paths = image_paths(arguments.paths, arguments.column)
     parts = PredictedParts(arguments.out, about(folder, paths, arguments.batch_size))
     if done := parts.done():
-        print(f"{done:,} of {len(paths):,} images are predicted already; going on.", file=sys.stderr)
-    with progress(len(paths)) as done_more:
-        table, bad = predict_images(predictor, paths, parts, arguments.batch_size, workers_of(arguments), done_more)
-    for each in bad[:_LISTED]:
+        print(f"{done:,} of {len(paths):,} images are predicted already; continuing.", file=sys.stderr)
+    with progress(len(paths)) as advance:
+        table, unreadable = predict_images(
+            predictor, paths, parts, arguments.batch_size, workers_of(arguments), advance
+        )
+    for each in unreadable[:_LISTED]:
         print(f"  - {each.path}: {each.reason}", file=sys.stderr)
-    if len(bad) > _LISTED:
-        print(f"  - and {len(bad) - _LISTED} more; the column `error` of {arguments.out} has them all", file=sys.stderr)
-    said = f", of which {len(bad):,} could not be read (listed above)" if bad else ""
-    print(f"{arguments.out}: {len(table):,} images{said}")
-    return 1 if len(bad) == len(table) else 0
+    if (more := len(unreadable) - _LISTED) > 0:
+        print(f"  - and {more} more; the column `error` of {arguments.out} has them all", file=sys.stderr)
+    but = f", of which {len(unreadable):,} could not be read (listed above)" if unreadable else ""
+    print(f"{arguments.out}: {counted(len(table), 'image')}{but}")
+    return 1 if len(unreadable) == len(table) else 0
 
 
 def _predict_rows(predictor: "Predictor", inputs: "TableInputs", arguments: argparse.Namespace) -> int:
@@ -81,18 +81,18 @@ def _predict_rows(predictor: "Predictor", inputs: "TableInputs", arguments: argp
     table = read_table(Path(arguments.paths[0]))
     outputs = predictor.predict(inputs.batch(table))
     names = predictor.class_names if predictor.card.task == "classification" else None
-    said = prediction_table(outputs, names)
-    said.index = table.index
-    write_table(table.join(said, rsuffix="_predicted"), arguments.out)
-    print(f"{arguments.out}: {len(said):,} rows")
+    predicted = prediction_table(outputs, names)
+    predicted.index = table.index
+    write_table(table.join(predicted, rsuffix="_predicted"), arguments.out)
+    print(f"{arguments.out}: {counted(len(predicted), 'row')}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plt-nn predict",
-        description="Write what a trained model says of images (or of the rows of a table). A call that was cut short "
-        "is taken up where it was left by the same call again.",
+        description="Write what a trained model predicts for images (or for the rows of a table). A call that was "
+        "interrupted continues when it is repeated.",
         epilog="With --config instead of --model it is Lightning's verb: `plt-nn predict --config FILE.yaml --help`.",
     )
     add_model(parser)

@@ -1,8 +1,8 @@
 """`plt-nn register`: puts the model of a run into MLflow's registry."""
 
 import argparse
-from pathlib import Path
 
+from plt_nn.cli.options import add_store
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import tags
 from plt_nn.tracking.mlflow_client import asking
@@ -11,9 +11,6 @@ from plt_nn.tracking.store import store_at
 
 def run(argv: list[str]) -> int:
     """Registers the model of a run.
-
-    Args:
-        argv: The verb and its words.
 
     Raises:
         ConfigError: If there is no such model, or if it would replace a better one.
@@ -37,7 +34,7 @@ def run(argv: list[str]) -> int:
     with asking(uri, "could not register the model"):
         done = register(client, model, arguments.name, arguments.alias, arguments.force)
     made = f"version {done.version}{', which is new,' if done.is_new else ''} is {arguments.name}@{arguments.alias}"
-    print(f"{made}: {done.told}")
+    print(f"{made}: {done.comparison}")
     print(f"Use it with `plt-nn predict --model models:/{arguments.name}@{arguments.alias} PATHS...`")
     return 0
 
@@ -52,5 +49,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", required=True, help="the registered model")
     parser.add_argument("--alias", default="champion", help="the alias (default: champion)")
     parser.add_argument("--force", action="store_true", help="replace a better model too")
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    add_store(parser)
     return parser

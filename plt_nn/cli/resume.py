@@ -1,8 +1,8 @@
 """`plt-nn fit --resume RUN|last`: the words of the command line with what resuming means."""
 
+import argparse
 import os
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,6 @@ from plt_nn.tracking.resume import (
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store, store_at
 
-_OPTION = "--resume"
-
 
 def without_resume(words: Sequence[str]) -> tuple[list[str], Resumable | None]:
     """The command line of a fit without `--resume`, and with the configuration and the checkpoint in its place.
@@ -35,29 +33,33 @@ def without_resume(words: Sequence[str]) -> tuple[list[str], Resumable | None]:
         words: The verb and its words.
 
     Returns:
-        The words, and the run to go on with, if there is one.
+        The words, and the run to continue, if there is one.
 
     Raises:
         ConfigError: If the run is not known or cannot be resumed.
         TrackingError: If it has to be fetched from a server that does not answer.
     """
-    rest, word = _taken_out(words)
+    values, rest = _options(words, "resume")
+    word = values["resume"]
     if word is None:
-        return rest, None
+        return list(words), None
+    if not word:
+        raise ConfigError("--resume takes the uid of a run, MLflow's id of it, or `last`.")
     if rest[0] != "fit":
-        raise ConfigError(f"--resume goes on with a fit; `plt-nn {rest[0]}` takes --ckpt_path.")
-    config = _value(rest, "--config")
+        raise ConfigError(f"--resume continues a fit; `plt-nn {rest[0]}` takes --ckpt_path.")
+    given, _ = _options(rest, "config", "ckpt_path")
+    config = given["config"]
     store = store_at(_store_of(config))
     run = find_resumable(store, word, Path(config).stem if config else None) or _fetched(store, word)
     _require_at_rest(store, run)
     chosen = [] if config else ["--config", str(require_whole_config(run.config))]
-    if _value(rest, "--ckpt_path") is None:
+    if given["ckpt_path"] is None:
         chosen += ["--ckpt_path", str(last_checkpoint(run, _scheduler_folders(config or str(run.config))))]
     return [rest[0], *chosen[:2], *rest[1:], *chosen[2:]] if not config else [*rest, *chosen], run
 
 
 def _require_at_rest(store: Store, run: Resumable) -> None:
-    is_first = getattr(rank_zero_only, "rank", 0) == 0  # the others come as the first may have begun
+    is_first = getattr(rank_zero_only, "rank", 0) == 0  # the others get here when the first may have begun
     if is_first and SpoolFolder(store.spool / run.uid).writer_is_alive():
         raise ConfigError(f"--resume: the run {run.uid} is still training in another process; end that one first.")
 
@@ -70,26 +72,13 @@ def _fetched(store: Store, word: str) -> Resumable:
     return run
 
 
-def _taken_out(words: Sequence[str]) -> tuple[list[str], str | None]:
-    rest: list[str] = []
-    word: str | None = None
-    following = iter(words)
-    for each in following:
-        if each == _OPTION:
-            word = next(following, None)
-            if word is None or word.startswith("-"):
-                raise ConfigError("--resume takes the uid of a run, MLflow's id of it, or `last`.")
-        elif each.startswith(f"{_OPTION}="):
-            word = each.partition("=")[2]
-        else:
-            rest.append(each)
-    return rest, word
-
-
-def _value(words: Sequence[str], option: str) -> str | None:
-    given = [after for word, after in pairwise(words) if word == option]
-    given += [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
-    return given[0] if given else None
+def _options(words: Sequence[str], *names: str) -> tuple[dict[str, Any], list[str]]:
+    """The values of some options, None if it is not given and empty if it has no value; and the other words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        parser.add_argument(f"--{name}", nargs="?", const="")
+    values, rest = parser.parse_known_args(words)
+    return vars(values), rest
 
 
 def _store_of(config: str | None) -> str:
@@ -108,6 +97,6 @@ def _trainer(config: str) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(Path(config).read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return {}  # told with all other faults of the configuration
+        return {}  # reported with all other faults of the configuration
     trainer = loaded.get("trainer") if isinstance(loaded, dict) else None
     return trainer if isinstance(trainer, dict) else {}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from plt_nn.reports.run_list import Listed, listed
+from plt_nn.reports.run_list import ListedRun, list_runs
 from plt_nn.reports.words import ago, number
 from plt_nn.text import byte_size
 from plt_nn.tracking import store_at
@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
     found = reader.runs(arguments.experiment or reader.experiments())
     found.sort(key=lambda run: (run.status != "RUNNING", -run.began))
     running = sum(run.status == "RUNNING" for run in found)
-    shown = listed(reader, found if arguments.all else found[: max(running, _SHOWN)])
+    shown = list_runs(reader, found if arguments.all else found[: max(running, _SHOWN)])
     if arguments.format == "json":
         print(json.dumps([_facts(one) for one in shown], indent=2))
     elif not found:
@@ -47,7 +47,7 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _table(shown: list[Listed]) -> Table:
+def _table(shown: list[ListedRun]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     has_waiting = any(one.waiting for one in shown)
     for column in ("run", "experiment", "state", "host", "how far", "best so far", "last sign"):
@@ -61,21 +61,21 @@ def _table(shown: list[Listed]) -> Table:
     return table
 
 
-def _how_far(one: Listed) -> str:
+def _how_far(one: ListedRun) -> str:
     if one.epochs is None:
         return f"step {one.step:,}"
     of = f" of {one.most_epochs}" if one.most_epochs is not None else ""
     return f"{one.epochs}{of} epochs, step {one.step:,}"
 
 
-def _best(one: Listed) -> str:
+def _best(one: ListedRun) -> str:
     if one.best is None:
         return "–"
     where = f" at epoch {one.best_epoch:g}" if one.best_epoch is not None else f" at step {one.best.step:,}"
     return f"{one.metric} {number(one.best.value)}{where}"
 
 
-def _facts(one: Listed) -> dict[str, Any]:
+def _facts(one: ListedRun) -> dict[str, Any]:
     best = one.best
     return {
         **{"name": one.run.name, "id": one.run.id, "uid": one.run.uid, "experiment": one.run.experiment},

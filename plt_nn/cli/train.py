@@ -8,9 +8,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -35,15 +33,20 @@ from plt_nn.callbacks import (
 )
 from plt_nn.callbacks.lightning.connectors import requeued_checkpoint
 from plt_nn.cli.check import check_config_files
-from plt_nn.cli.own_classes import find_classes_here
-from plt_nn.cli.parser_errors import plain_message
+from plt_nn.cli.parser_errors import plain_errors, plain_message
 from plt_nn.cli.resume import without_resume
 from plt_nn.errors import ConfigError, PltNNError, WeightsError
 from plt_nn.reports import RunReport
 from plt_nn.tracking import DurableMLFlowLogger, masked, tags
 from plt_nn.tracking.resume import RUN_KEY, Resumable, run_of_checkpoint
 
-STRICT = {"exit_on_error": False, "allow_abbrev": False}
+TRAINER_VERBS = ("fit", "validate", "test", "predict")
+_STRICT = {"exit_on_error": False, "allow_abbrev": False}
+CLI_OPTIONS: dict[str, Any] = {
+    "auto_configure_optimizers": False,
+    "load_from_checkpoint_support": False,
+    "parser_kwargs": {"prog": "plt-nn", **_STRICT} | {verb: dict(_STRICT) for verb in TRAINER_VERBS},
+}
 _OF_EVERY_FIT = (
     DatasetInputs,
     FitCosts,
@@ -54,17 +57,13 @@ _OF_EVERY_FIT = (
     StepTimes,
     SystemMetrics,
     ValidationFigures,
-    RunReport,  # tells what the others have shown
+    RunReport,  # shows what the others have logged
 )
 PLAIN = "--plain"
-TRAINER_VERBS = ("fit", "validate", "test", "predict")
 
 
 def run(argv: list[str]) -> int:
     """Runs one of the verbs.
-
-    Args:
-        argv: The verb and its words.
 
     Raises:
         ConfigError: For a mistake in the call or the configuration.
@@ -73,9 +72,9 @@ def run(argv: list[str]) -> int:
     argv, resumed = without_resume([word for word in argv if word != PLAIN])
     find_classes_here()
     check_config_files(argv)
-    hush()
+    silence()
     sys.argv[1:] = argv  # LightningCLI reads them there, and so do the processes that a distributed run starts
-    try:
+    with plain_errors():
         TrainCLI(
             resumed,
             is_plain,
@@ -83,25 +82,29 @@ def run(argv: list[str]) -> int:
             save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=0,
             trainer_defaults={"enable_autolog_hparams": False},  # the whole configuration is logged
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_kwargs={"prog": "plt-nn", **STRICT} | {verb: dict(STRICT) for verb in TRAINER_VERBS},
+            **CLI_OPTIONS,
         )
-    except ArgumentError as error:
-        raise ConfigError(plain_message(str(error))) from error
-    except MisconfigurationException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
     if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()  # left to the interpreter's end, its threads now and then abort the process
+        distributed.destroy_process_group()  # at the end of the interpreter its threads sometimes abort the process
     return 0
 
 
-def hush() -> None:
-    """Silences what whoever runs plt-nn can do nothing about."""
+def find_classes_here() -> None:
+    """Lets a configuration name classes in files of the working directory, after all that is installed.
+
+    `python -m plt_nn` looks there by itself, the program `plt-nn` in its own folder.
+    """
+    here = str(Path.cwd())
+    if not {"", here} & set(sys.path):
+        sys.path.append(here)
+
+
+def silence() -> None:
+    """Silences messages that users of plt-nn can do nothing about."""
     # Lightning calls what torch and jsonargparse have renamed.
     warnings.filterwarnings("ignore", message="(?s).*instantiate_classes")
     warnings.filterwarnings("ignore", message=".*treespec.*")
-    # Advice to install another logger, and MLflow's account of how it sets its own store up.
+    # Advice to install another logger, and MLflow's messages about setting up its store.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.msg)
     for name in ("mlflow.store.db.utils", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -111,18 +114,24 @@ class TrainCLI(LightningCLI):
     """LightningCLI with our defaults: the MLflow logger, a checkpoint to resume from, and the summary.
 
     Args:
-        resumed: The run to go on with.
-        is_plain: Whether progress is told in lines in a terminal too.
+        resumed: The run to continue.
+        is_plain: Whether progress is printed in lines in a terminal too.
         options: Those of LightningCLI.
     """
 
     def __init__(self, resumed: Resumable | None = None, is_plain: bool = False, **options: Any) -> None:
-        self._resumed, self._is_plain = resumed, is_plain
+        self._resumed, self._is_plain, self._checkpoint = resumed, is_plain, None
         super().__init__(**options)
 
-    def _parse_ckpt_path(self) -> None:
-        # LightningCLI would let the checkpoint's hyperparameters overrule the configuration.
-        pass
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Hides the checkpoint from LightningCLI, which would replace the configuration by its hyperparameters."""
+        super().parse_arguments(parser, args)
+        own = self.config[self.config.subcommand]
+        self._checkpoint, own.ckpt_path = own.get("ckpt_path"), None
+
+    def before_instantiate_classes(self) -> None:
+        """Puts the checkpoint back."""
+        self.config[self.config.subcommand].ckpt_path = self._checkpoint
 
     def instantiate_classes(self) -> None:
         """Makes the classes, and turns what their constructors refuse into our errors."""
@@ -130,42 +139,66 @@ class TrainCLI(LightningCLI):
             super().instantiate_classes()
         except PltNNError:
             raise
-        except ValueError as error:  # jsonargparse packs what a constructor raises into errors of its own
-            raise _packed(error) or ConfigError(plain_message(str(error))) from error
+        except ValueError as error:  # jsonargparse wraps what a constructor raises in errors of its own
+            raise _cause(error) or ConfigError(plain_message(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Makes the trainer with our logger and callbacks."""
-        config = self._get(self.config_init, "trainer")
+        config = self.trainer_config
         if config.logger is None:
-            wanted = self.subcommand == "fit" and not config.fast_dev_run
-            kwargs["logger"] = DurableMLFlowLogger(self._experiment()) if wanted else False
-        given = config.callbacks or []
-        given = given if isinstance(given, list) else [given]
-        kwargs["callbacks"] = [*given, *self._extra_callbacks(given)]
+            is_logged = self.subcommand == "fit" and not config.fast_dev_run
+            kwargs["logger"] = DurableMLFlowLogger(self._experiment()) if is_logged else False
+        kwargs["callbacks"] = [*self.given_callbacks(), *self._extra_callbacks(self.given_callbacks())]
         trainer = super().instantiate_trainer(**kwargs)
-        if (run := self._run_to_go_on_with(trainer)) is not None:
+        if (run := self._run_to_continue(trainer)) is not None:
             for logger in trainer.loggers:
                 if isinstance(logger, DurableMLFlowLogger):
                     logger.resume_run(*run)
         return trainer
 
-    def _run_to_go_on_with(self, trainer: Trainer) -> tuple[str, str] | None:
+    @property
+    def trainer_config(self) -> Any:
+        """The arguments of the trainer, with the classes in them made."""
+        return self.config_init[self.subcommand].trainer
+
+    def given_callbacks(self) -> list[Callback]:
+        """The callbacks of the configuration."""
+        given = self.trainer_config.callbacks or []
+        return given if isinstance(given, list) else [given]
+
+    def fit(self, **arguments: Any) -> None:
+        """Fits."""
+        self._call("fit", arguments)
+
+    def validate(self, **arguments: Any) -> None:
+        """Measures on the validation data."""
+        self._call("validate", arguments)
+
+    def test(self, **arguments: Any) -> None:
+        """Measures on the test data."""
+        self._call("test", arguments)
+
+    def predict(self, **arguments: Any) -> None:
+        """Predicts."""
+        self._call("predict", arguments)
+
+    def _run_to_continue(self, trainer: Trainer) -> tuple[str, str] | None:
         """The uid and the experiment of the run that this fit continues, if it does.
 
-        A scheduler that has put a job back into its queue starts it with the same words; Lightning then goes on from
-        the checkpoint that it made when the job was told to end.
+        A scheduler that has put a job back into its queue starts it with the same words; Lightning then continues from
+        the checkpoint that it made when the job was ended.
         """
         if self.subcommand != "fit":
             return None
         if self._resumed is not None:
             return self._resumed.uid, self._resumed.experiment
         requeued = requeued_checkpoint(trainer)
-        if requeued is None or not SLURMEnvironment.detect() or self._get(self.config, "ckpt_path") is not None:
+        if requeued is None or not SLURMEnvironment.detect() or self._checkpoint is not None:
             return None
         return run_of_checkpoint(requeued)
 
     def _extra_callbacks(self, given: list[Callback]) -> list[Callback]:
-        config = self._get(self.config_init, "trainer")
+        config = self.trainer_config
         extra: list[Callback] = [PredictionTable()] if self.subcommand == "predict" else []
         if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in given):
             extra.append(TrainingView(plain=self._is_plain))
@@ -173,54 +206,47 @@ class TrainCLI(LightningCLI):
             extra += [kind() for kind in _OF_EVERY_FIT if not any(isinstance(c, kind) for c in given)]
             if not any(isinstance(callback, DeployableModel) for callback in given):
                 extra.append(DeployableModel(self._net()))
-            wants_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run
-            if wants_checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
+            has_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run
+            if has_checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
                 extra.append(ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False))
-            elif wants_checkpoints and not any(getattr(callback, "save_on_exception", False) for callback in given):
+            elif has_checkpoints and not any(getattr(callback, "save_on_exception", False) for callback in given):
                 extra.append(_interrupted())  # so that Ctrl-C or a scheduler's SIGTERM lose no more than a step
-        if weights := self._weights():
-            extra.append(LoadWeights(str(weights)))
+        if self._has_weights():
+            extra.append(LoadWeights(str(self._checkpoint)))
         return extra
 
     def _net(self) -> dict[str, Any] | None:
         """How the configuration makes the net, as plain values."""
-        model = (
-            yaml.safe_load(self.parser.dump(self.config, skip_unset=False)).get(self.subcommand, {}).get("model", {})
-        )
+        resolved = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        model = resolved.get(self.subcommand, {}).get("model", {})
         net = (model.get("init_args") or {}).get("net") if isinstance(model, dict) else None
         return net if isinstance(net, dict) and isinstance(net.get("class_path"), str) else None
 
-    def _weights(self) -> Path | None:
-        path = self._get(self.config, "ckpt_path")
-        return Path(path) if path is not None and str(path).endswith(".safetensors") else None
+    def _has_weights(self) -> bool:
+        """Whether the checkpoint is a file of weights alone."""
+        return str(self._checkpoint).endswith(".safetensors")
 
     def _experiment(self) -> str:
         if self._resumed is not None:
             return self._resumed.experiment
-        files = self._get(self.config, "config") or []
+        files = self.config[self.subcommand].get("config") or []
         return Path(str(files[0])).stem if files else "default"
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
-        if subcommand != "fit" and kwargs.get("ckpt_path") is None:
-            rank_zero_warn(
-                f"{subcommand}: the net is as the configuration makes it; --ckpt_path gives trained weights."
-            )
-        if self._weights():
-            kwargs["ckpt_path"] = None
-        elif (path := kwargs.get("ckpt_path")) is not None and not Path(path).is_file():
-            raise WeightsError(
-                f"There is no checkpoint {path}; --ckpt_path takes the path of a .ckpt or .safetensors file."
-            )
-        return kwargs
-
-    def _run_subcommand(self, subcommand: str) -> None:
+    def _call(self, verb: str, arguments: dict[str, Any]) -> None:
+        """Calls the trainer; its exceptions get our exit statuses and sentences."""
+        path = self._checkpoint
+        if verb != "fit" and path is None:
+            rank_zero_warn(f"{verb}: the net is as the configuration makes it; --ckpt_path gives trained weights.")
+        if self._has_weights():
+            arguments["ckpt_path"] = None
+        elif path is not None and not Path(path).is_file():
+            raise WeightsError(f"There is no checkpoint {path}; --ckpt_path takes a .ckpt or .safetensors file.")
         try:
-            super()._run_subcommand(subcommand)
+            getattr(self.trainer, verb)(**arguments)
         except UnpicklingError as error:
             raise WeightsError(
-                f"{self._get(self.config, 'ckpt_path')} is no checkpoint that can be read safely: it is damaged, or "
-                "holds more than tensors and plain values."
+                f"{path} is no checkpoint that can be read safely: it is damaged, or holds more than tensors and plain "
+                "values."
             ) from error
         except SIGTERMException as error:  # a SystemExit without a status
             raise SystemExit(143) from error
@@ -231,12 +257,13 @@ class TrainCLI(LightningCLI):
 
 
 def _interrupted() -> ModelCheckpoint:
-    """A checkpoint for an end by an exception alone."""
+    """A checkpoint that is written only when an exception ends the fit."""
     name: Any = {"filename": "interrupted", "enable_version_counter": False}
     return ModelCheckpoint(save_on_exception=True, every_n_epochs=0, every_n_train_steps=0, **name)
 
 
-def _packed(error: BaseException | None) -> PltNNError | None:
+def _cause(error: BaseException | None) -> PltNNError | None:
+    """The error of ours that another one was raised from, if there is one."""
     while error is not None and not isinstance(error, PltNNError):
         error = error.__cause__
     return error
@@ -261,7 +288,7 @@ class _LogConfig(SaveConfigCallback):
                 logger.log_hyperparams({key: value for key, value in resolved.items() if value is not None} | facts)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Says in a checkpoint which run has made it: a scheduler's lies outside the run's folder."""
+        """Stores in a checkpoint which run has made it: that of a scheduler is outside the run's folder."""
         for logger in trainer.loggers:
             if isinstance(logger, DurableMLFlowLogger):
                 checkpoint[RUN_KEY] = {"uid": logger.uid, "experiment": logger.name}

@@ -10,7 +10,7 @@ from plt_nn.backbones import Preprocessing, inner_preprocessing
 from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, stratified_split
 from plt_nn.data.tensors import TensorData, TensorSplit
-from plt_nn.errors import ConfigError, DataError
+from plt_nn.errors import DataError, refuse
 from plt_nn.inference.inputs import TensorInputs
 
 
@@ -53,10 +53,12 @@ class DigitsData(TensorData):
     ) -> None:
         super().__init__(batch_size, {"val": val_fraction, "test": test_fraction})
         check_fractions(self.fractions)
+        faults = []
         if image_size < 8:
-            raise ConfigError(f"image_size is {image_size}; the scans have 8 pixels a side, and can only be enlarged.")
+            faults.append(f"image_size is {image_size}; the scans have 8 pixels a side, and can only be enlarged.")
         if layout != "image" and (image_size, channels) != (8, 1):
-            raise ConfigError(f"layout {layout!r} needs the 8x8 scans; leave image_size at 8 and channels at 1.")
+            faults.append(f"layout {layout!r} needs the 8x8 scans; leave image_size at 8 and channels at 1.")
+        refuse("DigitsData", faults)
         self.image_size = image_size
         self.channels = channels
         self.layout = layout

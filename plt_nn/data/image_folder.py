@@ -19,7 +19,7 @@ from plt_nn.data.image_check import check_images, file_hashes
 from plt_nn.data.image_files import ImageFiles
 from plt_nn.data.sampling import run_seed, sampler_for
 from plt_nn.data.workers import default_num_workers
-from plt_nn.errors import ConfigError, DataError, refuse
+from plt_nn.errors import DataError, refuse
 from plt_nn.inference.inputs import ImageInputs
 from plt_nn.text import quoted
 
@@ -100,10 +100,12 @@ class ImageFolderData(LightningDataModule):
         self.name = self.root.absolute().name
         self.batch_size = batch_size
         self.image_size = image_size
+        faults = []
         if crop_pct is not None and not 0 < crop_pct <= 1:
-            raise ConfigError(f"crop_pct is {crop_pct}; expected a share of the shorter side, above 0 and at most 1.")
+            faults.append(f"crop_pct is {crop_pct}; expected a share of the shorter side, above 0 and at most 1.")
         if resize_first is not None and resize_first < 1:
-            raise ConfigError(f"resize_first is {resize_first}; expected the shorter side in pixels, at least 1.")
+            faults.append(f"resize_first is {resize_first}; expected the shorter side in pixels, at least 1.")
+        refuse("ImageFolderData", faults)
         self.crop_pct = crop_pct
         self.resize_first = resize_first
         self.augment = augment

@@ -1,1 +1,1 @@
-"""What is done with a model that has been trained: finding, registering, predicting, evaluating, exporting."""
+"""The use of trained models: finding, registering, predicting, evaluating, exporting."""

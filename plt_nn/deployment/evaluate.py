@@ -1,6 +1,5 @@
 """Evaluates a model on a folder of images, one folder for each class."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +18,11 @@ from plt_nn.deployment.class_metrics import (
     count_classes,
     measure,
 )
-from plt_nn.errors import DataError, PltNNError, did_you_mean
+from plt_nn.errors import DataError, PltNNError, did_you_mean, refuse
 from plt_nn.inference.card import ModelCard
 from plt_nn.inference.images import read_image
 from plt_nn.plots.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
+from plt_nn.text import and_more, json_text
 
 _SHOWN = 16  # of the most wrong images
 _SIDE = 160  # of their pictures, in pixels
@@ -47,7 +47,7 @@ class LabelledFolder(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What a model has shown on some images.
+    """The results of a model on some images.
 
     Attributes:
         data: The images, without those that could not be read.
@@ -86,16 +86,15 @@ def find_labelled(root: Path, class_names: Sequence[str], split: str | None, kno
     names = [each.name for each in subfolders(folder)]
     unknown = [name for name in names if name not in class_names]
     if unknown and (not known_only or len(unknown) == len(names)):
-        hints = "".join(f"\n  - {name!r}.{did_you_mean(name, class_names)}" for name in unknown[:10])
-        raise DataError(
-            f"{folder} has {len(unknown)} folder(s) that are no class of the model, which knows "
-            f"{', '.join(class_names[:12])}{', ...' if len(class_names) > 12 else ''}:{hints}\n"
-            "Rename them, or leave them out with --known-only."
-        )
+        faults = [f"{name!r} is no class of the model.{did_you_mean(name, class_names)}" for name in unknown]
+        classes = f"a model of the classes {and_more(class_names, 12)}"
+        refuse(f"{folder}, with {classes} (--known-only leaves other folders out),", faults, DataError)
     codes = {name: code for code, name in enumerate(class_names)}
     samples = labelled_images(folder, {name: codes[name] for name in names if name in codes})
     if not samples:
-        raise DataError(f"{folder} has no images in folders named like the model's classes: {', '.join(class_names)}.")
+        raise DataError(
+            f"{folder} has no images in folders named like the classes of the model: {and_more(class_names, 12)}."
+        )
     y = np.array([code for _, code in samples], dtype=np.int64)
     absent = [name for name, code in codes.items() if code not in set(y.tolist())]
     return LabelledFolder(folder, [str(path) for path, _ in samples], y, absent, unknown)
@@ -129,7 +128,7 @@ def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], 
 
 
 def trained_on(paths: Sequence[str], card: ModelCard) -> Overlap | None:
-    """Which of some images a model was trained on, by the bytes of their files; None if the model does not know.
+    """Which of some images a model was trained on, by the bytes of their files; None if that is not known.
 
     Args:
         paths: The images.
@@ -143,8 +142,8 @@ def trained_on(paths: Sequence[str], card: ModelCard) -> Overlap | None:
         return None
 
 
-def warning_of(overlap: Overlap | None) -> str | None:
-    """A sentence on images that the model was trained on; None if there are none, or none is known."""
+def training_warning(overlap: Overlap | None) -> str | None:
+    """A sentence about images that the model was trained on; None if there are none, or that is not known."""
     if overlap is None or overlap.found == 0:
         return None
     found, looked_up, samples = overlap
@@ -152,17 +151,17 @@ def warning_of(overlap: Overlap | None) -> str | None:
         many = f"All {samples:,}" if found == samples else f"{found:,} of the {samples:,}"
     else:
         many = f"About {found / looked_up:.0%} ({found:,} of {looked_up:,} that were looked up) of the {samples:,}"
-    return f"{many} images were trained on, so that this measures partly memory: use others."
+    return f"{many} images were trained on, so these results are partly memory: use others."
 
 
 def as_plain(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as plain values, for JSON; what is not defined is None."""
+    """The evaluation as plain values; what is not defined is NaN."""
     names, found = evaluation.class_names, evaluation
     per_class = {
-        name: {key: _number(values[code]) for key, values in found.classes._asdict().items()}
+        name: {key: float(values[code]) for key, values in found.classes._asdict().items()}
         for code, name in enumerate(names)
     }
-    metrics = {name: {k: _number(v) for k, v in each._asdict().items()} for name, each in found.metrics.items()}
+    metrics = {name: each._asdict() for name, each in found.metrics.items()}
     return {
         "data": str(found.data.folder),
         "samples": len(found.data.paths),
@@ -177,7 +176,7 @@ def as_plain(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def wrong_sample(evaluation: Evaluation, at: int) -> dict[str, Any]:
-    """A sample that was said to be of another class than it is."""
+    """A sample for which another class was predicted than its own."""
     probabilities, true = evaluation.probabilities[at], int(evaluation.data.y[at])
     said = int(probabilities.argmax())
     return {
@@ -198,7 +197,7 @@ def write_report(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
         title: Which model this is.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(as_plain(evaluation), indent=1))
+    (out / "evaluation.json").write_text(json_text(as_plain(evaluation), indent=1))
     names = [evaluation.class_names[code] for code in evaluation.data.y]
     table = pd.DataFrame(evaluation.probabilities, columns=[f"probability_{name}" for name in evaluation.class_names])
     table.insert(0, "path", evaluation.data.paths)
@@ -240,7 +239,3 @@ def _split_folder(root: Path, split: str | None) -> Path:
             raise DataError(f"{root} has no folder for {split!r} with a folder for each class in it.")
         return inside[split]
     return inside.get("test") or inside.get("val") or root
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -17,10 +17,11 @@ from plt_nn.files import atomic_write
 from plt_nn.inference.inputs import ImageInputs, TableInputs
 from plt_nn.inference.model_files import CARD, WEIGHTS
 from plt_nn.inference.predictor import Predictor, load_predictor
+from plt_nn.text import first_line
 
 Format = Literal["onnx", "pt2", "safetensors"]
 ENDINGS: dict[str, str] = {"onnx": ".onnx", "pt2": ".pt2", "safetensors": ".safetensors"}
-TOLERANCE = 1e-4  # of a probability or, relatively, of a value; other programs add up in another order
+TOLERANCE = 1e-4  # of a probability or, relatively, of a value; other programs add in another order
 SHADES = 1e-2  # the same where images are resized inside: there a shade of 256 may be rounded the other way
 _OPSET = 18
 
@@ -39,26 +40,12 @@ class Parity(NamedTuple):
     batches: list[int]
 
 
-class _Outputs(nn.Module):
-    """What is exported: the preprocessing, if it is wanted, and the model up to its probabilities or values."""
-
-    def __init__(self, predictor: Predictor, preprocessing: nn.Module | None) -> None:
-        super().__init__()
-        self.preprocessing = preprocessing
-        self.net, self.is_classifier = predictor.net, predictor.card.task == "classification"
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Probabilities or values."""
-        output: Tensor = self.net(self.preprocessing(x) if self.preprocessing is not None else x)
-        return output.softmax(1) if self.is_classifier else output
-
-
 def export_model(
     predictor: Predictor, kind: Format, out: Path, samples: Tensor, with_preprocessing: bool = False
 ) -> Parity:
-    """Writes a model to a file, loads that again, and compares what the two say.
+    """Writes a model to a file, loads it again, and compares the outputs of both.
 
-    Beside it lies `OUT.json` with what the file does not hold: the preprocessing and the names of the classes.
+    Beside it `OUT.json` is written with what the file does not hold: the preprocessing and the names of the classes.
 
     Args:
         predictor: The model.
@@ -69,10 +56,10 @@ def export_model(
 
     Raises:
         ConfigError: If the net or its preprocessing cannot be exported.
-        ExportError: If what was written says something else than the original; the file is removed.
+        ExportError: If the outputs differ; the file is removed.
     """
-    preprocessing = _preprocessing(predictor, kind) if with_preprocessing else None
-    original = _Outputs(predictor, preprocessing).eval()
+    original = nn.Sequential(_preprocessing(predictor, kind), predictor) if with_preprocessing else predictor
+    original.eval()
     with atomic_write(out) as partial:
         run = _WRITERS[kind](original, samples[:2], partial, predictor, with_preprocessing)
         parity = _compared(_reference(predictor, with_preprocessing), run, samples, SHADES if with_preprocessing else 0)
@@ -163,10 +150,8 @@ def _traced(export: Callable[[], Any], predictor: Predictor) -> Any:
         try:
             return export()
         except Exception as error:
-            lines = str(error).strip().splitlines() or [""]
-            raise ConfigError(
-                f"{type(predictor.net).__name__} cannot be exported by torch.export: {type(error).__name__}: {lines[0]}"
-            ) from error
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise ConfigError(f"{type(predictor.net).__name__} cannot be exported by torch.export: {reason}") from error
 
 
 def _preprocessing(predictor: Predictor, kind: Format) -> nn.Module:
@@ -195,7 +180,7 @@ def _compared(reference: Run, run: Run, samples: Tensor, tolerance: float) -> Pa
     if not difference <= tolerance:
         raise ExportError(
             f"The exported model differs from the original by up to {difference:.2g} on {len(samples)} samples; up to "
-            f"{tolerance:g} is taken for rounding. Nothing was written."
+            f"{tolerance:g} would be rounding. Nothing was written."
         )
     return Parity(difference, len(samples), [len(batch) for batch in batches])
 
@@ -206,5 +191,5 @@ def _write_card(predictor: Predictor, out: Path, kind: Format, with_preprocessin
     plain = {"format": kind, "takes": takes, "gives": "logits" if kind == "safetensors" else "probabilities"}
     if predictor.card.task != "classification":
         plain["gives"] = "values"
-    kept = {name: card[name] for name in ("task", "class_names", "inputs", "net")}
-    out.with_name(f"{out.name}.json").write_text(json.dumps(plain | kept, indent=1))
+    described = {name: card[name] for name in ("task", "class_names", "inputs", "net")}
+    out.with_name(f"{out.name}.json").write_text(json.dumps(plain | described, indent=1))

@@ -1,9 +1,10 @@
 """Finding a model by what people call it."""
 
-import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.inference.model_files import CARD, WEIGHTS
@@ -28,7 +29,7 @@ class FoundModel(NamedTuple):
 
     Attributes:
         folder: Its files.
-        name: What to call it in a sentence.
+        name: Its name for a sentence.
     """
 
     folder: Path
@@ -36,7 +37,7 @@ class FoundModel(NamedTuple):
 
 
 def find_model(word: str, store: Store) -> FoundModel:
-    """The model that a word means; one that lies elsewhere is downloaded.
+    """The model that a word means; it is downloaded if it is on a server.
 
     Args:
         word: One of `FORMS`.
@@ -48,12 +49,13 @@ def find_model(word: str, store: Store) -> FoundModel:
     """
     folder = Path(word).expanduser()
     if folder.is_dir():
-        return _whole(next((each for each in _places(folder) if (each / CARD).is_file()), folder), word)
+        places = (folder, folder / tags.CHECKPOINTS)  # in a run's folder the model is among the checkpoints
+        return _whole(next((each for each in places if (each / CARD).is_file()), folder), word)
     if word.startswith("models:/"):
         return _whole(_downloaded(word, _location(word.removeprefix("models:/"), store), store), word)
     if word.startswith(BEST_OF):
-        model, told = best_of(word.removeprefix(BEST_OF), store)
-        return _whole(_downloaded(word, model.artifact_location, store), told)
+        model, name = best_of(word.removeprefix(BEST_OF), store)
+        return _whole(_downloaded(word, model.artifact_location, store), name)
     return _of_run(word, store)
 
 
@@ -78,7 +80,7 @@ def model_of_run(word: str, store: Store) -> Any:
 
 
 def best_of(experiment: str, store: Store) -> tuple[Any, str]:
-    """MLflow's entry of the best model of an experiment, and a sentence's worth of what it has reached.
+    """MLflow's entry of the best model of an experiment, and its name for a sentence.
 
     Args:
         experiment: The experiment's name.
@@ -101,7 +103,8 @@ def best_of(experiment: str, store: Store) -> tuple[Any, str]:
         raise ConfigError(f"The models of {experiment!r} are the best by different metrics ({listed}): name a run.")
     ((monitor, mode),) = monitors
     sign = 1.0 if mode == "min" else -1.0
-    best = min(models, key=lambda each: _or_worst(sign * float(each.tags[tags.VALUE])))
+    values = [sign * float(each.tags[tags.VALUE]) for each in models]
+    best = models[int(np.argsort(values, kind="stable")[0])]  # NaN comes last
     value = float(best.tags[tags.VALUE])
     return best, f"the best of {len(models)} of {experiment} ({monitor} {value:.6g}, run {best.tags.get(tags.UID)})"
 
@@ -119,17 +122,8 @@ def model_id_of(version: Any) -> str:
     return version.model_id or next((part for part in str(version.source).split("/") if part.startswith("m-")), "")
 
 
-def _places(folder: Path) -> list[Path]:
-    """Where in a folder a model may lie: in it, or, in a run's folder, among its checkpoints."""
-    return [folder, folder / tags.CHECKPOINTS]
-
-
-def _or_worst(value: float) -> float:
-    return math.inf if math.isnan(value) else value
-
-
 def _of_run(word: str, store: Store) -> FoundModel:
-    """The model of a run, in MLflow, or where it is not delivered yet, where training has left it."""
+    """The model of a run: in MLflow, or where it is not delivered yet, among the checkpoints."""
     local = _local(word, store)
     if local is not None:
         return _whole(local, f"run {word}")
@@ -138,7 +132,7 @@ def _of_run(word: str, store: Store) -> FoundModel:
         raise ConfigError(_why_none(word, store))
     folder = _downloaded(word, model.artifact_location, store)
     if not (folder / CARD).is_file() and (reason := _not_deployable(model, store)):
-        raise ConfigError(f"The model of run {word} is its weights alone ({folder}), for {reason}")
+        raise ConfigError(f"The model of run {word} consists of its weights alone ({folder}): {reason}")
     return _whole(folder, f"run {word}")
 
 
@@ -146,7 +140,7 @@ def _why_none(word: str, store: Store) -> str:
     """Why a run has no model in MLflow."""
     run = _trained_here(word, store)
     if run is not None and not backlog_of(SpoolFolder(store.spool / run.uid)).is_empty:
-        return f"The run {word} has no model in MLflow yet, for not all of it is delivered: `plt-nn sync` does that."
+        return f"The run {word} has no model in MLflow yet: not all of it is delivered, `plt-nn sync` does that."
     return f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet."
 
 

@@ -1,4 +1,4 @@
-"""From what people name on a command line to a list of image files, in the order given."""
+"""The image files that the words of a command line mean, in the given order."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from plt_nn.errors import ConfigError, DataError, did_you_mean
 def image_paths(words: Sequence[str], column: str | None = None) -> list[str]:
     """The image files that words mean; each word's stand together, those of a folder or a pattern sorted.
 
-    Files that are named, or stand in a table, are taken whether they are there or not: it is told later.
+    Files that are named, or stand in a table, are taken even if they do not exist: reading them reports that later.
 
     Args:
         words: Files, folders (searched to any depth), patterns such as `photos/**/*.jpg`, tables.

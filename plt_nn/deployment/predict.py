@@ -1,4 +1,4 @@
-"""Predicts many images: in batches, read by several processes, written as it goes, and taken up where it was left."""
+"""Predicts many images: in batches, read by several processes, written in parts, so that a call can be continued."""
 
 import hashlib
 import json
@@ -20,20 +20,20 @@ from plt_nn.inference.model_files import CARD, WEIGHTS
 from plt_nn.inference.prediction_table import prediction_columns, prediction_table
 from plt_nn.inference.predictor import Predictor
 
-_ROWS = 1024  # of a part, about: what an interruption may cost
+_ROWS = 1024  # of a part, about: what is lost by an interruption
 FEW = 64  # images for which it does not pay to start processes
 
 
-class Bad(NamedTuple):
-    """An image that could not be read.
+class ReadImage(NamedTuple):
+    """Whether an image could be read.
 
     Attributes:
         path: Its file.
-        reason: Why.
+        reason: Why it could not be read; empty if it could.
     """
 
     path: str
-    reason: str
+    reason: str = ""
 
 
 class PredictedParts:
@@ -41,10 +41,10 @@ class PredictedParts:
 
     Args:
         out: The file to be, `.csv` or `.parquet`.
-        about: What the predictions are of; parts that are there already must be of the same.
+        about: What identifies the predictions; parts that exist already must have the same.
 
     Raises:
-        ConfigError: If parts are there that are of something else.
+        ConfigError: If there are parts of other predictions.
     """
 
     def __init__(self, out: Path, about: dict[str, Any]) -> None:
@@ -52,14 +52,14 @@ class PredictedParts:
         manifest = self.folder / "about.json"
         if manifest.is_file() and json.loads(manifest.read_text()) != about:
             raise ConfigError(
-                f"{self.folder} holds the beginning of other predictions: of another model, of other images, or in "
-                "batches of another size. Remove it to begin anew, or choose another --out."
+                f"{self.folder} holds parts of other predictions: of another model, of other images, or in "
+                "batches of another size. Remove it to start again, or choose another --out."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         manifest.write_text(json.dumps(about))
 
     def done(self) -> int:
-        """How many rows are there."""
+        """How many rows are written."""
         return sum(int(part.stem.split("-")[1]) for part in self._parts())
 
     def add(self, rows: pd.DataFrame) -> None:
@@ -86,7 +86,7 @@ def predict_images(
     batch_size: int,
     workers: int,
     progress: Callable[[int], object] = lambda rows: None,
-) -> tuple[pd.DataFrame, list[Bad]]:
+) -> tuple[pd.DataFrame, list[ReadImage]]:
     """Predicts what is not predicted yet, and makes the file.
 
     Args:
@@ -104,9 +104,9 @@ def predict_images(
     begin = parts.done()
     progress(begin)
     rows: list[pd.DataFrame] = []
-    for batch, labelled in _batches(predictor, paths[begin:], batch_size, workers):
-        rows.append(_rows(predictor, batch, labelled))
-        progress(len(labelled))
+    for batch, read in _batches(predictor, paths[begin:], batch_size, workers):
+        rows.append(_rows(predictor, batch, read))
+        progress(len(read))
         if sum(map(len, rows)) >= _ROWS:
             parts.add(pd.concat(rows, ignore_index=True))
             rows = []
@@ -114,11 +114,13 @@ def predict_images(
         parts.add(pd.concat(rows, ignore_index=True))
     table = parts.finish()
     wrong = table[table["error"] != ""]
-    return table, [Bad(str(path), str(reason)) for path, reason in zip(wrong["path"], wrong["error"], strict=True)]
+    return table, [
+        ReadImage(str(path), str(reason)) for path, reason in zip(wrong["path"], wrong["error"], strict=True)
+    ]
 
 
 def about(predictor_folder: Path, paths: Sequence[str], batch_size: int) -> dict[str, Any]:
-    """What predictions are of: tells the same from others."""
+    """What identifies the predictions: the model, the images and the size of the batches."""
     digest = hashlib.sha256((predictor_folder / CARD).read_bytes())
     with (predictor_folder / WEIGHTS).open("rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
@@ -138,7 +140,7 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
 
 def _batches(
     predictor: Predictor, paths: Sequence[str], batch_size: int, workers: int
-) -> Iterator[tuple[Tensor | None, list[Bad]]]:
+) -> Iterator[tuple[Tensor | None, list[ReadImage]]]:
     inputs = predictor.card.inputs
     assert isinstance(inputs, ImageInputs)
     loader: DataLoader[Any] = DataLoader(
@@ -159,30 +161,30 @@ class _Files(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor | None, Bad]:
+    def __getitem__(self, index: int) -> tuple[Tensor | None, ReadImage]:
         path = self.paths[index]
         try:
-            return self._transform(read_image(Path(path))), Bad(path, "")
+            return self._transform(read_image(Path(path))), ReadImage(path)
         except DataError as error:
-            return None, Bad(path, str(error).removeprefix(f"{path}: "))
+            return None, ReadImage(path, str(error).removeprefix(f"{path}: "))
 
 
-def _collated(items: list[tuple[Tensor | None, Bad]]) -> tuple[Tensor | None, list[Bad]]:
-    images = [image for image, _ in items if image is not None]
-    return torch.stack(images) if images else None, [bad for _, bad in items]
+def _collated(items: list[tuple[Tensor | None, ReadImage]]) -> tuple[Tensor | None, list[ReadImage]]:
+    tensors = [tensor for tensor, _ in items if tensor is not None]
+    return torch.stack(tensors) if tensors else None, [image for _, image in items]
 
 
-def _rows(predictor: Predictor, batch: Tensor | None, labelled: list[Bad]) -> pd.DataFrame:
+def _rows(predictor: Predictor, batch: Tensor | None, read: list[ReadImage]) -> pd.DataFrame:
     names = predictor.class_names if predictor.card.task == "classification" else None
     outputs = predictor.predict(batch) if batch is not None else torch.empty(0, len(names) if names else 1)
-    said = prediction_table(outputs, names)
+    predicted = prediction_table(outputs, names)
     if batch is None and names is None:
-        said = said.reindex(columns=prediction_columns(None, 1))
-    at = [place for place, bad in enumerate(labelled) if not bad.reason]
-    said.index = pd.Index(at)
-    rows = said.reindex(range(len(labelled)))
-    rows.insert(0, "path", [bad.path for bad in labelled])
-    rows["error"] = [bad.reason for bad in labelled]
+        predicted = predicted.reindex(columns=prediction_columns(None, 1))
+    at = [place for place, each in enumerate(read) if not each.reason]
+    predicted.index = pd.Index(at)
+    rows = predicted.reindex(range(len(read)))
+    rows.insert(0, "path", [each.path for each in read])
+    rows["error"] = [each.reason for each in read]
     return rows
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from plt_nn.backbones.preprocessing import Preprocessing
-from plt_nn.errors import ConfigError
+from plt_nn.errors import refuse
 
 _SUPPORT = {"bilinear": 1.0, "bicubic": 2.0, "box": 0.5, "hamming": 1.0, "lanczos": 3.0}
 
@@ -21,7 +21,7 @@ class PreprocessingNet(nn.Module):
         preprocessing: What to do.
 
     Raises:
-        ConfigError: For a way of cropping or resizing that is not made here.
+        ConfigError: For a kind of cropping or resizing that is not supported.
     """
 
     mean: Tensor
@@ -29,21 +29,17 @@ class PreprocessingNet(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
-        # Pillow squashes tall images rows first, wide ones columns first: that is not followed here.
-        if preprocessing.crop_mode != "center" or preprocessing.crop_pct > 1:
-            raise ConfigError(
-                f"Preprocessing by crop_mode {preprocessing.crop_mode!r}, crop_pct {preprocessing.crop_pct} cannot be "
-                "exported; leave --with-preprocessing out."
-            )
-        if preprocessing.interpolation not in _SUPPORT:
-            raise ConfigError(
-                f"Preprocessing with interpolation {preprocessing.interpolation!r} cannot be exported (only "
-                f"{', '.join(_SUPPORT)}); leave --with-preprocessing out."
-            )
         size = preprocessing.size
         self.height, self.width = (size, size) if isinstance(size, int) else size
+        faults = []
+        # Pillow squashes tall images rows first, wide ones columns first: that is not followed here.
+        if preprocessing.crop_mode != "center" or preprocessing.crop_pct > 1:
+            faults.append(f"crop_mode {preprocessing.crop_mode!r}, crop_pct {preprocessing.crop_pct} is not supported.")
+        if preprocessing.interpolation not in _SUPPORT:
+            faults.append(f"interpolation {preprocessing.interpolation!r} is none of {', '.join(_SUPPORT)}.")
         if self.height != self.width:
-            raise ConfigError("Preprocessing of images that are not square cannot be exported.")
+            faults.append(f"the images are not square: {self.height} x {self.width}.")
+        refuse("--with-preprocessing", faults)
         self.interpolation = preprocessing.interpolation
         self.shorter = math.floor(self.height / preprocessing.crop_pct + 1e-6)
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1))

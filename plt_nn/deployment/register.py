@@ -11,17 +11,17 @@ _VALIDATION = f"{DATA}.validation"
 
 
 class Registered(NamedTuple):
-    """What has been done.
+    """The result of registering a model.
 
     Attributes:
         version: The version that the alias names now.
         is_new: Whether the version was made.
-        told: How it compares with the one before, in a sentence.
+        comparison: How it compares with the one before, in a sentence.
     """
 
     version: str
     is_new: bool
-    told: str
+    comparison: str
 
 
 def register(client: Any, model: Any, name: str, alias: str, force: bool = False) -> Registered:
@@ -34,24 +34,24 @@ def register(client: Any, model: Any, name: str, alias: str, force: bool = False
         model: MLflow's entry of the model.
         name: The registered model; made if there is none.
         alias: The alias, such as `champion`.
-        force: Whether a better model loses the alias all the same.
+        force: Whether even a better model loses the alias.
 
     Raises:
         ConfigError: If the model that has the alias is better by the same metric on the same data.
     """
     versions = list(client.search_model_versions(f"name = '{name}'"))
     holder = _holder(client, name, alias, versions)
-    told = "there was no such alias before"
+    comparison = "there was no such alias before"
     if holder is not None:
         if model_id_of(holder) == model.model_id:
-            return Registered(holder.version, False, "it has been before")
-        is_worse, told = compared(_tags(client, holder), model.tags, f"{name}@{alias} (version {holder.version})")
+            return Registered(holder.version, False, "it had the alias before")
+        is_worse, comparison = compared(_tags(client, holder), model.tags, f"{name}@{alias} (version {holder.version})")
         if is_worse and not force:
-            raise ConfigError(f"{told} Nothing was changed; --force replaces it all the same.")
+            raise ConfigError(f"{comparison} Nothing was changed; --force replaces it anyway.")
     known = next((each for each in versions if model_id_of(each) == model.model_id), None)
     version = known or _new_version(client, model, name)
     client.set_registered_model_alias(name, alias, version.version)
-    return Registered(version.version, known is None, told)
+    return Registered(version.version, known is None, comparison)
 
 
 def compared(champion: Mapping[str, str], challenger: Mapping[str, str], name: str) -> tuple[bool, str]:
@@ -69,10 +69,10 @@ def compared(champion: Mapping[str, str], challenger: Mapping[str, str], name: s
     if VALUE not in champion or VALUE not in challenger:
         return False, f"They cannot be compared: {numbers}."
     if champion.get(MONITOR) != challenger.get(MONITOR):
-        return False, f"They cannot be compared, for they are the best by different metrics: {numbers}."
+        return False, f"They cannot be compared, because they are the best by different metrics: {numbers}."
     digests = champion.get(_VALIDATION), challenger.get(_VALIDATION)
     if None in digests or digests[0] != digests[1]:
-        return False, f"They cannot be compared, for they were measured on different validation data: {numbers}."
+        return False, f"They cannot be compared, because they were measured on different validation data: {numbers}."
     sign = 1.0 if challenger.get(MODE) == "min" else -1.0
     is_worse = not sign * float(challenger[VALUE]) <= sign * float(champion[VALUE])  # NaN is worse
     return is_worse, f"On the same validation data {numbers}."

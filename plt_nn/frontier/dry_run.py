@@ -42,7 +42,7 @@ def dry_run(module: nn.Module) -> Iterator[SideEffects]:
             effects.buffers.extend(name for name, buffer, version, _ in before if _version(buffer) != version)
             with torch.no_grad():
                 for _, buffer, _, value in before:
-                    if not torch.equal(buffer, value):
+                    if not buffer.is_meta and not torch.equal(buffer, value):  # one on `meta` has no values
                         buffer.copy_(value)
 
 

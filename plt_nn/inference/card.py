@@ -21,14 +21,14 @@ class ModelCard:
     Args:
         task: What its outputs mean: logits of classes, or values.
         net: How the net is made: `class_path` and `init_args`, plain values.
-        inputs: What it is fed with.
+        inputs: Its inputs.
         class_names: The classes in the order of the outputs.
         prefix: What stands before the net's own names in the file of weights.
         monitor: The metric by which the best was chosen.
         mode: Whether lower (`min`) or higher (`max`) values of it are better.
         versions: The packages that it was trained with.
-        trained_on: A sketch of the training samples, by which they are known again; empty if there is none.
-        sources: Python files of the user's that the net's class lies in, by their path, and their text.
+        trained_on: A sketch of the training samples, by which they are recognised; empty if there is none.
+        sources: The user's Python files with the class of the net: path -> text.
     """
 
     task: Task
@@ -53,7 +53,7 @@ class ModelCard:
         return json.dumps({"format": FORMAT, **plain, "inputs": self.inputs.to_plain()}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str, where: str = "model.json") -> "ModelCard":
+    def from_json(cls, text: str, where: str = CARD) -> "ModelCard":
         """The inverse of `to_json`.
 
         Args:

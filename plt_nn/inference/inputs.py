@@ -1,4 +1,4 @@
-"""What a model is fed with: images, the rows of a table, or tensors as they are."""
+"""The inputs of a model: images, the rows of a table, or tensors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from plt_nn.backbones.preprocessing import Preprocessing
-from plt_nn.errors import DataError, WeightsError
+from plt_nn.errors import DataError, WeightsError, refuse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,11 +67,10 @@ class TableInputs:
             DataError: A column or a value is missing, or is no number where one is expected.
         """
         rows = rows.rename(columns=str)
-        absent = [column for column in self.columns if column not in rows.columns]
-        if absent:
-            raise DataError(f"The rows lack the column(s) {', '.join(absent)}; expected {', '.join(self.columns)}.")
-        if self.missing == "error" and (empty := [name for name in self.columns if rows[name].isna().any()]):
-            raise DataError(f"The rows have missing values in the column(s) {', '.join(empty)}.")
+        faults = [f"there is no column {name!r}." for name in self.columns if name not in rows.columns]
+        if not faults and self.missing == "error":
+            faults = [f"column {name!r} has missing values." for name in self.columns if rows[name].isna().any()]
+        refuse(f"The rows (expected columns: {', '.join(self.columns)})", faults, DataError)
         try:
             return self.encoder.encode(rows)
         except (TypeError, ValueError) as error:
@@ -80,7 +79,7 @@ class TableInputs:
 
 @dataclass(frozen=True)
 class TensorInputs:
-    """Tensors, prepared by whoever calls as they were for training.
+    """Tensors, which the caller prepares as for training.
 
     Args:
         shape: The shape of one sample.

@@ -1,4 +1,4 @@
-"""Imports the modules of a user's own net from the text that its model carries, where there are none of their names."""
+"""Imports the modules of a user's own net from the text that its model carries, if they are not installed."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,25 +8,25 @@ from importlib.util import spec_from_loader
 from types import ModuleType
 
 
-def offer(sources: Mapping[str, str]) -> None:
-    """Lets modules be imported from their text, for as long as this process lives; those that can be found go first.
+def make_importable(sources: Mapping[str, str]) -> None:
+    """Lets modules be imported from their text, for the life of this process.
 
-    Importing them runs their code: only for models that are trusted.
+    Those that Python finds elsewhere have priority. Importing them runs their code: only for models that are trusted.
 
     Args:
         sources: Python files by their path, and their text, as `own_sources` has collected them.
     """
-    finder = _Carried(dict(sources))
+    finder = _TextFinder(dict(sources))
     if finder not in sys.meta_path:
         sys.meta_path.append(finder)
 
 
-class _Carried(MetaPathFinder, InspectLoader):
+class _TextFinder(MetaPathFinder, InspectLoader):
     def __init__(self, sources: dict[str, str]) -> None:
         self.sources = sources
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Carried) and other.sources == self.sources
+        return isinstance(other, _TextFinder) and other.sources == self.sources
 
     __hash__ = None  # type: ignore[assignment]
 

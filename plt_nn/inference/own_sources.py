@@ -15,14 +15,14 @@ _MOST = 1 << 20  # characters: a net's code, and no data
 def own_sources(recipe: Mapping[str, Any], known: Sequence[str]) -> dict[str, dict[str, str]]:
     """Top-level module -> its files by their path, with their text, for every class in a recipe that is not known.
 
-    Files beside a module that it imports are taken along, but not what is installed.
+    Files beside a module that it imports are included, but not what is installed.
 
     Args:
         recipe: How a net is made.
         known: The top-level modules that are installed wherever the model will be used.
 
     Raises:
-        ConfigError: If a module has no files that could be taken along.
+        ConfigError: If a module has no files that could be included.
     """
     paths = sorted(set(_class_paths(recipe)))
     tops = dict.fromkeys(path.partition(".")[0] for path in paths)

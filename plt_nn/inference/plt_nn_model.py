@@ -1,6 +1,6 @@
-"""The module by which MLflow loads a model. It lies in the model's `code/`, beside `carried/`, a part of plt_nn.
+"""The module by which MLflow loads a model. It is in the model's `code/`, beside `carried/`, a part of plt_nn.
 
-An installed plt_nn is used if there is one, so that none is hidden behind the part that is carried.
+An installed plt_nn is used if there is one, so that the part in the model never hides it.
 """
 
 import sys

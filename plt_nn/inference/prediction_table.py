@@ -1,4 +1,4 @@
-"""What a model has said, as a table."""
+"""The predictions of a model as a table."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

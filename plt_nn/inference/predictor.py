@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from plt_nn.errors import WeightsError
 from plt_nn.inference.card import ModelCard, read_card
 from plt_nn.inference.model_files import WEIGHTS
-from plt_nn.inference.own_modules import offer
+from plt_nn.inference.own_modules import make_importable
 from plt_nn.inference.rebuild import rebuild
+from plt_nn.text import counted
 
 
 class Predictor(nn.Module):
@@ -21,7 +22,7 @@ class Predictor(nn.Module):
     Args:
         net: The net.
         card: What it is.
-        reached: What is known of the moment of its weights, such as `epoch`, `step` and `metrics`.
+        reached: What is known of the time of its weights, such as `epoch`, `step` and `metrics`.
     """
 
     def __init__(self, net: nn.Module, card: ModelCard, reached: Mapping[str, str]) -> None:
@@ -62,7 +63,7 @@ def load_predictor(folder: Path, device: str = "cpu", trusted: Sequence[str] = (
     Args:
         folder: With `model.json` and `best.safetensors`.
         device: Where the net is to run.
-        trusted: See `rebuild`. Of those that the model carries, the text is used where there is no such module.
+        trusted: See `rebuild`. The text that the model carries is used if there is no such module.
 
     Raises:
         WeightsError: If it is no model, or its parts do not fit each other.
@@ -70,14 +71,14 @@ def load_predictor(folder: Path, device: str = "cpu", trusted: Sequence[str] = (
     card = read_card(folder)
     weights, reached = _read(folder / WEIGHTS, card.prefix)
     if set(card.modules) & set(trusted):
-        offer(card.sources)
+        make_importable(card.sources)
     net = rebuild(card.net, trusted)
     _load(net, weights, folder)
     return Predictor(net, card, reached).to(device)
 
 
 def fits(net: nn.Module, shapes: Mapping[str, Any]) -> str | None:
-    """What keeps weights of these names and shapes from fitting a net, in words; None if nothing does."""
+    """Why weights of these names and shapes do not fit a net; None if they do."""
     own = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     given = {name: tuple(shape) for name, shape in shapes.items()}
     wrong = [
@@ -85,7 +86,7 @@ def fits(net: nn.Module, shapes: Mapping[str, Any]) -> str | None:
         for name in dict.fromkeys([*own, *given])
         if own.get(name) != given.get(name)
     ]
-    return f"{len(wrong)} tensors differ, such as {'; '.join(wrong[:3])}" if wrong else None
+    return f"{counted(len(wrong), 'tensor')} do not match, such as {'; '.join(wrong[:3])}" if wrong else None
 
 
 def _read(path: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, str]]:

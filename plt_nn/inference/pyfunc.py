@@ -34,13 +34,13 @@ def load(path: str, model_config: Mapping[str, Any] | None = None) -> "ServedMod
     """
     config = model_config or {}
     folder = Path(path)
-    trusted = read_card(folder).modules  # whose code lies beside the weights: who loads a model by MLflow runs it
+    trusted = read_card(folder).modules  # their code is beside the weights: whoever loads a model by MLflow runs it
     predictor = load_predictor(folder, str(config.get("device", "cpu")), trusted)
     return ServedModel(predictor, float(config.get("most_megapixels", MOST_MEGAPIXELS)))
 
 
 class ServedModel:
-    """Answers tables with tables.
+    """Predicts tables for tables.
 
     Args:
         predictor: The model.
@@ -52,7 +52,7 @@ class ServedModel:
         self._most_pixels = round(most_megapixels * 1e6)
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
-        """A row of answers for each row of `data`.
+        """A row of predictions for each row of `data`.
 
         Args:
             data: Of images a column of bytes, base64 texts, file paths, PIL images or uint8 arrays `(H, W, C)`; of
@@ -66,11 +66,11 @@ class ServedModel:
         from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
         try:
-            return self._answers(data)
+            return self._predictions(data)
         except PltNNError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
 
-    def _answers(self, data: Any) -> Any:
+    def _predictions(self, data: Any) -> Any:
         inputs = self.predictor.card.inputs
         names = self.predictor.class_names if self.predictor.card.task == "classification" else None
         if isinstance(inputs, ImageInputs):
@@ -97,7 +97,7 @@ class ServedModel:
         if isinstance(item, bytes | bytearray | memoryview):
             return self._image_of_bytes(bytes(item), name)
         if isinstance(item, os.PathLike | str):
-            if not _is_serving() and _is_file(item):
+            if not _is_serving() and os.path.isfile(item):  # noqa: PTH113 -- False for what is too long for a path
                 return read_image(Path(item))
             return decode_image(_bytes_of_text(str(item), name), name, self._most_pixels)
         raise DataError(
@@ -172,13 +172,6 @@ def _bytes_of_text(text: str, name: str) -> bytes:
         raise DataError(f"{name}: the text {shown!r} is {'not' if _is_serving() else 'neither'} {kinds}.") from error
 
 
-def _is_file(path: Any) -> bool:
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):  # too long for a path
-        return False
-
-
 def _is_serving() -> bool:
-    """Whether MLflow's scoring server asks: then files of this machine are not for those who ask it."""
+    """Whether this is MLflow's scoring server: its clients may not read files of this machine."""
     return os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "").lower() == "true"

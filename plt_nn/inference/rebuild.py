@@ -1,4 +1,4 @@
-"""Makes a net from plain values that come from outside: nothing is called but classes and makers of nets."""
+"""Makes a net from plain values that come from outside: only classes and functions that make nets are called."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -85,7 +85,7 @@ def _maker(class_path: str, trusted: Sequence[str]) -> Any:
     if top not in trusted:
         raise WeightsError(
             f"The model's net is a {class_path}, a class from outside {', '.join(TRUSTED)}. To make it runs the code "
-            f"of {top!r}, as it is here, or else as the model carries it: if you trust that, say so (`--trust {top}`; "
+            f"of {top!r}, as it is here, or else as the model carries it; if you trust it, say so (`--trust {top}`; "
             "`trusted=` in Python)."
         )
     try:

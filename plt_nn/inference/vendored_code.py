@@ -1,4 +1,4 @@
-"""The part of plt_nn that travels with a model: this package, and what lies below it in the contract of imports."""
+"""The part of plt_nn that travels with a model: this package, and what is below it in the import contract."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -14,29 +14,38 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Curve = NDArray[np.float64]
+Panels = dict[str, dict[str, Curve]]
 _MOST_PANELS = 12
 _PHASE_COLOURS = ("#f0f0f0", "#dfe9f5")
 
 
-def learning_curves_figure(
-    validation: Mapping[str, Curve],
-    training: Mapping[str, Curve],
-    best: tuple[float, str] | None = None,
-    phases: Sequence[tuple[float, str]] = (),
-) -> "Figure":
-    """Losses in one panel, each other metric of validation in one of its own.
+def curve_panels(validation: Mapping[str, Curve], training: Mapping[str, Curve]) -> Panels:
+    """Sorts curves into panels, by title: the losses in the first, each other metric of validation in one of its own.
 
     Args:
         validation: Metric name -> `(N, 2)`: epochs trained and value.
-        training: The same of the metrics of training. The losses are drawn, and those that go by the name of a
-            validation metric with `train` for `val`.
+        training: The same of the metrics of training: losses, and those named like a metric of validation with `train`
+            for `val`. Others are left out.
+    """
+    losses = {name: curve for curves in (training, validation) for name, curve in curves.items() if "loss" in name}
+    panels = {"loss": losses} if losses else {}
+    for name, curve in validation.items():
+        if name not in losses:
+            twin = name.replace("val", "train", 1)
+            panels[name] = ({twin: training[twin]} if twin in training else {}) | {name: curve}
+    return dict(list(panels.items())[:_MOST_PANELS])
+
+
+def learning_curves_figure(
+    panels: Panels, best: tuple[float, str] | None = None, phases: Sequence[tuple[float, str]] = ()
+) -> "Figure":
+    """Losses and metrics against epochs.
+
+    Args:
+        panels: What `curve_panels` gave; at least one.
         best: The epochs trained when the best was reached, and what to call it.
         phases: The epochs trained when each phase of a freezing schedule began, and its name.
-
-    Returns:
-        The figure. There must be a curve to draw (`has_curves`).
     """
-    panels = _panels(validation, training)
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(max(4.6 * columns, 6.0), 3.1 * rows + 0.6)
@@ -55,22 +64,6 @@ def learning_curves_figure(
     notes += ["shaded: " + ", ".join(f"{name} from {_number(at)}" for at, name in phases)] if len(phases) > 1 else []
     figure.suptitle("\n".join(["Learning curves", *notes]), fontsize=10, parse_math=False)
     return figure
-
-
-def has_curves(validation: Mapping[str, Curve], training: Mapping[str, Curve]) -> bool:
-    """Whether `learning_curves_figure` would have anything to draw."""
-    return bool(_panels(validation, training))
-
-
-def _panels(validation: Mapping[str, Curve], training: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
-    """Title -> curves by name: the losses first."""
-    losses = {name: curve for curves in (training, validation) for name, curve in curves.items() if "loss" in name}
-    panels = {"loss": losses} if losses else {}
-    for name, curve in validation.items():
-        if name not in losses:
-            twin = name.replace("val", "train", 1)
-            panels[name] = ({twin: training[twin]} if twin in training else {}) | {name: curve}
-    return dict(list(panels.items())[:_MOST_PANELS])
 
 
 def _draw(axes: "Axes", title: str, curves: Mapping[str, Curve]) -> None:

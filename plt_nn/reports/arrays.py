@@ -11,7 +11,7 @@ Place = list[Any]  # offset in bytes, number of elements, and the dtype as JavaS
 
 
 class ArrayBlock:
-    """Collects arrays; those with the same content are kept once, as the steps that many metrics share."""
+    """Collects arrays; those with the same content are stored once, such as the steps that many metrics share."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

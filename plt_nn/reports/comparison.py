@@ -1,4 +1,4 @@
-"""Runs side by side: the best of each, what it took, and what differed. Pure, but for what a reader is asked."""
+"""Runs side by side: the best of each, what it cost, and what differed. Pure, except for what is read of the runs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 
 from plt_nn.reports.differences import MISSING, differing, require_known, settings, short_names, value_of
-from plt_nn.reports.metric import Best, Mode, best_of, better, chosen_metric, kept_best
+from plt_nn.reports.metric import Best, Mode, best_of, better, chosen_metric, logged_best
 from plt_nn.reports.significance import Difference, differences
+from plt_nn.text import counted
 from plt_nn.tracking.read.all_runs import AllRuns
 from plt_nn.tracking.read.runs import RunRecord
 
@@ -24,10 +25,10 @@ class Row:
         run: The run.
         best: The best that it has reached; None if it has no finite value.
         epoch: The epoch of that, counted from 0; None if it is not known.
-        seconds: How long the run took.
+        seconds: Duration of the run.
         epochs: How many epochs it trained; None if it is not known.
         trained: The most parameters that were trained at a time; None if it is not known.
-        device_hours: What it cost: hours times devices; None if it is not known.
+        device_hours: Its cost in hours times devices; None if it is not known.
     """
 
     run: RunRecord
@@ -49,7 +50,7 @@ class Group:
     """Runs that are equal but for what is averaged over.
 
     Args:
-        name: What tells it from the others.
+        name: What differs between it and the other groups.
         rows: Its runs, the best first.
         counted: Those of them whose best enters the mean, by seed.
         mean: Their mean; NaN if there is none.
@@ -73,7 +74,7 @@ class Comparison:
         rows: The runs, the best first.
         by: What is averaged over.
         groups: With `by`: the groups, the best mean first.
-        pairs: With `by`: what the groups' differences are worth.
+        pairs: With `by`: whether the groups differ by more than chance.
         columns: The parameters that differ: full name -> the name that is shown.
         notes: What has to be known to read it.
     """
@@ -98,24 +99,24 @@ def compare(
 ) -> Comparison:
     """Compares runs.
 
-    Of a run that has kept the best of this very metric, that is taken; of any other the best of its whole history.
+    If a run has logged the best of this metric, that is used; else the best of its whole history.
 
     Args:
         reader: Where the runs were read from.
         runs: The runs.
-        metric: What to compare. Default: what the runs have sought the best of, else a validation loss.
+        metric: What to compare. Default: the metric that the runs monitor, else a validation loss.
         mode: Which way it gets better. Default: as the runs say, else by its name.
         by: Average over the runs that are equal but for this parameter, such as `seed`.
         with_unfinished: Whether runs that have died or still run enter the means.
 
     Raises:
-        ConfigError: For a metric or a parameter that no run has; for a metric that does not tell which way is better.
+        ConfigError: For a metric or a parameter that no run has; for a metric that may be better lower or higher.
     """
     metric = chosen_metric(runs, metric)
     mode = better(metric, runs, mode)
     if by is not None:
         require_known(runs, by)
-    bests = {run.id: kept_best(run, metric) for run in runs}
+    bests = {run.id: logged_best(run, metric) for run in runs}
     histories = reader.histories([run for run in runs if bests[run.id] is None and metric in run.last], [metric])
     for run_id, own in histories.items():
         bests[run_id] = best_of(own[metric], mode) if metric in own else None
@@ -149,7 +150,7 @@ def row_of(run: RunRecord, best: Best | None, epoch: float | None) -> Row:
 
 
 def epoch_of(best: Best | None, epoch_at: Callable[[int], float | None]) -> float | None:
-    """The epoch in which a run was best, counted from 0; None if nothing tells.
+    """The epoch in which a run was best, counted from 0; None if it is not known.
 
     Args:
         best: The best.
@@ -175,8 +176,8 @@ def _groups(
         found.setdefault(tuple(own.get(column, MISSING) for column in columns), []).append(row)
     groups = []
     for key, members in found.items():
-        told = ", ".join(f"{names[column]} {value}" for column, value in zip(columns, key, strict=True))
-        groups.append(_group(told or "all runs", members, by, with_unfinished))
+        name = ", ".join(f"{names[column]} {value}" for column, value in zip(columns, key, strict=True))
+        groups.append(_group(name or "all runs", members, by, with_unfinished))
     return sorted(groups, key=lambda group: _place(group.mean, mode))
 
 
@@ -200,11 +201,11 @@ def _notes(rows: Sequence[Row], groups: Sequence[Group], by: str | None, with_un
         notes.append(f"These runs were validated on {len(digests)} different data sets: their values do not compare.")
     unfinished = [row for row in rows if not row.is_whole]
     if unfinished and by is not None and not with_unfinished:
-        whose = f"{_runs(len(unfinished))} that died or still run"
+        whose = f"{counted(len(unfinished), 'run')} that died or still run"
         notes.append(f"{whose} are left out of the means; --with-unfinished counts them.")
     few = [group for group in groups if 0 < len(group.counted) < 3]
     if few and len(groups) > 1:
-        notes.append("A difference needs at least 3 runs a side to be told from chance.")
+        notes.append("To tell a difference from chance, each side needs at least 3 runs.")
     if by is None and len(rows) > 1 and _has_repeats(rows):
         notes.append("Some of these runs differ in nothing but the seed: --by seed shows their means and deviations.")
     return notes
@@ -219,7 +220,3 @@ def _has_repeats(rows: Sequence[Row]) -> bool:
 def _place(value: float, mode: Mode) -> float:
     """A key to sort by: the best first, what is not a number last."""
     return math.inf if math.isnan(value) else value if mode == "min" else -value
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

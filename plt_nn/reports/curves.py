@@ -17,11 +17,11 @@ _RATES = ("lr/", "lr-")
 _SPEED = ("perf/samples_per_second", "perf/step_ms_mean", "perf/gpu_memory_mb_max")
 _REPEATED = ("_step", "_epoch")
 
-Own = Mapping[str, History]  # of one run, by a metric's name
+MetricHistories = Mapping[str, History]  # of one run, by the name of the metric
 
 
 def wanted_metrics(runs: Sequence[RunRecord], first: str) -> dict[str, list[str]]:
-    """Which metrics a report shows, by its section, the most telling first.
+    """Which metrics a report shows, by its section, the most important first.
 
     Args:
         runs: The runs.
@@ -43,23 +43,25 @@ def wanted_metrics(runs: Sequence[RunRecord], first: str) -> dict[str, list[str]
     }
 
 
-def lines(runs: Sequence[RunRecord], own: Sequence[Own], name: str, block: ArrayBlock) -> list[dict[str, Any]]:
+def lines(
+    runs: Sequence[RunRecord], histories: Sequence[MetricHistories], name: str, block: ArrayBlock
+) -> list[dict[str, Any]]:
     """The lines of a metric: of each run that has it, the steps, values, epochs trained and minutes.
 
     Args:
         runs: The runs.
-        own: The histories of each.
+        histories: The metrics of each.
         name: The metric.
         block: Where arrays are put.
     """
     found = []
-    for number, (run, histories) in enumerate(zip(runs, own, strict=True)):
-        history = histories.get(name)
+    for number, (run, own) in enumerate(zip(runs, histories, strict=True)):
+        history = own.get(name)
         if history is None or not np.isfinite(history.values).any():
             continue
         line: dict[str, Any] = {"run": number, "step": block.add(history.steps, "i4"), "y": block.add(history.values)}
         line["minute"] = block.add((history.times - run.began) / 60_000)
-        epochs = epochs_trained(histories.get("epoch"), history.steps)
+        epochs = epochs_trained(own.get("epoch"), history.steps)
         if epochs is not None:
             line["epoch"] = block.add(epochs)
         found.append(line)
@@ -67,7 +69,7 @@ def lines(runs: Sequence[RunRecord], own: Sequence[Own], name: str, block: Array
 
 
 def epochs_trained(epochs: History | None, steps: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """How many epochs were trained at some steps, with a fraction within an epoch; None if nothing tells.
+    """How many epochs were trained at some steps, with a fraction within an epoch; None if it is not known.
 
     Args:
         epochs: The metric `epoch`, counted from 0, as Lightning logs it with every row.
@@ -82,7 +84,7 @@ def epochs_trained(epochs: History | None, steps: NDArray[np.int64]) -> NDArray[
     return found
 
 
-def phases(own: Own, run: RunRecord) -> list[dict[str, Any]]:
+def phases(own: MetricHistories, run: RunRecord) -> list[dict[str, Any]]:
     """The phases of a freezing schedule: where each began, in steps, epochs and minutes, and what it trains."""
     history = own.get("phase")
     if history is None or not len(history.steps):
@@ -92,8 +94,8 @@ def phases(own: Own, run: RunRecord) -> list[dict[str, Any]]:
     epochs = epochs_trained(own.get("epoch"), steps - 1)
     found = []
     for at, number in enumerate(history.values[is_first]):
-        told = run.tags.get(f"{tags.PHASE}{number:.0f}", "").partition(": trains ")[2]
-        name = f"phase {number:.0f}" + (f": {told}" if told else "")
+        trained = run.tags.get(f"{tags.PHASE}{number:.0f}", "").partition(": trains ")[2]
+        name = f"phase {number:.0f}" + (f": {trained}" if trained else "")
         minute = (int(history.times[is_first][at]) - run.began) / 60_000
         epoch = float(epochs[at]) if epochs is not None else None
         found.append({"name": name, "step": int(steps[at]), "epoch": epoch, "minute": minute})
@@ -116,7 +118,7 @@ def front(points: Sequence[tuple[float, float]], mode: Mode) -> list[int]:
 
 
 def prices(rows: Sequence[Row], mode: Mode) -> list[dict[str, Any]]:
-    """The best of each run against what it took, with the front of those that nothing beats in both."""
+    """The best of each run against its costs, with the Pareto front."""
     kinds = (
         ("time", "minutes", [row.seconds / 60 for row in rows]),
         ("trained parameters", "trained parameters", [row.trained for row in rows]),
@@ -124,14 +126,16 @@ def prices(rows: Sequence[Row], mode: Mode) -> list[dict[str, Any]]:
     )
     found = []
     for title, unit, values in kinds:
-        told = [(at, x, row.best.value) for at, (x, row) in enumerate(zip(values, rows, strict=True)) if x and row.best]
-        if len(told) > 1 and (title != "cost" or len({x for _, x, _ in told}) > 1):
-            order = front([(x, y) for _, x, y in told], mode)
-            points = {"runs": [at for at, _, _ in told], "x": [x for _, x, _ in told], "y": [y for *_, y in told]}
+        known = [
+            (at, x, row.best.value) for at, (x, row) in enumerate(zip(values, rows, strict=True)) if x and row.best
+        ]
+        if len(known) > 1 and (title != "cost" or len({x for _, x, _ in known}) > 1):
+            order = front([(x, y) for _, x, y in known], mode)
+            points = {"runs": [at for at, *_ in known], "x": [x for _, x, _ in known], "y": [y for *_, y in known]}
             found.append({"title": title, "unit": unit, **points, "front": order})
     return found
 
 
 def _is_repeated(name: str, names: Sequence[str]) -> bool:
-    """Whether a metric is what another tells too: what Lightning logs by step and by epoch."""
+    """Whether another metric says the same: Lightning logs some by step and by epoch."""
     return any(name.endswith(ending) and name.removesuffix(ending) in names for ending in _REPEATED)

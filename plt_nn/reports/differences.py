@@ -7,7 +7,7 @@ from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.tracking.read.runs import RunRecord
 from plt_nn.tracking.tags import SEED
 
-# What is of no meaning for the result: names, places, and how a run is watched.
+# What has no effect on the result: names, folders, and what is displayed.
 _IDLE = re.compile(
     r"(^|\.)(uid|run_name|version|name_of_run|dirpath|default_root_dir|root_dir|save_dir|log_dir|ckpt_path|config|store|"
     r"tracking_uri|resume|note|parent|tags|flush_seconds|most_megabytes|enable_progress_bar|enable_model_summary|"
@@ -31,7 +31,7 @@ def differing(runs: Sequence[RunRecord], by: str | None = None) -> list[str]:
 
 
 def settings(run: RunRecord) -> dict[str, str]:
-    """What a run was made with: its parameters, and the seed where only a tag tells it."""
+    """What a run was made with: its parameters, and the seed, which may be in a tag only."""
     has_seed = any(_SEED.search(name) for name in run.params) or SEED not in run.tags
     return dict(run.params) if has_seed else {**run.params, SEED: run.tags[SEED]}
 
@@ -58,7 +58,7 @@ def require_known(runs: Sequence[RunRecord], by: str) -> None:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """The shortest ends of dotted names by which they can be told apart: `optimizer.init_args.lr` becomes `lr`."""
+    """The shortest unique ends of dotted names: `optimizer.init_args.lr` becomes `lr`."""
     parts = {name: [part for part in name.split(".") if part not in _EMPTY] or [name] for name in names}
     for name in names:
         if name.endswith("class_path"):  # what it is of says more

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from plt_nn.errors import ConfigError, did_you_mean
+from plt_nn.text import and_more
 from plt_nn.tracking.read.runs import History, RunRecord
 from plt_nn.tracking.tags import BEST, MODE, MONITOR, SYSTEM
 
@@ -17,7 +18,7 @@ _LOWER = re.compile(rf"loss|error|{_BEGIN}(err|mse|mae|rmse|mape|perplexity|ppl|
 _HIGHER = re.compile(
     rf"{_BEGIN}(acc|f1|fbeta|auc|auroc|ap|map|precision|recall|iou|dice|jaccard|r2|bleu|rouge|kappa|mcc|top\d)", re.I
 )
-_OTHER = (SYSTEM, "perf/", "lr/", "lr-", "cost/", BEST)  # metrics of how training went
+_OTHER = (SYSTEM, "perf/", "lr/", "lr-", "cost/", BEST)  # metrics of the training, not of its result
 _CLOCKS = ("epoch", "phase")
 _USUAL = ("val_loss", "valid_loss", "validation_loss", "eval_loss", "val/loss", "test_loss", "loss", "train_loss")
 
@@ -39,7 +40,7 @@ def chosen_metric(runs: Sequence[RunRecord], name: str | None) -> str:
 
     Args:
         runs: The runs.
-        name: What was asked for. Default: what most of the runs have sought the best of, else a validation loss.
+        name: What was asked for. Default: what most of the runs monitor, else a validation loss.
 
     Raises:
         ConfigError: If no run has it.
@@ -49,20 +50,21 @@ def chosen_metric(runs: Sequence[RunRecord], name: str | None) -> str:
         if not any(name in run.last for run in runs):
             raise ConfigError(f"no run has a metric {name!r}.{did_you_mean(name, known)}")
         return name
-    sought = Counter(run.tags[MONITOR] for run in runs if run.tags.get(MONITOR) in run.last)
+    monitored = Counter(run.tags[MONITOR] for run in runs if run.tags.get(MONITOR) in run.last)
     usual = [key for key in _USUAL if key in known]
-    if sought:
-        return sought.most_common(1)[0][0]
+    if monitored:
+        return monitored.most_common(1)[0][0]
     if usual:
         return usual[0]
-    raise ConfigError(f"say which metric to compare with --metric.{_listed(known)}")
+    names = f"The runs have {and_more(known, 20)}." if known else "The runs have no metrics."
+    raise ConfigError(f"say which metric to compare with --metric. {names}")
 
 
 def better(metric: str, runs: Sequence[RunRecord], asked: Mode | None = None) -> Mode:
     """Which way a metric gets better: as asked, as the runs say, or by its name.
 
     Raises:
-        ConfigError: If none of these tells.
+        ConfigError: If it is not known.
     """
     if asked is not None:
         return asked
@@ -75,12 +77,12 @@ def better(metric: str, runs: Sequence[RunRecord], asked: Mode | None = None) ->
         return "min"
     if _HIGHER.search(metric):
         return "max"
-    raise ConfigError(f"{metric!r} does not tell whether lower or higher is better: say --mode min or --mode max.")
+    raise ConfigError(f"is a lower or a higher {metric!r} better? Say --mode min or --mode max.")
 
 
-def kept_best(run: RunRecord, metric: str) -> Best | None:
-    """The best that the run itself has kept, if that is what it has sought."""
-    point = run.last.get(f"best/{metric}")
+def logged_best(run: RunRecord, metric: str) -> Best | None:
+    """The best value that the run itself has logged, if this is the metric that it monitors."""
+    point = run.last.get(f"{BEST}{metric}")
     if run.tags.get(MONITOR) != metric or point is None or not np.isfinite(point.value):
         return None
     return Best(point.value, point.step)
@@ -97,15 +99,11 @@ def best_of(history: History, mode: Mode) -> Best | None:
 
 
 def is_of_training(name: str) -> bool:
-    """Whether a metric tells how training went rather than what it has reached."""
+    """Whether a metric describes the training rather than its result."""
     return name.startswith(_OTHER) or name in _CLOCKS
 
 
 def _modes_in(run: RunRecord, metric: str) -> list[str]:
-    """The modes of callbacks that monitor the metric, as the parameters tell them."""
+    """The modes of callbacks that monitor the metric, according to the parameters."""
     watching = [key.removesuffix("monitor") for key, value in run.params.items() if value == metric]
     return [run.params[f"{key}mode"] for key in watching if f"{key}mode" in run.params]
-
-
-def _listed(known: Sequence[str]) -> str:
-    return f" The runs have {', '.join(known[:20])}." if known else " The runs have no metrics."

@@ -1,4 +1,4 @@
-"""What runs now, what has died and how, where, how far, and the best so far. Pure, but for what a reader is asked."""
+"""What runs now, what has died and why, where, how far, and the best so far."""
 
 import math
 import time
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 from plt_nn.errors import ConfigError
 from plt_nn.reports.comparison import epoch_of
-from plt_nn.reports.metric import Best, best_of, better, chosen_metric, kept_best
+from plt_nn.reports.metric import Best, best_of, better, chosen_metric, logged_best
 from plt_nn.reports.words import state
 from plt_nn.tracking import tags
 from plt_nn.tracking.read.all_runs import AllRuns
 from plt_nn.tracking.read.runs import RunRecord
 
-SILENT = 300.0  # seconds without a sign after which a run that nobody can look at is told to be silent
+SILENT = 300.0  # seconds without a sign after which a run on another machine may be dead
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRun:
     """A run as the list shows it.
 
     Args:
         run: The run.
-        state: How it stands, and what it died of.
+        state: Its state in words, and why it ended before its time.
         host: The machine it runs or ran on; empty if that is not known.
         epochs: How many epochs it has begun; None if that is not known.
         most_epochs: How many it was to train; None if that is not known.
         step: The highest step of any metric that counts steps.
-        metric: What it has sought the best of; None if that is not known.
+        metric: The metric that it monitors; None if that is not known.
         best: The best so far; None if there is none.
         best_epoch: The epoch of that, counted from 0.
         waiting: Bytes of its log that MLflow does not have yet.
@@ -45,7 +45,7 @@ class Listed:
     waiting: int
 
 
-def listed(reader: AllRuns, runs: Sequence[RunRecord], now: float | None = None) -> list[Listed]:
+def list_runs(reader: AllRuns, runs: Sequence[RunRecord], now: float | None = None) -> list[ListedRun]:
     """The runs as a list shows them: those that run first, then the newest.
 
     Args:
@@ -53,16 +53,16 @@ def listed(reader: AllRuns, runs: Sequence[RunRecord], now: float | None = None)
         runs: The runs.
         now: Seconds since 1970. Default: now.
     """
-    found = [_listed(reader, run, time.time() if now is None else now) for run in runs]
+    found = [_listed_run(reader, run, time.time() if now is None else now) for run in runs]
     return sorted(found, key=lambda one: (one.run.status != "RUNNING", -one.run.began))
 
 
-def _listed(reader: AllRuns, run: RunRecord, now: float) -> Listed:
+def _listed_run(reader: AllRuns, run: RunRecord, now: float) -> ListedRun:
     spool = reader.spools.get(run.uid or "")
     metric, best = _best(reader, run)
     epoch = run.last.get("epoch")
     steps = [point.step for name, point in run.last.items() if not name.startswith(tags.SYSTEM)]
-    return Listed(
+    return ListedRun(
         run=run,
         state=_state(run, spool is not None and spool.is_alive, now),
         host=run.tags.get(tags.HOST, ""),
@@ -86,16 +86,16 @@ def _state(run: RunRecord, is_alive: bool, now: float) -> str:
 def _best(reader: AllRuns, run: RunRecord) -> tuple[str | None, Best | None]:
     try:
         metric = chosen_metric([run], None)
-        kept = kept_best(run, metric)
+        logged = logged_best(run, metric)
         mode = better(metric, [run])
-    except ConfigError:  # nothing that anybody could say the best of
+    except ConfigError:  # no metric of which it is known what is better
         return None, None
-    if kept is not None:
-        return metric, kept
+    if logged is not None:
+        return metric, logged
     history = reader.histories([run], [metric]).get(run.id, {}).get(metric)
     return metric, best_of(history, mode) if history is not None else None
 
 
 def _most_epochs(run: RunRecord) -> int | None:
-    told = next((value for name, value in run.params.items() if name.endswith("max_epochs")), "")
-    return int(told) if told.isdecimal() else None
+    value = next((value for name, value in run.params.items() if name.endswith("max_epochs")), "")
+    return int(value) if value.isdecimal() else None

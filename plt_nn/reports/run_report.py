@@ -1,4 +1,4 @@
-"""The report of a run, kept with the run."""
+"""The report of a run, logged with the run."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from plt_nn.tracking import DurableMLFlowLogger, tags
 
 
 class RunReport(Callback):
-    """Logs `report.html` when a fit ends, however it ends: one page that tells the run, to be seen in the MLflow UI.
+    """Logs `report.html` when a fit ends, however it ends: one page about the run, which the MLflow UI shows.
 
     Its learning curves hold every point that was logged, with the phases of a `FreezingSchedule` shaded; it shows the
     learning rate of each stage, the confusion matrix and the most wrong images of the best validation (if there is a
@@ -35,7 +35,7 @@ class RunReport(Callback):
         sort_callbacks(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on there is something to tell."""
+        """From here on there is something to report."""
         self._is_due = True
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -43,7 +43,7 @@ class RunReport(Callback):
         self._report(trainer, "FINISHED")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Makes the report of what there was."""
+        """Makes the report of what was logged until then."""
         self._report(trainer, "KILLED" if isinstance(exception, KeyboardInterrupt | SystemExit) else "FAILED")
 
     def _report(self, trainer: Trainer, status: str) -> None:
@@ -61,9 +61,9 @@ def _log_report(logger: DurableMLFlowLogger, status: str, facts: dict[str, Any] 
         from plt_nn.reports.write import report_of_spool
 
         text = report_of_spool(logger.spool_folder, status, facts or {})
-    except ConfigError:  # the run has no metric of which anybody could say what is better
+    except ConfigError:  # the run has no metric of which it is known what is better
         return
-    except Exception as error:  # noqa: BLE001  # the fit is done, and worth more than a page about it
+    except Exception as error:  # noqa: BLE001  # the fit is more important than a page about it
         rank_zero_warn(f"report.html could not be made: {type(error).__name__}: {error}")
         return
     if text is not None:

@@ -1,38 +1,60 @@
-"""A comparison as a table for the terminal, Markdown, CSV or JSON."""
+"""A comparison as a table for the terminal, a page, Markdown, CSV or JSON."""
 
 import csv
 import io
-import json
-import math
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Group as Lines
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from plt_nn.reports.comparison import Comparison, Group, Row
 from plt_nn.reports.differences import MISSING, settings, value_of
-from plt_nn.reports.words import count, device_hours, duration, number, state
+from plt_nn.reports.words import device_hours, number, short_count, state
+from plt_nn.text import counted, duration, json_text
+from plt_nn.text_table import TextTable, escaped
 
 Format = Literal["text", "md", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("text", "md", "csv", "json")
-_NUMERIC = ("best", "at", "mean", "±", "runs", "time", "epochs", "trained", "cost")
+
+
+class Cell(NamedTuple):
+    """What a table says of a run in a column.
+
+    Attributes:
+        text: What is shown.
+        key: What it is sorted by; None comes last.
+        id: Of a run's name: its uid, or MLflow's id.
+    """
+
+    text: str
+    key: float | str | None
+    id: str = ""
+
+
+class Column(NamedTuple):
+    """A column of the table of runs.
+
+    Attributes:
+        name: Its name.
+        is_number: Whether it holds numbers.
+        cells: A cell for each run.
+    """
+
+    name: str
+    is_number: bool
+    cells: list[Cell]
 
 
 def as_text(comparison: Comparison) -> RenderableType:
     """The tables for the terminal, with what the data can and cannot tell below them."""
-    tables = [_rich(*_group_cells(comparison))] if comparison.groups else []
-    tables.append(_rich(*_run_cells(comparison)))
+    tables = [table.as_rich() for table in _tables(comparison)]
     return Lines(*tables, *(Text(sentence) for sentence in sentences(comparison)))
 
 
 def as_markdown(comparison: Comparison) -> str:
     """The same in Markdown."""
-    parts = [_markdown(*_group_cells(comparison))] if comparison.groups else []
-    parts.append(_markdown(*_run_cells(comparison)))
-    return "\n\n".join([*parts, *map(_escaped, sentences(comparison))])
+    return "\n\n".join([*(table.as_markdown() for table in _tables(comparison)), *map(escaped, sentences(comparison))])
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -56,96 +78,78 @@ def as_json(comparison: Comparison) -> str:
     ]
     pairs = [{**vars(pair), "sentence": pair.sentence()} for pair in comparison.pairs]
     runs = [_facts(row, comparison) for row in comparison.rows]
-    told = {"metric": comparison.metric, "mode": comparison.mode, "by": comparison.by, "runs": runs, "groups": groups}
-    return json.dumps(_finite({**told, "differences": pairs, "notes": list(comparison.notes)}), indent=2)
+    about = {"metric": comparison.metric, "mode": comparison.mode, "by": comparison.by}
+    whole = about | {"runs": runs, "groups": groups, "differences": pairs, "notes": list(comparison.notes)}
+    return json_text(whole)
 
 
 def sentences(comparison: Comparison, every_pair: bool = False) -> list[str]:
-    """What has to be known to read the table, and what the groups' differences are worth.
+    """What has to be known to read the table, and whether the groups differ by more than chance.
 
     Args:
         comparison: The comparison.
-        every_pair: Whether all pairs are told, rather than those with the best group.
+        every_pair: Whether all pairs are named, rather than those with the best group.
     """
     best = comparison.groups[0].name if comparison.groups else None
-    told = [pair.sentence() for pair in comparison.pairs if every_pair or best in (pair.first, pair.second)]
-    more = len(comparison.pairs) - len(told)
-    rest = [f"{more} more pairs are in --format json."] if more else []
-    return [*told, *rest, *comparison.notes]
+    shown = [pair.sentence() for pair in comparison.pairs if every_pair or best in (pair.first, pair.second)]
+    more = len(comparison.pairs) - len(shown)
+    return [*shown, *([f"{counted(more, 'more pair')}: see --format json."] if more else []), *comparison.notes]
 
 
-def run_header(comparison: Comparison) -> list[str]:
-    """The names of the columns of the table of runs."""
-    by = [comparison.by] if comparison.by is not None else []
-    fixed = ["run", f"best {comparison.metric}", "at", "state", "time", "epochs", "trained", "cost"]
-    return [*fixed, *by, *comparison.columns.values()]
-
-
-def run_line(row: Row, comparison: Comparison) -> list[str]:
-    """The texts of a run's cells."""
-    own = settings(row.run)
-    by = [value_of(row.run, comparison.by)] if comparison.by is not None else []
-    return [
-        *(row.run.name, number(row.best.value if row.best else None), where(row)),
-        *("–" if row.is_whole else state(row.run), duration(row.seconds)),
-        *("–" if row.epochs is None else f"{row.epochs:g}", count(row.trained), device_hours(row.device_hours)),
-        *by,
-        *(own.get(column, MISSING) for column in comparison.columns),
+def run_columns(comparison: Comparison) -> list[Column]:
+    """The table of runs; without columns of which no run says anything."""
+    rows = comparison.rows
+    states, bests = [state(row.run) for row in rows], [row.best for row in rows]
+    best_values = [best.value if best else None for best in bests]
+    columns = [
+        Column("run", False, [Cell(row.run.name, row.run.name, row.run.uid or row.run.id) for row in rows]),
+        Column("state", False, [Cell(text, text) for text in states]),
+        Column(f"best {comparison.metric}", True, [Cell(number(value), value) for value in best_values]),
+        Column("reached at", True, [Cell(where(row), row.best.step if row.best else None) for row in rows]),
+        Column("time", True, [Cell(duration(row.seconds), row.seconds) for row in rows]),
+        Column("epochs", True, [Cell(number(row.epochs), row.epochs) for row in rows]),
+        Column("trained", True, [Cell(short_count(row.trained), row.trained) for row in rows]),
+        Column("device time", True, [Cell(device_hours(row.device_hours), row.device_hours) for row in rows]),
     ]
+    if (by := comparison.by) is not None:
+        columns.append(Column(by, False, [Cell(value, value) for value in (value_of(row.run, by) for row in rows)]))
+    for name, shown in comparison.columns.items():
+        values = [settings(row.run).get(name, MISSING) for row in rows]
+        columns.append(Column(shown, False, [Cell(value, value) for value in values]))
+    return [one for at, one in enumerate(columns) if at < 4 or any(cell.text != MISSING for cell in one.cells)]
 
 
 def where(row: Row) -> str:
     """Where a run was best."""
     if row.best is None:
-        return "–"
+        return MISSING
     step = f"step {row.best.step:,}"
     return step if row.epoch is None else f"epoch {row.epoch:g}, {step}"
 
 
-def _run_cells(comparison: Comparison) -> tuple[list[str], list[list[str]], str]:
-    header = run_header(comparison)
-    lines = [run_line(row, comparison) for row in comparison.rows]
-    empty = [at for at in range(3, 8) if all(line[at] == "–" for line in lines)]  # what no run tells
-    lines = [[cell for at, cell in enumerate(line) if at not in empty] for line in lines]
+def _tables(comparison: Comparison) -> list[TextTable]:
+    """The means over groups, if there are groups, and the runs."""
+    columns = run_columns(comparison)
+    if all(row.is_whole for row in comparison.rows):
+        columns = [column for column in columns if column.name != "state"]
+    lines = [[cell.text for cell in line] for line in zip(*(column.cells for column in columns), strict=True)]
     way = "lower" if comparison.mode == "min" else "higher"
-    return [name for at, name in enumerate(header) if at not in empty], lines, f"Runs ({way} is better)"
-
-
-def _group_cells(comparison: Comparison) -> tuple[list[str], list[list[str]], str]:
+    numeric = [at for at, column in enumerate(columns) if column.is_number]
+    runs = TextTable([one.name for one in columns], lines, f"Runs ({way} is better)", numeric, unbroken=(1, 2))
+    if not comparison.groups:
+        return [runs]
     header = ["", f"mean {comparison.metric}", "±", "runs", "best", "time"]
-    return header, [_group_line(group) for group in comparison.groups], f"Means over {comparison.by}"
+    groups = [_group_line(group) for group in comparison.groups]
+    return [TextTable(header, groups, f"Means over {comparison.by}", range(1, 6), unbroken=(1, 2)), runs]
 
 
 def _group_line(group: Group) -> list[str]:
     best = group.rows[0].best
-    seconds = [row.seconds for row in group.rows]
     left_out = len(group.rows) - len(group.counted)
     runs = f"{len(group.counted)}" + (f" (+{left_out})" if left_out else "")
-    told = [number(group.mean), number(group.deviation), runs, number(best.value if best else None)]
-    return [group.name, *told, duration(sum(seconds) / len(seconds))]
-
-
-def _rich(header: Sequence[str], lines: Sequence[Sequence[str]], title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for at, name in enumerate(header):
-        is_number = name.split(" ")[0] in _NUMERIC
-        table.add_column(
-            Text(name), justify="right" if is_number else "left", overflow="fold", no_wrap=at < 3 and at > 0
-        )
-    for line in lines:
-        table.add_row(*(Text(cell) for cell in line))  # a name in brackets is no markup
-    return table
-
-
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]], title: str) -> str:
-    rows = [f"| {' | '.join(map(_escaped, line))} |" for line in lines]
-    return "\n".join(
-        [f"**{_escaped(title)}**", "", f"| {' | '.join(map(_escaped, header))} |", "| --- " * len(header) + "|", *rows]
-    )
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    mean_seconds = sum(row.seconds for row in group.rows) / len(group.rows)
+    numbers = [number(group.mean), number(group.deviation), runs, number(best.value if best else None)]
+    return [group.name, *numbers, duration(mean_seconds)]
 
 
 def _facts(row: Row, comparison: Comparison) -> dict[str, Any]:
@@ -180,11 +184,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Reads what a report tells, and writes it."""
+"""Reads what a report shows, and writes it."""
 
 import time
 from collections.abc import Sequence
@@ -10,15 +10,16 @@ from plt_nn.errors import TrackingError
 from plt_nn.files import atomic_write
 from plt_nn.reports.comparison import Comparison, epoch_of, row_of
 from plt_nn.reports.curves import wanted_metrics
-from plt_nn.reports.metric import best_of, better, chosen_metric, kept_best
+from plt_nn.reports.metric import best_of, better, chosen_metric, logged_best
 from plt_nn.reports.page import Report, page, read_facts
+from plt_nn.text import byte_size, counted
 from plt_nn.tracking import tags
 from plt_nn.tracking.read.all_runs import AllRuns
 from plt_nn.tracking.read.runs import RunRecord
 from plt_nn.tracking.read.spool_runs import spool_run
 from plt_nn.tracking.spool.folder import SpoolFolder
 
-MOST_RUNS = 60  # with a line each; more cannot be told apart
+MOST_RUNS = 60  # one line each; more could not be distinguished
 
 
 def write_report(file: Path, reader: AllRuns, comparison: Comparison, title: str) -> str:
@@ -46,7 +47,7 @@ def write_report(file: Path, reader: AllRuns, comparison: Comparison, title: str
         partial.write_text(text, "utf-8")
     left_out = len(comparison.rows) - len(rows)
     more = f" The best {MOST_RUNS} are shown; {left_out} are left out." if left_out else ""
-    return f"{file}: {len(rows)} runs, {len(text.encode()) / 1e6:.1f} MB.{more}{unread}"
+    return f"{file}: {counted(len(rows), 'run')}, {byte_size(len(text.encode()))}.{more}{unread}"
 
 
 def _facts(reader: AllRuns, runs: Sequence[RunRecord]) -> tuple[list[dict[str, Any]], str]:
@@ -56,14 +57,14 @@ def _facts(reader: AllRuns, runs: Sequence[RunRecord]) -> tuple[list[dict[str, A
     for run in runs:
         try:
             facts.append(read_facts(reader.artifact(run, tags.FIGURES_FACTS)))
-        except (TrackingError, OSError) as error:  # the curves are worth a page by themselves
+        except (TrackingError, OSError) as error:  # the curves alone are worth a page
             facts.append({})
             reason = error if isinstance(error, TrackingError) else TrackingError(str(error))
     return facts, f" Confusion matrices and images could not be read: {reason}" if reason is not None else ""
 
 
 def report_of_spool(folder: SpoolFolder, status: str, facts: dict[str, Any]) -> str | None:
-    """The page of one run, from what lies on disk.
+    """The page of one run, from what is on disk.
 
     Args:
         folder: The run's spool.
@@ -83,7 +84,7 @@ def report_of_spool(folder: SpoolFolder, status: str, facts: dict[str, Any]) -> 
     own = spool.histories()[run.id]
     metric = chosen_metric([run], None)
     mode = better(metric, [run])
-    best = kept_best(run, metric) or best_of(own[metric], mode)
+    best = logged_best(run, metric) or best_of(own[metric], mode)
     row = row_of(run, best, epoch_of(best, own["epoch"].at) if "epoch" in own else None)
     made = f"Made at the run's end on {time.strftime('%Y-%m-%d at %H:%M')}."
     shown = Comparison(metric, mode, (row,), None, (), (), {}, ())

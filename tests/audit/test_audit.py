@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plt_nn.audit.audit import with_features
-from plt_nn.audit.tables import NOTHING, as_json, as_lines, as_markdown
+from plt_nn.audit.tables import NOTHING, as_json, as_markdown, summary_lines
 from tests.audit.conftest import Planted, audited, told
 
 Write = Callable[..., Path]
@@ -28,10 +28,10 @@ def test_it_is_told_as_plain_values(planted: Planted) -> None:
 
 def test_a_few_lines_for_who_audits_first(planted: Planted) -> None:
     audit = audited(planted.root)
-    first, second = as_lines(audit)
+    first, second = summary_lines(audit)
     assert first.startswith("error: 13 of 154 images in val are in train as well (10 byte for byte, 3 in another form)")
     assert second.startswith("warning: 2 images of 413 cannot be read")
-    assert as_lines(audit, most=1) == [first, "... and 1 more."]
+    assert summary_lines(audit, most=1) == [first, "... and 1 more."]
 
 
 def test_nothing_wrong_is_said(tmp_path: Path, noise: Write) -> None:
@@ -39,7 +39,7 @@ def test_nothing_wrong_is_said(tmp_path: Path, noise: Write) -> None:
         noise(tmp_path / ("ant" if number < 15 else "bee") / f"{number}.png", number)
     audit = audited(tmp_path)
     assert audit.findings == ()
-    assert as_lines(audit) == []
+    assert summary_lines(audit) == []
     assert as_markdown(audit).endswith(NOTHING)
 
 

@@ -27,7 +27,7 @@ def test_splits_of_a_kind_have_no_drift(tmp_path: Path, noise: Write) -> None:
 
 def test_other_shares_of_the_classes(tmp_path: Path, noise: Write) -> None:
     (finding,) = told(audited(folder(tmp_path, noise, val=(36, 4))), "drift")
-    assert "The classes are mixed otherwise in val than in train: 40% would have to move." in finding
+    assert "The shares of the classes differ between val and train, by 40% in all." in finding
 
 
 def test_other_sizes_and_no_colour(tmp_path: Path, noise: Write) -> None:
@@ -42,7 +42,7 @@ def test_what_is_shown_differs(tmp_path: Path, noise: Write) -> None:
     features[audit.images.splits == 1, 3] += 4
     audit = with_features(audit, features, "noise")
     (finding,) = told(audit, "drift")
-    assert "can be told from what train shows" in finding
+    assert "The contents of val differ from those of train" in finding
     assert audit.drifts[0].auc is not None
     assert audit.drifts[0].auc > 0.9
 

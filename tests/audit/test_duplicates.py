@@ -83,7 +83,7 @@ def test_across_splits_under_other_labels_and_by_seed(noise: Write, tmp_path: Pa
     assert "1 picture is in more than one class: ant/0.png and bee/wrong.png." in conflict
     assert conflict.startswith("error")
     (across,) = [finding for finding in audit.findings if finding.kind == "duplicates across splits"]
-    assert "drawn by a seed" in across.mend
+    assert "the split is random" in across.mend
     assert audit.crossing
     (whole,) = told(audited(tmp_path, val=0.0), "duplicates")
     assert "6 of 26 images in train repeat another one there" in whole

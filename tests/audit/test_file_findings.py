@@ -73,8 +73,8 @@ def test_what_gives_the_class_away(tmp_path: Path, noise: Write) -> None:
         noise(tmp_path / "ant" / f"{number}.png", number, mode="L")
         noise(tmp_path / "bee" / f"{number}.png", 50 + number, side=64)
     size, colour = told(audited(tmp_path), "shortcut")
-    assert size.startswith("warning: The size of an image gives its class away: 100%")
-    assert colour.startswith("warning: 20 images of 40 without colour. That gives the class away: 100%")
+    assert size.startswith("warning: The size of an image reveals its class: 100%")
+    assert colour.startswith("warning: 20 images of 40 without colour. That reveals the class: 100%")
 
 
 def test_grey_images_in_every_class_are_a_note(tmp_path: Path, noise: Write) -> None:
@@ -100,7 +100,7 @@ def test_images_that_training_passes_over(tmp_path: Path, noise: Write) -> None:
     for name in ("a.HEIC", "b.heic", "notes.txt", ".hidden.gif"):
         (tmp_path / "ant" / name).write_bytes(b"")
     noise(tmp_path / ".cache" / "2.gif", 2)
-    assert told(audited(tmp_path), "passed over") == ["warning: Files of kinds that are passed over: 2 .heic, 1 .gif."]
+    assert told(audited(tmp_path), "ignored files") == ["warning: Files of kinds that are ignored: 2 .heic, 1 .gif."]
 
 
 def test_a_name_that_is_no_text_is_told_as_well_as_can_be(tmp_path: Path, noise: Write) -> None:

@@ -4,7 +4,7 @@ from cleanlab.filter import find_label_issues as cleanlabs_issues
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
-from plt_nn.audit.feature_findings import suspect_findings
+from plt_nn.audit.feature_findings import label_issue_findings
 from plt_nn.audit.label_issues import LabelIssues, confident_errors, find_label_issues, normalised_margins
 
 
@@ -37,28 +37,28 @@ def test_the_authors_library_says_the_same(classes: int, samples: int, seed: int
 def test_flipped_labels_come_first() -> None:
     labels, probabilities, flipped = noisy(4, 400, 0)
     rows = np.arange(1000, 1400)
-    suspects = find_label_issues(rows, labels, probabilities)
-    first = suspects.rows[: len(flipped)] - 1000
+    issues = find_label_issues(rows, labels, probabilities)
+    first = issues.rows[: len(flipped)] - 1000
     assert len(set(first.tolist()) & set(flipped.tolist())) >= 0.5 * len(flipped), "of which a tenth is flipped"
-    assert (suspects.proposed[: suspects.flagged] != labels[suspects.rows[: suspects.flagged] - 1000]).all()
-    assert sorted(suspects.rows.tolist()) == rows.tolist()
+    assert (issues.proposed[: issues.flagged] != labels[issues.rows[: issues.flagged] - 1000]).all()
+    assert sorted(issues.rows.tolist()) == rows.tolist()
 
 
 def test_classes_too_small_are_not_judged_and_not_proposed() -> None:
     labels, probabilities, _ = noisy(3, 300, 0)
     labels = np.where(labels == 1, 0, labels)
     labels[:2] = 1
-    suspects = find_label_issues(np.arange(300), labels, probabilities)
-    assert suspects.not_judged == 2
-    assert not {0, 1} & set(suspects.rows.tolist())
-    assert set(suspects.proposed.tolist()) == {0, 2}
+    issues = find_label_issues(np.arange(300), labels, probabilities)
+    assert issues.not_judged == 2
+    assert not {0, 1} & set(issues.rows.tolist())
+    assert set(issues.proposed.tolist()) == {0, 2}
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2], [0] * 6, []])
 def test_with_nothing_to_judge_nothing_is_said(labels: list[int]) -> None:
     given = np.array(labels, dtype=np.int64)
-    suspects = find_label_issues(np.arange(len(given)), given, np.full((len(given), 3), 1 / 3))
-    assert (len(suspects.rows), suspects.flagged, suspects.not_judged) == (0, 0, len(given))
+    issues = find_label_issues(np.arange(len(given)), given, np.full((len(given), 3), 1 / 3))
+    assert (len(issues.rows), issues.flagged, issues.not_judged) == (0, 0, len(given))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_labels_are_doubted_by_a_classifier_that_knows_more_than_the_most_common
     right: float, most_common: float, judged: int, is_able: bool
 ) -> None:
     rows = np.arange(judged)
-    suspects = LabelIssues(rows, np.zeros(judged), np.zeros(judged, dtype=np.int64), 3, right, most_common, 0)
-    (finding,) = suspect_findings(suspects)
+    issues = LabelIssues(rows, np.zeros(judged), np.zeros(judged, dtype=np.int64), 3, right, most_common, 0)
+    (finding,) = label_issue_findings(issues)
     assert finding.sentence.startswith("3 images of") == is_able
     assert ("could not be judged" in finding.sentence) != is_able

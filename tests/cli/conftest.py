@@ -156,11 +156,11 @@ def store(here: Path, empty_database: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fitted(tmp_path_factory: pytest.TempPathFactory, process: Callable[..., Completed]) -> tuple[Path, Completed]:
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
     """A folder in which the tiny configuration was fitted once, and what that printed. To be read only."""
     folder = tmp_path_factory.mktemp("fitted")
     (folder / "tiny.yaml").write_text(TINY)
-    done = process("fit", "--config", "tiny.yaml", folder=folder)
+    done = warm.run(["-m", "plt_nn", "fit", "--config", "tiny.yaml"], cwd=folder, env=environment())
     assert done.returncode == 0, done.stdout + done.stderr
     until_all_delivered(folder / "mlruns")
     return folder, done

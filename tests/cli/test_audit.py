@@ -59,7 +59,7 @@ def test_strict_is_about_duplicates_across_splits(
     assert shown.returncode == status
     assert "error: duplicates across splits" in shown.stdout
     assert "13 of 154 images in val are in train as well" in shown.stdout
-    assert ("13 picture(s) in more than one split" in shown.stderr) == bool(strict)
+    assert ("13 pictures in more than one split" in shown.stderr) == bool(strict)
     assert call("audit", "--data.root", photos, "--no-features", *strict).returncode == 0
 
 
@@ -91,7 +91,7 @@ def test_the_librarys_judgement_is_ours(photos: Path, here: Path, call: Call) ->
         (["--data.root", "photos"], 1, "has no class folders"),
         (["--data.root", "photos", "--html", "nowhere/a.html"], 2, "there is no folder"),
         (["--data.root", "photos", "--data.val_fraction", "1.5"], 2, "val_fraction"),
-        (["--data.root", "photos", "--image-size", "big"], 2, "'big'; expected pixels"),
+        (["--data.root", "photos", "--image-size", "big"], 2, "'big'; expected a whole number of pixels"),
         (["--data.root", "photos", "--device", "cuda"], 2, "there is no GPU"),
         (["--data.root", "one", "--backbone", "timm/resnet5O"], 2, "Did you mean"),
     ],
@@ -128,8 +128,7 @@ def visited(browser: Browser, file: Path, complaints: list[str], asked: list[str
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
 def test_the_page_in_a_browser(
     scheme: str, width: int, done: tuple[Path, Completed], browser: Browser, tmp_path: Path
 ) -> None:

@@ -54,7 +54,7 @@ def test_a_run_is_told_in_every_format(folder: Path, call: Call) -> None:
 def test_a_page_is_written_whole(folder: Path, call: Call, tmp_path: Path) -> None:
     done = call("compare", "tiny", "--html", tmp_path / "r.html")
     assert done.returncode == 0
-    assert "1 runs" in done.stderr
+    assert "1 run," in done.stderr
     page = (tmp_path / "r.html").read_text()
     assert page.endswith("</html>")
     assert "data:image/jpeg" not in page, "flat digits are no images"

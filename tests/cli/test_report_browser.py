@@ -1,9 +1,7 @@
-"""The report in a real browser: alone as a file, and within the MLflow UI."""
+"""The report in a real browser, as a file; `ui/test_browser.py` sees it within the MLflow UI."""
 
 import os
 import re
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlflow.tracking import MlflowClient
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from plt_nn.reports.page import page as page_of
-from plt_nn.tracking import store_at
-from tests import warm
 from tests.cli.chromium import CHROMIUM, SECONDS
-from tests.cli.conftest import Completed
-from tests.ports import free_port
 from tests.reports.test_page import EVIL, report
 
 STEPS = 10_000
@@ -110,8 +103,17 @@ def keep(page: Page, name: str, tmp_path: Path) -> bytes:
     return picture
 
 
-def test_all_runs_are_drawn_and_can_be_put_away(visit: Callable[..., Page], file: Path, tmp_path: Path) -> None:
+def test_the_page_draws_all_runs_sorts_its_tables_and_is_told_in_words(
+    visit: Callable[..., Page], file: Path, tmp_path: Path
+) -> None:
     page = visit(file)
+    all_is_told_in_words(page)
+    tables_are_sorted_by_value(page)
+    runs_can_be_put_away(page, tmp_path)
+    a_closer_look_shows_every_point(page)
+
+
+def runs_can_be_put_away(page: Page, tmp_path: Path) -> None:
     lines = drawn(page, "curves-0")
     ends = [[begin, end] for count, begin, end, _ in lines if count > 1]
     assert ends == [[0, STEPS - 1]] * 3
@@ -130,10 +132,10 @@ def test_all_runs_are_drawn_and_can_be_put_away(visit: Callable[..., Page], file
     assert sum(count > 1 for count, *_ in drawn(page, "curves-0")) == 3
     page.get_by_label("logarithmic").check()
     assert page.locator("#curves-0").evaluate("plot => plot.layout.yaxis.type") == "log"
+    page.get_by_label("logarithmic").uncheck()
 
 
-def test_a_closer_look_shows_every_point(visit: Callable[..., Page], file: Path) -> None:
-    page = visit(file)
+def a_closer_look_shows_every_point(page: Page) -> None:
     drawn(page, "curves-0")
     page.evaluate("() => Plotly.relayout('curves-0', {'xaxis.range[0]': 5000, 'xaxis.range[1]': 5100})")
     page.wait_for_function("() => document.getElementById('curves-0').data[0].x.length < 110")
@@ -144,8 +146,7 @@ def test_a_closer_look_shows_every_point(visit: Callable[..., Page], file: Path)
     np.testing.assert_allclose([value for _, value in inside], known, rtol=1e-6)
 
 
-def test_tables_are_sorted_by_value(visit: Callable[..., Page], file: Path) -> None:
-    page = visit(file)
+def tables_are_sorted_by_value(page: Page) -> None:
     best = page.locator("#table thead button", has_text="best val_loss")
     cells = page.locator("#table tbody tr td:nth-child(3)")
     best.focus()
@@ -154,6 +155,21 @@ def test_tables_are_sorted_by_value(visit: Callable[..., Page], file: Path) -> N
     page.keyboard.press("Enter")
     assert cells.all_inner_texts() == ["2.1", "1.1", "0.1"]
     expect(page.locator("#table th[aria-sort=descending]")).to_have_count(1)
+    best.press("Enter")
+    assert cells.all_inner_texts() == ["0.1", "1.1", "2.1"]
+
+
+def all_is_told_in_words(page: Page) -> None:
+    plots = page.locator(".plot").all()
+    assert plots
+    assert all(len(plot.get_attribute("aria-label") or "") > 20 for plot in plots)
+    assert page.locator("img:not([alt])").count() == 0
+    order = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("() => document.activeElement.className || document.activeElement.tagName"))
+    assert order[0] == "skip"
+    assert "BUTTON" in order, "the tables' heads can be reached"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -175,56 +191,3 @@ def test_it_fits_on_a_phone(visit: Callable[..., Page], file: Path, tmp_path: Pa
     drawn(page, "curves-0")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     keep(page, "phone", tmp_path)
-
-
-def test_every_plot_and_picture_is_told_in_words(visit: Callable[..., Page], file: Path) -> None:
-    page = visit(file)
-    plots = page.locator(".plot").all()
-    assert plots
-    assert all(len(plot.get_attribute("aria-label") or "") > 20 for plot in plots)
-    assert page.locator("img:not([alt])").count() == 0
-    order = []
-    for _ in range(8):
-        page.keyboard.press("Tab")
-        order.append(page.evaluate("() => document.activeElement.className || document.activeElement.tagName"))
-    assert order[0] == "skip"
-    assert "BUTTON" in order, "the tables' heads can be reached"
-
-
-@pytest.fixture(scope="module")
-def ui(fitted: tuple[Path, Completed]) -> Iterator[str]:
-    """The MLflow UI on the folder of the fit."""
-    sync = [sys.executable, "-m", "plt_nn", "sync"]
-    plain = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    subprocess.run(sync, cwd=fitted[0], env=plain, check=True, timeout=warm.PATIENCE, capture_output=True)
-    words = [sys.executable, "-m", "plt_nn", "ui", "--port", str(free_port())]
-    server = subprocess.Popen(words, cwd=fitted[0], env=plain, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        told = next(line for line in server.stdout if "Ctrl-C ends it" in line)
-        yield re.findall(r"http://\S+", told)[0]
-    finally:
-        server.terminate()
-        server.communicate(timeout=warm.PATIENCE)
-
-
-def test_the_report_of_a_run_is_seen_in_the_mlflow_ui(
-    browser: Browser, ui: str, fitted: tuple[Path, Completed], tmp_path: Path
-) -> None:
-    (run,) = MlflowClient(store_at(fitted[0] / "mlruns").uri).search_runs(["1"])
-    page = browser.new_page(viewport={"width": 1500, "height": 1000})
-    page.set_default_timeout(SECONDS)
-    complaints: list[str] = []
-    page.goto(f"{ui}/#/experiments/1/runs/{run.info.run_id}/artifacts/report.html")
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    said: list[ConsoleMessage] = []
-    page.on("console", lambda message: said.append(message))  # playwright sets an attribute of what it is given
-    frame = page.frame_locator("iframe").first
-    frame.locator("html[data-ready]").wait_for(state="attached")
-    frame.locator("#curves-0[data-drawn] .main-svg").first.wait_for()
-    expect(frame.get_by_role("heading", name="Learning curves")).to_be_visible()
-    page.screenshot(path=Path(SCREENSHOTS or tmp_path) / "mlflow.png")
-    page.close()
-    # What the UI itself asks its server for in vain is no matter of ours.
-    complaints += [one.text for one in said if one.type == "error" and not one.location["url"].startswith(ui)]
-    assert complaints == []

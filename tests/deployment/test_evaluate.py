@@ -39,15 +39,15 @@ def test_classes_are_matched_by_name(in_copy: Fitted, call: Call) -> None:
     assert status == 0, err
     assert "7 images in again" in out
     assert "No images of: dark" in out
-    assert "Left out, for it cannot be read: again/light/bad.png" in err
+    assert "Left out, because it cannot be read: again/light/bad.png" in err
     Path("again/lihgt").mkdir()
     Image.new("RGB", (8, 8)).save("again/lihgt/a.png")
     status, _, err = call("evaluate", "--model", "last", "--data", "again")
     assert status == 1
-    assert "'lihgt'. Did you mean 'light'" in err
+    assert "'lihgt' is no class of the model. Did you mean 'light'" in err
     status, out, _ = call("evaluate", "--model", "last", "--data", "again", "--known-only", "--resamples", 0)
     assert status == 0
-    assert "the model knows no: lihgt" in out
+    assert "the model does not know: lihgt" in out
 
 
 def test_images_that_were_trained_on_are_told(in_copy: Fitted, call: Call) -> None:
@@ -70,7 +70,7 @@ def test_images_that_were_trained_on_are_told(in_copy: Fitted, call: Call) -> No
         shutil.copy(file, Path("photos/val", file.parent.name, f"new{number}.png"))
     err, found = told("--data", "photos")
     assert found == {"found": 6, "looked_up": 20, "samples": 20}
-    assert "Warning: 6 of the 20 images were trained on, so that this measures partly memory" in err
+    assert "Warning: 6 of the 20 images were trained on, so these results are partly memory" in err
     card = next(in_copy.store.checkpoints.glob("*/*/checkpoints/model.json"))
     card.write_text(json.dumps(json.loads(card.read_text()) | {"trained_on": ""}))  # as of other data modules
     err, found = told("--data", "other")

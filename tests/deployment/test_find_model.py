@@ -30,5 +30,5 @@ def test_a_run_without_a_model_and_one_that_is_not_delivered(empty_database: Pat
         find_model(logger.uid, store)
     with spool.events.open("ab") as file:  # as if the uploader had been killed before
         file.write(spool.events.read_bytes().splitlines(keepends=True)[-1])
-    with pytest.raises(ConfigError, match="in MLflow yet, for not all of it is delivered: `plt-nn sync`"):
+    with pytest.raises(ConfigError, match="in MLflow yet: not all of it is delivered, `plt-nn sync`"):
         find_model(logger.uid, store)

@@ -63,7 +63,7 @@ from plt_nn.callbacks import DeployableModel
 def fit(*callbacks):
     callbacks = [FreezingSchedule([Phase("head")]), BestLossStopping(), *callbacks]
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(max_epochs=2, logger=DurableMLFlowLogger("own", flush_seconds=600), callbacks=callbacks, **quiet)
+    trainer = Trainer(max_epochs=1, logger=DurableMLFlowLogger("own", flush_seconds=600), callbacks=callbacks, **quiet)
     seed_everything(0)
     module = Mine()
     data = ImageFolderData("photos", image_size=64, batch_size=8, num_workers=0)

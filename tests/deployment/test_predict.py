@@ -89,7 +89,7 @@ def test_what_was_cut_short_goes_on(in_copy: Fitted, monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt):
         predict_images(predictor, paths, PredictedParts(Path("b.csv"), about(folder, paths, 4)), 4, 0, stop_after_two)
     assert not Path("b.csv").exists()
-    with pytest.raises(ConfigError, match="the beginning of other predictions"):
+    with pytest.raises(ConfigError, match="parts of other predictions"):
         PredictedParts(Path("b.csv"), about(folder, paths[1:], 4))
     parts = PredictedParts(Path("b.csv"), about(folder, paths, 4))
     assert parts.done() == 8

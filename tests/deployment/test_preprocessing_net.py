@@ -27,5 +27,5 @@ def test_it_is_pillows_to_a_shade(interpolation: str, width: int, height: int) -
     "changed", [{"crop_mode": "border"}, {"crop_mode": "squash"}, {"interpolation": "nearest"}, {"size": (32, 40)}]
 )
 def test_what_it_cannot_do_is_refused(changed: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="cannot be exported"):
+    with pytest.raises(ConfigError, match="--with-preprocessing cannot be used"):
         PreprocessingNet(Preprocessing(**changed))  # type: ignore[arg-type]  # one of its arguments

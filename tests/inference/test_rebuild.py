@@ -8,7 +8,7 @@ from torch import nn
 
 from plt_nn.backbones import backbone_info
 from plt_nn.errors import ConfigError, WeightsError
-from plt_nn.inference.own_modules import offer
+from plt_nn.inference.own_modules import make_importable
 from plt_nn.inference.own_sources import own_sources
 from plt_nn.inference.rebuild import TRUSTED, rebuild, without_downloads
 
@@ -118,8 +118,8 @@ def test_modules_are_imported_from_their_text_where_there_are_no_others(
         "here_of_a_user.py": "WHERE = 'text'\n",
     }
     count = len(sys.meta_path)
-    offer(texts)
-    offer(texts)
+    make_importable(texts)
+    make_importable(texts)
     assert len(sys.meta_path) == count + 1
     told = import_module("told_of_a_user")
     assert (told.WHERE, told.inner.OTHER) == ("text", "file")

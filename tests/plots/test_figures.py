@@ -18,7 +18,7 @@ from plt_nn.plots.figures import (
     confusion_figure,
     most_wrong_figure,
 )
-from plt_nn.plots.learning_curves import has_curves, learning_curves_figure
+from plt_nn.plots.learning_curves import curve_panels, learning_curves_figure
 from plt_nn.plots.pixels import to_pixels
 
 SUBTITLE = "the last validation, at epoch 3, step 99"
@@ -111,7 +111,8 @@ def test_learning_curves_have_a_panel_for_losses_and_one_for_each_metric() -> No
     validation = {"val_loss": curve(3, 2, 1), "val_acc": curve(0.1, 0.2, 0.3), "val_f1": curve(0.1, 0.2, 0.3)}
     training = {"train_loss": curve(4, 3, 2), "train_acc": curve(0, 0.1, 0.2), "phase": curve(0, 0, 1)}
     phases = [(0.0, "phase 0"), (1.5, "phase 1")]
-    figure = learning_curves_figure(validation, training, (2.0, "best val_loss, 2 at epoch 1, step 8"), phases)
+    best = (2.0, "best val_loss, 2 at epoch 1, step 8")
+    figure = learning_curves_figure(curve_panels(validation, training), best, phases)
     title, *_ = texts(figure)
     assert title.splitlines() == [
         "Learning curves",
@@ -128,11 +129,12 @@ def test_learning_curves_have_a_panel_for_losses_and_one_for_each_metric() -> No
 
 
 def test_learning_curves_of_one_point_and_of_values_that_are_not_finite() -> None:
-    texts(learning_curves_figure({}, {"train_loss": curve(0.5)}))
-    texts(learning_curves_figure({"val_loss": curve(float("nan"))}, {"train_loss": curve(float("inf"), 2.0)}))
+    texts(learning_curves_figure(curve_panels({}, {"train_loss": curve(0.5)})))
+    odd = curve_panels({"val_loss": curve(float("nan"))}, {"train_loss": curve(float("inf"), 2.0)})
+    texts(learning_curves_figure(odd))
     many = {f"val_{number}": curve(1, 2) for number in range(40)}
-    assert len(learning_curves_figure(many, {}).axes) == 12
-    assert not has_curves({}, {"phase": curve(1, 2)})
+    assert len(learning_curves_figure(curve_panels(many, {})).axes) == 12
+    assert not curve_panels({}, {"phase": curve(1, 2)})
 
 
 def test_curves_are_bounded() -> None:

@@ -15,7 +15,7 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
 
 
 def report(name: str = "run", count: int = 2, steps: int = 50) -> Report:
-    rows, own = [], []
+    rows, histories = [], []
     for number in range(count):
         history = history_of(
             np.stack([np.arange(steps), np.linspace(1, 0.1, steps) + number, np.arange(steps)], axis=1)
@@ -26,11 +26,11 @@ def report(name: str = "run", count: int = 2, steps: int = 50) -> Report:
             *({f"p{name}": f"{name}{number}"}, {}, {"val_loss": last, f"val_{name}": last}),
         )
         rows.append(row_of(run, Best(0.1 + number, steps - 1), None))
-        own.append({"val_loss": history, f"val_{name}": history})
+        histories.append({"val_loss": history, f"val_{name}": history})
     columns = {f"p{name}": f"p{name}"}
     comparison = Comparison("val_loss", "min", tuple(rows), None, (), (), columns, (f"A note on {name}.",))
     facts = {"classes": [name, "b"], "confusion": [[1, 0], [0, 1]], "validation": name, "most_wrong": []}
-    return Report(name, comparison, own, [facts] * count, "Made now.")
+    return Report(name, comparison, histories, [facts] * count, "Made now.")
 
 
 def test_what_users_call_things_is_shown_and_never_acts() -> None:
@@ -82,5 +82,5 @@ def test_equal_steps_are_kept_once() -> None:
     own = {f"val_{n}": history_of(np.stack([np.arange(100_000), noise, np.arange(100_000)], axis=1)) for n in range(6)}
     run = replace(given.comparison.rows[0].run, last={name: Point(0.0, 1, 1) for name in own})
     row = replace(given.comparison.rows[0], run=run)
-    text = page(replace(given, comparison=replace(given.comparison, rows=(row,)), own=[own]))
+    text = page(replace(given, comparison=replace(given.comparison, rows=(row,)), histories=[own]))
     assert len(text) < 5e6, "six metrics of the same values and steps take the room of one"

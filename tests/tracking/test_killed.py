@@ -188,7 +188,7 @@ def curves(rows: Counter[Point]) -> Counter[Point]:
 
 def kill_at(
     step: int,
-    told: signal.Signals,
+    sent: signal.Signals,
     folder: Path,
     *words: object,
     group: bool = False,
@@ -208,10 +208,10 @@ def kill_at(
         until(is_there, PATIENCE, f"step {step} was not reached")
         if meanwhile is not None:
             meanwhile()
-        os.killpg(process.pid, told) if group else process.send_signal(told)
+        os.killpg(process.pid, sent) if group else process.send_signal(sent)
         output, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
-    if told != signal.SIGKILL:
+    if sent != signal.SIGKILL:
         assert "Traceback" not in output, output
     return process.wait()

@@ -255,8 +255,11 @@ def test_what_a_model_has_reached_is_what_its_file_says(
 ) -> None:
     weights = tmp_path / "best.safetensors"
     logger.log_model(weights, {"val_loss": 2.0}, 3)
-    told = {"metrics": json.dumps({"val_loss": 1.0}), "step": "7"}  # of a process that was killed before it said so
-    save_file({"a": np.zeros(1)}, weights, told)
+    metadata = {
+        "metrics": json.dumps({"val_loss": 1.0}),
+        "step": "7",
+    }  # of a process that was killed before it logged that
+    save_file({"a": np.zeros(1)}, weights, metadata)
     run = delivered(logger)
     (model,) = MlflowClient(logger.store.uri).search_logged_models([run.info.experiment_id])
     assert model.tags["plt_nn.step"] == "7"

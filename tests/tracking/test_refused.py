@@ -68,7 +68,7 @@ KEYS = {
 }
 
 
-def test_names_become_legal_and_are_told_apart(server: MLflowServer, tmp_path: Path) -> None:
+def test_names_become_accepted_and_stay_distinct(server: MLflowServer, tmp_path: Path) -> None:
     writer = new_spool(tmp_path / "mlruns", server.uri)
     for number, key in enumerate(KEYS):
         writer.append(metrics(3, **{key: float(number)}))
@@ -78,8 +78,8 @@ def test_names_become_legal_and_are_told_apart(server: MLflowServer, tmp_path: P
     writer.close()
     deliver(writer.folder)
     run = run_of(server.client, writer.folder.uid)
-    assert run.data.metrics == {legal: float(number) for number, legal in enumerate(KEYS.values())}
-    values = {legal: f"value {number}" for number, legal in enumerate(KEYS.values())}
+    assert run.data.metrics == {accepted: float(number) for number, accepted in enumerate(KEYS.values())}
+    values = {accepted: f"value {number}" for number, accepted in enumerate(KEYS.values())}
     assert run.data.params == values
     assert values.items() <= run.data.tags.items()
     assert run.data.tags["renamed/a_b_2"] == "a@b"
@@ -112,7 +112,7 @@ def test_values(server: MLflowServer, tmp_path: Path) -> None:
     assert load_state(writer.folder.state).refused == 0
 
 
-def test_what_cannot_be_made_legal_is_kept_and_told(server: MLflowServer, tmp_path: Path) -> None:
+def test_what_mlflow_cannot_accept_is_set_aside_and_counted(server: MLflowServer, tmp_path: Path) -> None:
     writer = new_spool(tmp_path / "mlruns", server.uri)
     writer.append(metrics(2**70, loss=1.0))  # a step that no database holds
     writer.append(Metrics(0, {"loss": 2.0}, time=-5))

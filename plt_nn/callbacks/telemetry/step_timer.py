@@ -58,12 +58,8 @@ class StepTimer:
 
     def interval(self, memory: float) -> StepInterval:
         """What was counted so far."""
-        elapsed, waited, own = (
-            self._training.seconds,
-            self._waiting.seconds,
-            self._batch.seconds - self.exchange.seconds,
-        )
-        return StepInterval(elapsed, waited, own, self.batches, self.samples, memory)
+        own = self._batch.seconds - self.exchange.seconds
+        return StepInterval(self._training.seconds, self._waiting.seconds, own, self.batches, self.samples, memory)
 
 
 def samples_in(batch: Any) -> int:

@@ -23,7 +23,7 @@ from plt_nn.callbacks.validation.class_results import RunningResults
 from plt_nn.callbacks.validation.merge_processes import merge_processes
 from plt_nn.callbacks.validation.metric_curves import MetricCurves
 from plt_nn.errors import refuse
-from plt_nn.plots.learning_curves import has_curves, learning_curves_figure
+from plt_nn.plots.learning_curves import curve_panels, learning_curves_figure
 from plt_nn.plots.pixels import to_pixels
 from plt_nn.tracking import tags
 
@@ -173,10 +173,9 @@ class ValidationFigures(Callback):
                 for logger in run_loggers(trainer):
                     logger.log_text(json.dumps(self.facts), tags.FIGURES_FACTS)
             drawings |= class_drawings(*described)
-        curves = self._curves.arrays()
-        if has_curves(*curves):
+        if panels := curve_panels(*self._curves.arrays()):
             best, phases = self._validations.mark(), [(at, f"phase {number}") for at, number in self._phases]
-            drawings["learning_curves"] = lambda: learning_curves_figure(*curves, best, phases)
+            drawings["learning_curves"] = lambda: learning_curves_figure(panels, best, phases)
         for name, drawing in drawings.items():
             with _warning_about(f"{tags.FIGURES}/{name}.png"):
                 figure = drawing()

@@ -19,7 +19,7 @@ class EpochLoss:
         """Adds what a training step has returned, if it contains a loss."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and loss.numel() == 1:
-            loss = loss.detach().reshape(())
+            loss = loss.detach() if loss.requires_grad else loss  # each call counts in a small net's step
             self._sum = loss.float() if self._sum is None else self._sum + loss
             self._count += 1
 

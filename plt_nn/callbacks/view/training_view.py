@@ -44,14 +44,14 @@ class TrainingView(ProgressBar):
         if not line_seconds > 0:
             raise ConfigError(f"TrainingView(line_seconds={line_seconds!r}): a number of seconds above 0.")
         self.plain, self.line_seconds = plain, line_seconds
-        self._may_show = True
+        self._may_show = self._is_first = True
         self._screen: Terminal | PlainLines | None = None
         self._state = ProgressState()
 
     @property
     def is_enabled(self) -> bool:
         """Whether it shows anything on this process."""
-        return self._may_show and (self._trainer is None or self._trainer.is_global_zero)
+        return self._may_show and self._is_first
 
     def disable(self) -> None:
         """Shows nothing from now on, as while a learning rate is searched."""
@@ -71,6 +71,7 @@ class TrainingView(ProgressBar):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes its place in the order of callbacks: the first."""
         super().setup(trainer, pl_module, stage)
+        self._is_first = trainer.is_global_zero
         sort_callbacks(trainer)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

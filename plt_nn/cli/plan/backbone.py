@@ -1,7 +1,7 @@
 """The plan of a backbone by name; no weights are needed."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from plt_nn.backbones import backbone_info, create_backbone, stages
-from plt_nn.cli.plan.adapters import with_adapters
 from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.freezing import Phase
+from plt_nn.freezing.adapters.stage_adapters import insert_adapters
 from plt_nn.freezing.costs.phase_costs import PlanCost, phase_costs
+from plt_nn.freezing.plan import StageLike
 
 _SIZE_ARGUMENTS = {"timm": "img_size", "torchvision": "image_size"}  # of nets that are built for one size (ViT)
 
@@ -58,6 +59,31 @@ def plan_of_backbone(wanted: PlannedBackbone, phases: Sequence[Phase]) -> tuple[
     return wanted.name, phase_costs(phases, parts, net, trained, [optimizer], (images,))
 
 
+def with_adapters(
+    module: nn.Module, stages: Sequence[StageLike], phases: Sequence[Phase]
+) -> tuple[Sequence[StageLike], Sequence[Set[str]] | None]:
+    """Puts the adapters of all phases into a module, in place.
+
+    Args:
+        module: The net, or the module that holds it.
+        stages: Its stages from input to head.
+        phases: The phases of the schedule.
+
+    Returns:
+        The stages with the adapters, and for each phase the names of the parameters that it trains; if no phase has
+        adapters, the stages as they are and None.
+
+    Raises:
+        ConfigError: If the adapters do not go with the net, or peft is not installed.
+    """
+    adapters = insert_adapters(module, stages, phases)
+    if adapters is None:
+        return stages, None
+    free = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    outside = free - {name for stage in adapters.stages for name in stage.parameters}
+    return adapters.stages, [(trained | outside) & free for trained in adapters.trained]
+
+
 def _net(wanted: PlannedBackbone) -> nn.Module:
     argument = _SIZE_ARGUMENTS.get(wanted.name.partition("/")[0])
     if wanted.size is not None and argument is not None:
@@ -96,16 +122,13 @@ def _optimizer(text: str, parameters: Iterable[Parameter], lr: float) -> Optimiz
 
 
 def _class(name: str) -> Any:
-    known = {key.lower(): value for key, value in vars(torch.optim).items() if _is_optimizer(value)}
+    types = (value for value in vars(torch.optim).values() if isinstance(value, type) and issubclass(value, Optimizer))
+    known = {each.__name__.lower(): each for each in types if each is not Optimizer}
     found = known.get(name.removeprefix("torch.optim.").lower())
     if found is None:
         names = [made.__name__ for made in known.values()]
         raise ConfigError(f"--optimizer: torch.optim has no {name!r}.{did_you_mean(name, names)} timm's are timm/NAME.")
     return found
-
-
-def _is_optimizer(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
 
 
 def _option(text: str) -> tuple[str, Any]:

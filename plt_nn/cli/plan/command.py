@@ -7,20 +7,18 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from plt_nn.cli.options import add_format
 from plt_nn.errors import ConfigError
 from plt_nn.freezing.costs.phase_costs import PlanCost
 from plt_nn.freezing.costs.tables import plan_markdown, plan_tables, plan_text
 from plt_nn.freezing.phase_text import phases_from_text
 
-_LEAST, _WIDTH = 72, 100  # characters of a line on a terminal; the latter also where nobody watches
+_LEAST, _WIDTH = 72, 100  # characters of a line on a terminal; the latter also elsewhere
 _ONLY_BACKBONE = ("num_classes", "size", "lr", "optimizer")
 
 
 def run(argv: list[str]) -> int:
     """Prints the plan of a configuration, or of a backbone and phases.
-
-    Args:
-        argv: The verb and its words.
 
     Raises:
         ConfigError: For a mistake in the call, the configuration or the phases.
@@ -61,27 +59,19 @@ def _print_text(title: str, plan: PlanCost) -> None:
     console.print(plan_tables(plan, console.width))
 
 
-def _print_markdown(title: str, plan: PlanCost) -> None:
-    _say(f"### {title}\n\n{plan_markdown(plan)}")
-
-
-def _print_json(title: str, plan: PlanCost) -> None:
-    _say(json.dumps({"title": title} | plan.as_dict(), indent=2) + "\n")
-
-
 def _say(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)
-    except UnicodeEncodeError:  # a file on Windows, for instance
+    except UnicodeEncodeError:  # such as plain ASCII
         text = text.replace("─", "-").replace("…", "..").encode(encoding, "replace").decode(encoding)
     print(text, end="")
 
 
 _PRINT: dict[str, Callable[[str, PlanCost], None]] = {
     "text": _print_text,
-    "md": _print_markdown,
-    "json": _print_json,
+    "md": lambda title, plan: _say(f"### {title}\n\n{plan_markdown(plan)}"),
+    "json": lambda title, plan: _say(json.dumps({"title": title} | plan.as_dict(), indent=2) + "\n"),
 }
 
 
@@ -97,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--phases", help='in place of the configuration\'s: "head; last 2 stages @3; all @6 lr_scale=0.1"'
     )
-    parser.add_argument("--format", choices=list(_PRINT), default="text", help="text (default), md or json")
+    add_format(parser, *_PRINT)
     alone = parser.add_argument_group("a backbone without a configuration; no weights are needed")
     alone.add_argument("--backbone", help="such as timm/resnet50 or torchvision/vit_b_16")
     alone.add_argument("--num-classes", type=int, help="classes (default: those of the pretrained head)")

@@ -1,4 +1,4 @@
-"""The plan of a configuration: read as `plt-nn fit` reads it, but nothing is trained, downloaded or logged."""
+"""The plan of a configuration: it is read as `plt-nn fit` does, but nothing is trained, downloaded or logged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,9 +6,8 @@ from itertools import pairwise
 from pkgutil import resolve_name
 from typing import Any
 
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -16,16 +15,15 @@ from plt_nn.advice.trial_trainers import quietly
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import FreezingSchedule
 from plt_nn.cli.check import check_config_files
-from plt_nn.cli.own_classes import find_classes_here
-from plt_nn.cli.parser_errors import plain_message
+from plt_nn.cli.parser_errors import plain_errors
 from plt_nn.cli.plan.module import ready_module
-from plt_nn.cli.train import STRICT, TRAINER_VERBS, TrainCLI, hush
+from plt_nn.cli.train import CLI_OPTIONS, TrainCLI, find_classes_here, silence
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
 from plt_nn.freezing.costs.phase_costs import PlanCost, phase_costs
 
-# Of the trainer's arguments these decide how long a learning-rate schedule is; all else would only get in the way.
-_KEPT = ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches", "overfit_batches")
+# The arguments of the trainer that decide how long a learning-rate schedule is; no other has an effect on a plan.
+_SCHEDULE_ARGUMENTS = ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches", "overfit_batches")
 
 
 def plan_of_config(words: Sequence[str], phases: Sequence[Phase] | None) -> tuple[str, PlanCost]:
@@ -40,8 +38,9 @@ def plan_of_config(words: Sequence[str], phases: Sequence[Phase] | None) -> tupl
     """
     find_classes_here()
     check_config_files(words)
-    hush()
-    cli = _parsed(words)
+    silence()
+    with plain_errors():
+        cli = _PlanCLI(args=["fit", *words], save_config_callback=None, **CLI_OPTIONS)
     schedule = cli.schedule()
     if schedule is None and phases is None:
         raise ConfigError(
@@ -67,52 +66,32 @@ class _PlanCLI(TrainCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)  # LightningCLI's own warns that sys.argv says something else
-
-    def before_instantiate_classes(self) -> None:
         self.config.fit.trainer.logger = False
+        self.config.fit.ckpt_path = None
+        self.config.fit.seed_everything = False  # Lightning would print it, and no number of a plan is random
         _without_download(self.config.fit.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        config = self._get(self.config_init, "trainer")
-        kept = {key: config[key] for key in _KEPT}
+        config = self.trainer_config
+        arguments = {key: config[key] for key in _SCHEDULE_ARGUMENTS}
         if str(config.precision).endswith("-true"):  # the parameters themselves are of this type
-            kept["precision"] = config.precision
+            arguments["precision"] = config.precision
         off: dict[str, Any] = dict.fromkeys(
             ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
         )
         with quietly():
-            return Trainer(accelerator="cpu", devices=1, plugins=[LightningEnvironment()], **kept, **off)
+            return Trainer(accelerator="cpu", devices=1, plugins=[LightningEnvironment()], **arguments, **off)
 
     def schedule(self) -> FreezingSchedule | None:
         """The schedule among the callbacks."""
-        given = self._get(self.config_init, "trainer").callbacks or []
-        callbacks = given if isinstance(given, list) else [given]
-        return next((callback for callback in callbacks if isinstance(callback, FreezingSchedule)), None)
+        return next((each for each in self.given_callbacks() if isinstance(each, FreezingSchedule)), None)
 
-    def _set_seed(self) -> None:
-        pass  # it would say so, and no number of a plan is random
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-
-def _parsed(words: Sequence[str]) -> _PlanCLI:
-    try:
-        return _PlanCLI(
-            args=["fit", *words],
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_kwargs={"prog": "plt-nn", **STRICT} | {verb: dict(STRICT) for verb in TRAINER_VERBS},
-        )
-    except ArgumentError as error:
-        raise ConfigError(plain_message(str(error))) from error
-    except MisconfigurationException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    def fit(self, **arguments: Any) -> None:
+        """Nothing is trained."""
 
 
 def _without_download(config: object) -> None:
-    """Random weights in place of those that `create_backbone` would download; those of a file say the classes."""
+    """Random weights in place of those that `create_backbone` would download; a file decides the number of classes."""
     if isinstance(config, Namespace):
         made = config.get("class_path")
         is_backbone = isinstance(made, str) and "." in made and resolve_name(made) is create_backbone

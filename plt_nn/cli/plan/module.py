@@ -1,4 +1,4 @@
-"""Makes a LightningModule what it would be when a fit starts, as far as that can be done without training."""
+"""Prepares a LightningModule as the start of a fit does, as far as that can be done without training."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ from torch.utils.data import DataLoader
 from plt_nn.backbones import BackboneInfo, backbone_info
 from plt_nn.callbacks.freezing.net_stages import net_stages
 from plt_nn.callbacks.lightning.connectors import attach_data
-from plt_nn.cli.plan.adapters import with_adapters
+from plt_nn.cli.plan.backbone import with_adapters
 from plt_nn.data import ImageFolderData
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
 from plt_nn.freezing.plan import StageLike
+from plt_nn.text import one_line
 
 
 @dataclass(frozen=True)
 class ReadyModule:
-    """What is known of a module besides itself.
+    """A module that is ready to be planned for.
 
     Args:
         stages: Its stages, with the adapters of the phases.
@@ -51,9 +52,9 @@ def ready_module(
     net: str | None,
     phases: Sequence[Phase],
 ) -> ReadyModule:
-    """Sets the module and its data up, puts the phases' adapters into it, and makes its optimizers.
+    """Sets up the module and its data, inserts the adapters of the phases, and makes the optimizers.
 
-    What fails because the data is not there, or for any reason of the user's own code, becomes a note.
+    Steps that fail because there is no data, or in the user's own code, become notes.
 
     Args:
         trainer: A trainer that will not train.
@@ -90,7 +91,7 @@ def ready_module(
 def _set_up_data(
     trainer: Trainer, datamodule: LightningDataModule | None, notes: list[str]
 ) -> LightningDataModule | None:
-    """The data if it is there."""
+    """The data, set up; None if there is none."""
     if datamodule is None:
         return None
     if isinstance(datamodule, ImageFolderData):
@@ -98,7 +99,7 @@ def _set_up_data(
     datamodule.trainer = trainer
     try:
         datamodule.setup("fit")
-    except Exception as error:  # noqa: BLE001 -- whatever the data lacks, the rest of the plan can be told
+    except Exception as error:  # noqa: BLE001 -- whatever the data lack, the rest of the plan can be made
         notes.append(f"The data cannot be read, so the head is as the net was made: {_sentence(error)}")
         return None
     return datamodule
@@ -107,7 +108,7 @@ def _set_up_data(
 def _take(
     steps: Mapping[str, Callable[[], object]], module: LightningModule, notes: list[str], lacks_data: bool = False
 ) -> None:
-    """Takes the steps of a fit's start, each whether the one before it succeeded or not."""
+    """Takes the steps at the start of a fit; a step that fails does not prevent the next ones."""
     for name, step in steps.items():
         try:
             step()
@@ -159,5 +160,5 @@ def _only_child(module: LightningModule) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{text[:300]}{'' if text.endswith('.') else '.'}" if text else f"{type(error).__name__}."
+    text = one_line(error)
+    return text if text.endswith(".") else f"{text}."

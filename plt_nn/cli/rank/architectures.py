@@ -11,36 +11,33 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from plt_nn.advice.architectures import space
 from plt_nn.advice.short_runs import Tried, rank_architectures
-from plt_nn.cli.rank.options import duration
+from plt_nn.cli.options import parse_duration
+from plt_nn.cli.rank.options import require_yaml
+from plt_nn.cli.rank.output import say_where, write_configuration
 from plt_nn.data import TabularData
 from plt_nn.data.tensors import TensorSplit
-from plt_nn.errors import ConfigError
+from plt_nn.errors import ConfigError, refuse
+from plt_nn.text_table import TextTable
 from plt_nn.tracking.store import store_at
 from plt_nn.tracking.written_runs import WrittenRun, deliver, write_run
 
-_COLUMNS = ("", "net", "loss", "parameters", "epochs", "seconds")
 _BATCH = 32
 
 
 def run(argv: list[str]) -> int:
-    """Ranks architectures, and says what to do.
-
-    Args:
-        argv: The verb and its words.
+    """Ranks architectures, and gives advice.
 
     Raises:
-        ConfigError: For data that do not lie in memory as tensors, or if nothing could be tried or nothing learnt.
+        ConfigError: For data that are not tensors in memory, or if nothing could be tried or nothing was learnt.
         DataError: For data that cannot be trained on.
     """
     parser = _parser()
     arguments = parser.parse_args(argv[1:])
-    if arguments.write is not None and Path(arguments.write).suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
+    require_yaml(arguments.write)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("architectures for tables are tried by one process; call it without torchrun.")
 
@@ -63,15 +60,17 @@ def run(argv: list[str]) -> int:
             classes,
             getattr(data, "batch_size", _BATCH),
             arguments.epochs,
-            duration(arguments.budget) if arguments.budget else float("inf"),
+            parse_duration(arguments.budget or ""),
             status.update,
         )
     if not found:
-        raise ConfigError("nothing could be tried:\n" + "\n".join(f"  - {told}" for told in unfinished))
+        refuse("the architectures", unfinished)
     command, has_learnt = shlex.join(["plt-nn", *argv]), found[0].score > _constant_score(y, classes)
-    files = _tell(arguments, found, unfinished, classes is not None)
+    files = _show(arguments, found, unfinished, classes is not None)
     if has_learnt:
-        files["recommended.yaml"] = _written(arguments, command, found[0], classes is not None)
+        advice = yaml.safe_dump(_configuration(found[0], arguments, classes is not None), sort_keys=False, width=110)
+        files["recommended.yaml"] = f"# Made by: {command}\n{advice}"
+        write_configuration(Path(arguments.write) if arguments.write else None, files["recommended.yaml"])
     _record(arguments, command, found, files)
     if not has_learnt:
         raise ConfigError(_why_nothing(y, classes))
@@ -79,60 +78,39 @@ def run(argv: list[str]) -> int:
 
 
 def _constant_score(y: Tensor, classes: int | None) -> float:
-    """What is reached by always saying the most common class, or the mean."""
+    """The score of always predicting the most common class, or the mean."""
     return 0.0 if classes is None else int(y.bincount().max()) / len(y)
 
 
 def _why_nothing(y: Tensor, classes: int | None) -> str:
-    """What to do where none of the nets has learnt anything."""
+    """Advice where none of the nets has learnt anything."""
     if classes is not None:
         return (
-            "none of these nets tells the classes better than saying the most common one always does, so there is no "
+            "none of these nets is better than always predicting the most common class, so there is no "
             "advice. Try more --epochs, or other columns."
         )
     return (
-        "none of these nets predicts better than the mean of the targets does, so there is no advice. The targets "
-        f"have a mean of {float(y.mean()):.4g} and a standard deviation of {float(y.std()):.4g}; nets learn best where "
-        "these are about 0 and 1. Shift and scale the column, or try more --epochs."
+        "none of these nets is better than always predicting the mean of the targets, so there is no advice. The "
+        f"targets have a mean of {float(y.mean()):.4g} and a standard deviation of {float(y.std()):.4g}; nets learn "
+        "best with about 0 and 1. Shift and scale the column, or try more --epochs."
     )
 
 
-def _tell(arguments: Namespace, found: list[Tried], unfinished: list[str], is_classes: bool) -> dict[str, str]:
-    """Prints the table; gives it as files for the record."""
-    score = "accuracy (95 %)" if is_classes else "R2"
+def _show(arguments: Namespace, found: list[Tried], unfinished: list[str], is_classes: bool) -> dict[str, str]:
+    """Prints the table; returns it as files for the record."""
+    header = ("", "net", "accuracy (95 %)" if is_classes else "R2", "loss", "parameters", "epochs", "seconds")
     rows = [_cells(number, tried) for number, tried in enumerate(found, 1)]
-    header = (*_COLUMNS[:2], score, *_COLUMNS[2:])
+    styles = ["" if tried.in_last_round else "dim" for tried in found]
+    table = TextTable(header, rows, numeric=(0, 2, 3, 4, 5, 6), styles=styles)
     plain = {"candidates": [_plain(tried) for tried in found], "left_out": unfinished}
-    markdown = "\n".join(
-        [
-            "| " + " | ".join(header) + " |",
-            "| --- " * len(header) + "|",
-            *("| " + " | ".join(row) + " |" for row in rows),
-        ]
-    )
     if arguments.format == "text":
-        table = Table(*header, box=None, pad_edge=False)
-        for row, tried in zip(rows, found, strict=True):
-            table.add_row(*row, style="" if tried.in_last_round else "dim")
         console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print(table)
+        console.print(table.as_rich())
         for text in unfinished:
             console.print(f"Left out: {text}", highlight=False)
     else:
-        print(json.dumps(plain, indent=1) if arguments.format == "json" else markdown)
-    return {"ranking.md": markdown, "ranking.json": json.dumps(plain)}
-
-
-def _written(arguments: Namespace, command: str, best: Tried, is_classes: bool) -> str:
-    """The advice as a configuration, which is written where that was asked for."""
-    plain = _configuration(best, arguments, is_classes)
-    configuration = f"# Made by: {command}\n" + yaml.safe_dump(plain, sort_keys=False, width=110)
-    if arguments.write is not None:
-        target = Path(arguments.write)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(configuration, "utf-8")
-        print(f"Run it with: plt-nn fit --config {target}", file=sys.stderr)
-    return configuration
+        print(json.dumps(plain, indent=1) if arguments.format == "json" else table.as_markdown())
+    return {"ranking.md": table.as_markdown(), "ranking.json": json.dumps(plain)}
 
 
 def _record(arguments: Namespace, command: str, found: list[Tried], files: dict[str, str]) -> None:
@@ -140,17 +118,13 @@ def _record(arguments: Namespace, command: str, found: list[Tried], files: dict[
     content = {name: text.encode() for name, text in files.items()}
     whole = WrittenRun("rank", {"command": command}, _metrics(found[0]), note=files["ranking.md"], files=content)
     parent = write_run(store, arguments.experiment, whole)
-    children = [
-        WrittenRun(
-            str(tried.architecture),
-            {"net": tried.architecture.class_path, **tried.architecture.plain_args(), "lr": tried.architecture.lr},
-            _metrics(tried) | {"rank": {0: float(number)}},
-        )
-        for number, tried in enumerate(found, 1)
-    ]
-    folders = [parent, *(write_run(store, arguments.experiment, child, parent.uid) for child in children)]
-    told = f"Open it with: plt-nn ui --run {parent.uid}"
-    print(told if deliver(folders) else "Not in MLflow yet: `plt-nn sync` delivers it.", file=sys.stderr)
+    folders = [parent]
+    for number, tried in enumerate(found, 1):
+        net = tried.architecture
+        params = {"net": net.class_path, **net.plain_args(), "lr": net.lr}
+        child = WrittenRun(str(net), params, _metrics(tried) | {"rank": {0: float(number)}})
+        folders.append(write_run(store, arguments.experiment, child, parent.uid))
+    say_where(parent.uid, deliver(folders))
 
 
 def _metrics(tried: Tried) -> dict[str, dict[int, float]]:
@@ -175,7 +149,7 @@ def _configuration(best: Tried, arguments: Namespace, is_classes: bool) -> dict[
 
 
 def _given(init_args: Namespace) -> dict[str, Any]:
-    """The arguments of the data without those that are left at none."""
+    """The arguments of the data, without those that are None."""
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in init_args.as_dict().items()}
     return {name: value for name, value in plain.items() if value is not None}
 
@@ -188,19 +162,10 @@ def _cells(number: int, tried: Tried) -> list[str]:
 
 
 def _plain(tried: Tried) -> dict[str, Any]:
-    architecture = tried.architecture
-    return {
-        "net": architecture.class_path,
-        "init_args": architecture.plain_args(),
-        "lr": architecture.lr,
-        "score": tried.score,
-        "interval": None if tried.interval is None else list(tried.interval),
-        "loss": tried.loss,
-        "parameters": tried.parameters,
-        "epochs": tried.epochs,
-        "seconds": tried.seconds,
-        "in_last_round": tried.in_last_round,
-    }
+    """What was tried as plain values, for JSON."""
+    net = tried.architecture
+    results = {name: value for name, value in vars(tried).items() if name not in ("architecture", "losses")}
+    return {"net": net.class_path, "init_args": net.plain_args(), "lr": net.lr, "loss": tried.loss, **results}
 
 
 def _parser() -> ArgumentParser:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from plt_nn.cli.folder_options import split_of
-from plt_nn.cli.model_options import device_named
-from plt_nn.cli.rank.options import duration, parser
-from plt_nn.errors import ConfigError
+from plt_nn.cli.options import device_named, parse_duration, split_of
+from plt_nn.cli.rank.options import parser, require_yaml
+from plt_nn.cli.rank.output import say, say_where, write_configuration
+from plt_nn.errors import refuse
 from plt_nn.tracking.store import Store, store_at
 
 if TYPE_CHECKING:
@@ -24,14 +24,11 @@ if TYPE_CHECKING:
     from plt_nn.advice.verify import Verified
     from plt_nn.data import ImageFolderData
 
-_WIDTH = 132  # characters of a line where nobody watches
+_WIDTH = 132  # characters of a line where there is no terminal
 
 
 def run(argv: list[str]) -> int:
-    """Ranks candidates, and says what to do.
-
-    Args:
-        argv: The verb and its words.
+    """Ranks candidates, and gives advice.
 
     Raises:
         ConfigError: For a candidate that does not exist, or an argument that cannot be used.
@@ -42,11 +39,10 @@ def run(argv: list[str]) -> int:
 
         return rank_architectures.run(argv)
     arguments = parser().parse_args(argv[1:])
-    if arguments.write is not None and arguments.write.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--write {arguments.write}: expected a name that ends in .yaml.")
+    require_yaml(arguments.write)
     from plt_nn.advice.processes import processes
 
-    budget = duration(arguments.budget) if arguments.budget else float("inf")
+    budget = parse_duration(arguments.budget)
     store = store_at(arguments.store)
     with processes() as others:
         device = others.device(device_named(arguments.device))
@@ -58,7 +54,7 @@ def run(argv: list[str]) -> int:
         return 0
     # The first process alone from here on: while there is a group, the metrics of a trial would wait for all of it.
     plan, verified = _advised(arguments, data, labelled, ranking, store, device)
-    _tell(arguments, shlex.join(["plt-nn", *argv]), ranking, plan, verified, store)
+    _show(arguments, shlex.join(["plt-nn", *argv]), ranking, plan, verified, store)
     return 0
 
 
@@ -81,13 +77,13 @@ def _ranked(
 
     candidates, left_out = _candidates(arguments)
     if not candidates:
-        raise ConfigError(f"nothing is left to try: {' '.join(left_out)}")
+        refuse("the candidates", left_out)
     place = CacheLocation(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
-    with _Progress(others.is_first) as say:
-        ranking = rank(candidates, labelled, place, device, arguments.samples, budget, others, say)
+    with _Progress(others.is_first) as show:
+        ranking = rank(candidates, labelled, place, device, arguments.samples, budget, others, show)
     ranking = replace(ranking, left_out=[*left_out, *ranking.left_out])
     if not ranking.judged:
-        raise ConfigError("no candidate could be judged:\n" + "\n".join(f"  - {told}" for told in ranking.left_out))
+        refuse("the candidates", ranking.left_out)
     return ranking
 
 
@@ -102,14 +98,14 @@ def _images(arguments: argparse.Namespace) -> "tuple[ImageFolderData, LabelledIm
 
 
 def _audit(arguments: argparse.Namespace) -> None:
-    """Says what is gravest of what is wrong with the files: no net can make up for it."""
+    """Prints the most serious findings about the files: no net can make up for them."""
     from plt_nn.audit.audit import audit
-    from plt_nn.audit.tables import as_lines
+    from plt_nn.audit.tables import summary_lines
     from plt_nn.data.class_folders import survey_class_folders
 
     folders = survey_class_folders(arguments.root, **split_of(arguments))
-    for line in as_lines(audit(arguments.root, folders), most=3):
-        _say(line)
+    for line in summary_lines(audit(arguments.root, folders), most=3):
+        say(line)
 
 
 def _candidates(arguments: argparse.Namespace) -> "tuple[list[Candidate], list[str]]":
@@ -146,13 +142,13 @@ def _advised(
         return plans[0], []
     found = []
     for plan in plans:
-        _say(f"Fine-tuning {plan.candidate}, {plan.depth.train} ...")
+        say(f"Fine-tuning {plan.candidate}, {plan.depth.train} ...")
         found.append(verify(plan, data, store.features, device=device))
     order = by_outcome(found)
     return order[0].plan, order
 
 
-def _tell(
+def _show(
     arguments: argparse.Namespace,
     command: str,
     ranking: "Ranking",
@@ -173,17 +169,14 @@ def _tell(
         print(as_markdown(ranking, plan, verified), end="")
     else:
         print(json.dumps(as_plain(ranking, plan, verified), indent=1))
-    if arguments.write is not None:
-        arguments.write.parent.mkdir(parents=True, exist_ok=True)
-        arguments.write.write_text(configuration, "utf-8")
-        _say(f"Run it with: plt-nn fit --config {arguments.write}")
+    write_configuration(arguments.write, configuration)
     params = {"data": str(arguments.root), "samples": ranking.samples, "command": command}
     uid, is_delivered = record(store, arguments.experiment, ranking, plan, verified, configuration, params)
-    _say(f"Open it with: plt-nn ui --run {uid}" if is_delivered else "Not in MLflow yet: `plt-nn sync` delivers it.")
+    say_where(uid, is_delivered)
 
 
 class _Progress:
-    """Tells how far a candidate is: in one line on a terminal, else nothing."""
+    """Shows in one line how far a candidate is; only on a terminal."""
 
     def __init__(self, is_shown: bool) -> None:
         self._console = Console(stderr=True)
@@ -198,10 +191,6 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._status.stop()
 
-    def __call__(self, told: str, done: int, total: int) -> None:
+    def __call__(self, doing: str, done: int, total: int) -> None:
         if self._is_shown:
-            self._status.update(f"{told}: {done:,} of {total:,} images")
-
-
-def _say(text: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
+            self._status.update(f"{doing}: {done:,} of {total:,} images")

@@ -1,18 +1,14 @@
 """The arguments of `plt-nn rank`."""
 
 import argparse
-import re
 from pathlib import Path
 
-from plt_nn.cli.folder_options import add_folder_options
+from plt_nn.cli.options import add_device, add_folder, add_format, add_store, at_least
 from plt_nn.errors import ConfigError
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)?")
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, None: 60.0}
 
 
 def parser() -> argparse.ArgumentParser:
-    """What reads the command line, and tells its help."""
+    """The parser of the command line for images."""
     made = argparse.ArgumentParser(
         prog="plt-nn rank",
         description="Measure on your own images which pretrained net suits them, at which image size, and how many of "
@@ -20,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="For tables, sequences and small images: `plt-nn rank --data.path TABLE --data.target COLUMN` or "
         "`plt-nn rank --data CLASS ...` tries architectures in short runs; `plt-nn rank --data CLASS --help`.",
     )
-    add_folder_options(made)
+    add_folder(made)
     made.add_argument(
         "--backbones",
         action="append",
@@ -33,30 +29,34 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--controls", action="store_true", help="try each net with random weights as well")
     made.add_argument("--download", action="store_true", help="fetch weights that globs match, or a short list of nets")
     made.add_argument("--budget", default="", help="such as 90s, 10min or 1h; default: none")
-    made.add_argument("--samples", type=_count, help="images looked at at most (default: 2000, and ten of a class)")
+    made.add_argument("--samples", type=at_least(1), help="most images to use (default: 2000, and ten of a class)")
     made.add_argument(
-        "--verify", type=_count, nargs="?", const=3, default=0, metavar="N", help="fine-tune the best few plans (3)"
+        "--verify",
+        type=at_least(1),
+        nargs="?",
+        const=3,
+        default=0,
+        metavar="N",
+        help="fine-tune the best plans (3)",
     )
     made.add_argument("--write", type=Path, metavar="FILE", help="write the advice as a configuration for `plt-nn fit`")
     made.add_argument("--no-audit", action="store_true", help="do not look for faults of the files first")
-    made.add_argument("--format", choices=("text", "md", "json"), default="text", help="default: text")
-    made.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    add_format(made, "text", "md", "json")
+    add_device(made)
     made.add_argument("--experiment", default="rank", help="the experiment in MLflow (default: rank)")
-    made.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
-    made.add_argument("--megabytes", type=_count, default=20_000, help="limit of mlruns/features (default: 20000)")
+    add_store(made)
+    made.add_argument("--megabytes", type=at_least(1), default=20_000, help="limit of mlruns/features (default: 20000)")
     return made
 
 
-def duration(text: str) -> float:
-    """The seconds that `90s`, `10min` or `1h` are; a number alone is minutes.
+def require_yaml(file: Path | str | None) -> None:
+    """Makes sure that `--write` names a YAML file, if it names one.
 
     Raises:
-        ConfigError: If it is none of these.
+        ConfigError: If it names another.
     """
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
-        raise ConfigError(f"--budget: {text!r} is no duration; expected such as 90s, 10min or 1h.")
-    return float(found[1]) * _UNITS[found[2]]
+    if file is not None and Path(file).suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--write {file}: expected a name that ends in .yaml.")
 
 
 def _numbers(text: str) -> list[int]:
@@ -77,9 +77,3 @@ def _shares(text: str) -> list[float]:
     if not all(0 < crop <= 1 for crop in crops):
         raise argparse.ArgumentTypeError(f"{text!r}; expected shares above 0 and at most 1, such as 0.7,0.875,1")
     return crops
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number of at least 1")
-    return int(text)

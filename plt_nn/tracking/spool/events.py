@@ -151,6 +151,7 @@ KINDS: dict[str, type[Any]] = {
 _KIND_OF = {event: kind for kind, event in KINDS.items()}
 _FIELDS = {event: tuple(each.name for each in fields(event)) for event in _KIND_OF}
 _OPTIONAL = {"host", "pid"}  # fields that spools of earlier versions lack
+_REQUIRED = {event: {*names} - _OPTIONAL for event, names in _FIELDS.items()}
 _to_text = json.JSONEncoder(separators=(",", ":"), default=str).encode  # json.dumps would make one for each event
 
 
@@ -184,7 +185,7 @@ def from_plain(values: Any) -> Event | None:
     if not isinstance(values, dict) or "kind" not in values:
         return None
     kind = KINDS.get(str(values["kind"]))
-    if kind is None or not {*_FIELDS[kind]} - _OPTIONAL <= values.keys():
+    if kind is None or not _REQUIRED[kind] <= values.keys():
         return UnknownEvent(values)
     event: Event = kind(**{name: values[name] for name in _FIELDS[kind] if name in values})
     return event

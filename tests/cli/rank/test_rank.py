@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -41,10 +41,31 @@ def told(done: Completed) -> dict[str, Any]:
     return found
 
 
+class Ranked(NamedTuple):
+    """A call that ranked two nets at two sizes.
+
+    Attributes:
+        folder: Where it was called. To be read only.
+        found: What it printed as JSON.
+        errors: What it printed beside that.
+    """
+
+    folder: Path
+    found: dict[str, Any]
+    errors: str
+
+
+@pytest.fixture(scope="module")
+def ranked(few: Path, tmp_path_factory: pytest.TempPathFactory) -> Ranked:
+    folder = tmp_path_factory.mktemp("ranked")
+    words = ["--data.root", few, "--backbones", f"{LITE0},{RANDOM}", "--sizes", "64,96", "--format", "json"]
+    done = warm.run(["-m", "plt_nn", "rank", *words, "--write", "advice/a.yaml"], cwd=folder, env=environment())
+    return Ranked(folder, told(done), done.stderr)
+
+
 @pytest.mark.photos
-def test_pretrained_nets_come_before_random_ones_and_the_advice_runs(few: Path, call: Call, here: Path) -> None:
-    words = ["rank", "--data.root", few, "--backbones", f"{LITE0},{RANDOM}", "--sizes", "64,96"]
-    found = told(call(*words, "--format", "json", "--write", "advice/recommended.yaml"))
+def test_pretrained_nets_come_before_random_ones(ranked: Ranked) -> None:
+    found = ranked.found
     assert [one["name"] for one in found["candidates"][:2]] == [LITE0, LITE0]
     best = found["candidates"][0]
     assert best["accuracy"] > 0.75
@@ -53,26 +74,24 @@ def test_pretrained_nets_come_before_random_ones_and_the_advice_runs(few: Path, 
     assert next(iter(best["depths"])) == "head"
     assert list(best["depths"])[-1] == "all"
     assert found["of_samples"] == 64, "a fifth is held out for validation, and not looked at"
-    advice = yaml.safe_load(Path("advice/recommended.yaml").read_text())
+    advice = yaml.safe_load((ranked.folder / "advice" / "a.yaml").read_text())
     assert advice["data"]["init_args"]["image_size"] == found["advice"]["image_size"] == best["image_size"]
-    again = told(call(*words, "--format", "json"))
-    assert again["images_computed"] == 0, "all features are found"
-    assert [one["accuracy"] for one in again["candidates"]] == [one["accuracy"] for one in found["candidates"]]
-    fit = call("fit", "--config", "advice/recommended.yaml", "--trainer.max_epochs", "12", "--plain")
+
+
+@pytest.mark.photos
+def test_the_advice_runs(ranked: Ranked, call: Call, here: Path) -> None:
+    fit = call("fit", "--config", ranked.folder / "advice" / "a.yaml", "--trainer.max_epochs", "8", "--plain")
     assert fit.returncode == 0, fit.stderr
     until_all_delivered(here / "mlruns")
-    summary = json.loads(next(here.glob("mlruns/artifacts/recommended/**/summary.json")).read_text())
+    summary = json.loads(next(here.glob("mlruns/artifacts/a/**/summary.json")).read_text())
     assert float(summary["val_acc there"]) > 0.6
 
 
 @pytest.mark.photos
-def test_it_is_a_run_with_a_child_for_each_candidate(few: Path, call: Call, here: Path) -> None:
-    done = call("rank", "--data.root", few, "--backbones", f"{LITE0},{RANDOM}", "--sizes", "64")
-    assert done.returncode == 0, done.stderr
-    assert "Train" in done.stdout
-    assert "plt-nn ui --run" in done.stderr
-    until_all_delivered(here / "mlruns")
-    client = MlflowClient(f"sqlite:///{here}/mlruns/mlflow.db")
+def test_a_ranking_is_a_run_with_a_child_for_each_candidate(ranked: Ranked) -> None:
+    assert "plt-nn ui --run" in ranked.errors
+    until_all_delivered(ranked.folder / "mlruns")
+    client = MlflowClient(f"sqlite:///{ranked.folder}/mlruns/mlflow.db")
     experiment = client.get_experiment_by_name("rank")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
@@ -81,7 +100,7 @@ def test_it_is_a_run_with_a_child_for_each_candidate(few: Path, call: Call, here
     assert {"ranking.md", "ranking.json", "stages.png", "recommended.yaml"} <= names
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert {run.data.params["backbone"] for run in children} == {LITE0, "timm/resnet10t"}
-    assert {run.data.metrics["rank"] for run in children} == {1.0, 2.0}
+    assert {run.data.metrics["rank"] for run in children} == {1.0, 2.0, 3.0, 4.0}
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
@@ -92,6 +111,11 @@ def test_it_goes_on_where_it_was_interrupted(few: Path, call: Call, here: Path) 
     both = told(call(*words, "--backbones", f"{RANDOM},timm/resnet14t=random"))
     assert first["images_computed"] == 64
     assert both["images_computed"] == 64, "those of the other net alone"
+    text = call(*words[:-2], "--backbones", f"{RANDOM},timm/resnet14t=random")
+    assert "Advice" in text.stdout
+    again = told(call(*words, "--backbones", f"{RANDOM},timm/resnet14t=random"))
+    assert again["images_computed"] == 0, "all features are found"
+    assert [one["accuracy"] for one in again["candidates"]] == [one["accuracy"] for one in both["candidates"]]
 
 
 @pytest.mark.photos
@@ -110,10 +134,10 @@ def test_plans_are_put_to_the_test(few: Path, call: Call, here: Path) -> None:
 @pytest.mark.multiprocess
 @pytest.mark.slow
 @pytest.mark.parametrize("machines", [1, 2])
-def test_two_processes_say_what_one_says(machines: int, few: Path, call: Call, tmp_path: Path) -> None:
+def test_two_processes_say_what_one_says(machines: int, few: Path, ranked: Ranked, tmp_path: Path) -> None:
     words = ["rank", "--data.root", str(few), "--backbones", f"{LITE0},{RANDOM}", "--sizes", "64,96"]
     words += ["--format", "json"]
-    one = told(call(*words, "--store", "one"))
+    one = ranked.found
     ranks = two_ranks([*words, "--store", "two", "--verify", "1"], machines, tmp_path)
     outputs = [rank.communicate(timeout=warm.PATIENCE) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], outputs
@@ -149,7 +173,7 @@ def test_what_cannot_be_loaded_is_listed_and_stops_nothing(call: Call, tmp_path:
     assert "broken.pth" in found["left_out"][0]
     nothing = call("rank", "--data.root", root, "--backbones", "timm/resnet18=absent.pth", "--sizes", "32")
     assert nothing.returncode == 2
-    assert "no candidate could be judged" in nothing.stderr
+    assert "the candidates cannot be used" in nothing.stderr
     assert "absent.pth" in nothing.stderr
 
 

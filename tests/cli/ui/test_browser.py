@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 import pytest
 from mlflow.entities import LoggedModelOutput, Metric, Param
 from mlflow.tracking import MlflowClient
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from plt_nn.reports.page import page as page_of
 from plt_nn.tracking import store_at
 from tests import warm
 from tests.cli.chromium import CHROMIUM, SECONDS
 from tests.ports import free_port
+from tests.reports.test_page import report
 
 NAMES = ["head only", "whole net"]
 STEPS = 200
@@ -63,6 +65,7 @@ def write_run(client: MlflowClient, experiment: str, number: int, weights: Path)
     ]
     client.log_batch(run, metrics, [Param("lr", str(0.1 / (number + 1)))])
     client.log_text(run, "accuracy 0.91", "report.txt")
+    client.log_text(run, page_of(report("flowers")), "report.html")
     client.log_dict(run, {"lr": 0.1}, "config/config.json")
     model = client.create_logged_model(experiment, name="net", source_run_id=run)
     client.log_model_artifact(model.model_id, str(weights))
@@ -213,3 +216,19 @@ def test_a_run_shows_its_model_artifacts_and_machine(page: Page, url: str, run: 
     page.get_by_text("Artifacts", exact=True).first.click()
     expect(page.get_by_text("weights.txt").first).to_be_visible()
     page.screenshot(path=tmp_path / "model.png")
+
+
+def test_the_report_of_a_run_is_seen(page: Page, url: str, run: str, tmp_path: Path) -> None:
+    complaints: list[str] = []
+    said: list[ConsoleMessage] = []
+    page.goto(f"{url}/#/experiments/1/runs/{run}/artifacts/report.html")
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: said.append(message))  # playwright sets an attribute of what it is given
+    frame = page.frame_locator("iframe").first
+    frame.locator("html[data-ready]").wait_for(state="attached")
+    frame.locator("#curves-0[data-drawn] .main-svg").first.wait_for()
+    expect(frame.get_by_role("heading", name="Learning curves")).to_be_visible()
+    page.screenshot(path=tmp_path / "report.png")
+    # What the UI itself asks its server for in vain is no matter of ours.
+    complaints += [one.text for one in said if one.type == "error" and not one.location["url"].startswith(url)]
+    assert complaints == []

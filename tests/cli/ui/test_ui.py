@@ -12,17 +12,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from plt_nn.cli.ui import auth as ui_auth
-from plt_nn.cli.ui.command import address
-from plt_nn.cli.ui.hosts import free_port
+from plt_nn.cli.ui import users as ui_users
+from plt_nn.cli.ui.address import free_port
+from plt_nn.cli.ui.command import page
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import store_at
+from plt_nn.tracking.read.find_run import find_run
 from tests import ports, warm
 
 Completed = subprocess.CompletedProcess[str]
@@ -85,11 +87,12 @@ def test_the_page_of_a_run(fitted: tuple[Path, Completed]) -> None:
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
-    page = f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
-    assert address(store, "127.0.0.1", 5000, run.info.run_id) == page
-    assert address(store, "127.0.0.1", 5000, None) == "http://127.0.0.1:5000"
-    with pytest.raises(ConfigError, match="no run 'another'"):
-        address(store, "127.0.0.1", 5000, "another")
+    find = partial(find_run, store)
+    expected = f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
+    assert page("http://127.0.0.1:5000", run.info.run_id, find, "here") == expected
+    assert page("http://127.0.0.1:5000", None, find, "here") == "http://127.0.0.1:5000"
+    with pytest.raises(ConfigError, match="no run 'another' here"):
+        page("http://127.0.0.1:5000", "another", find, "here")
 
 
 def test_what_to_ask_for_is_said_once(call: Call, store: Path) -> None:
@@ -99,21 +102,23 @@ def test_what_to_ask_for_is_said_once(call: Call, store: Path) -> None:
 
 
 def test_without_the_extra_there_are_no_users(call: Call, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ui_auth, "find_spec", lambda name: None)
+    monkeypatch.setattr(ui_users, "find_spec", lambda name: None)
     done = call("ui", "--auth")
     assert done.returncode == 2
     assert '`pip install "plt-nn[auth]"`' in done.stderr
     assert not (store / "auth").exists()
 
 
-@pytest.mark.parametrize(("password", "told"), [("password1234", "everyone knows"), ("short", "5 characters")])
+@pytest.mark.parametrize(
+    ("password", "told"), [("password1234", "everyone knows"), ("short", "at least 12 characters")]
+)
 def test_a_weak_password_is_refused(
     password: str, told: str, call: Call, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", password)
     done = call("ui", "--auth")
     assert done.returncode == 2
-    assert told in done.stderr
+    assert "at least 12 characters, and must not be MLflow's former default" in done.stderr
 
 
 def two_runs(store: Path) -> tuple[str, str]:
@@ -127,15 +132,16 @@ def two_runs(store: Path) -> tuple[str, str]:
 
 def test_a_run_is_named_by_id_uid_or_last(store: Path) -> None:
     first, second = two_runs(store)
-    page = "http://127.0.0.1:5000/#/experiments/1/runs/"
+    find = partial(find_run, store_at(store))
+    runs = "http://[::1]/#/experiments/1/runs/"
     for name, run in (("20261124-133254-1a2b3c4d", first), (first, first), (second, second), ("last", second)):
-        assert address(store_at(store), "127.0.0.1", 5000, name) == page + run
+        assert page("http://[::1]", name, find, "here") == runs + run
     MlflowClient(store_at(store).uri).delete_run(second)
-    assert address(store_at(store), "::1", 80, "last") == f"http://[::1]/#/experiments/1/runs/{first}"
+    assert page("http://[::1]", "last", find, "here") == runs + first
 
 
 def test_a_name_that_no_run_has_meets_those_there_are(call: Call, store: Path) -> None:
-    assert "nor any other" in call("ui", "--run", "last").stderr
+    assert "there is no run 'last'" in call("ui", "--run", "last").stderr
     _, second = two_runs(store)
     done = call("ui", "--run", "20261124")
     assert done.returncode == 2
@@ -161,37 +167,33 @@ def get(url: str, body: dict[str, object] | None = None) -> str:
     return text
 
 
-def wait_until_healthy(url: str, server: subprocess.Popen[str]) -> None:
-    while server.poll() is None:
-        try:
-            get(f"{url}/health")
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"the server ended with {server.returncode}")
-
-
 @pytest.mark.slow
-def test_the_server_shows_the_runs(
-    fitted: tuple[Path, Completed], here: Path, taken: int, start: Callable[..., subprocess.Popen[str]]
+def test_the_server_shows_the_runs_and_answers_to_its_own_names_only(
+    fitted: tuple[Path, Completed],
+    here: Path,
+    taken: int,
+    start: Callable[..., subprocess.Popen[str]],
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(fitted[0] / "mlruns", here / "my runs")
-    server = start("ui", "--store", "my runs", "--port", taken)
+    first, second = two_runs(here / "my runs")
+    monkeypatch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "runs.example.org, runs")
+    monkeypatch.setenv("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "https://runs.example.org")
+    server = start("ui", "--no-auth", "--host", "0.0.0.0", "--store", "my runs", "--port", taken)
     try:
         assert server.stdout is not None
-        first = server.stdout.readline()
-        assert first == f"Port {taken} is taken; using {free_port('127.0.0.1', taken)}.\n"
-        told = told_until(server, "Ctrl-C ends it")
-        found = re.search(r"http://127\.0\.0\.1:\d+", told)
-        assert found is not None, told
-        url = found[0]
-        wait_until_healthy(url, server)
-        assert "<html" in get(f"{url}/").lower()
-        experiments = json.loads(get(f"{url}/api/2.0/mlflow/experiments/search", {"max_results": 10}))["experiments"]
-        (tiny,) = [found["experiment_id"] for found in experiments if found["name"] == "tiny"]
-        runs = json.loads(get(f"{url}/api/2.0/mlflow/runs/search", {"experiment_ids": [tiny]}))["runs"]
-        assert [run["info"]["status"] for run in runs] == ["FINISHED"]
+        assert re.fullmatch(rf"Port {taken} is taken; using \d+\.\n", server.stdout.readline())
+        told = told_until(server, "It answers to the names")
+        url = re.findall(r"http://[^\s/]+:\d+", told)[0]
+        assert "127.0.0.1" not in url or len(psutil.net_if_addrs()) == 1, "an address that others can open"
+        shows_the_runs(url)
+        answers_to_its_own_names_only(url)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        for name, run in (("20261124-133254-1a2b3c4d", first), (second, second)):
+            assert re.search(rf"{url}/#/experiments/\d+/runs/{run}\n", call("ui", "--run", name).stdout)
+        assert f"{url}/#/experiments/" in call("ui", "--run", "last").stdout
+        assert f"there is no run 'x' on {url}" in call("ui", "--run", "x").stderr
         processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
         assert 2 <= len(processes) <= 4
         assert sum(process.memory_full_info().pss for process in processes) < 0.6e9
@@ -206,6 +208,27 @@ def test_the_server_shows_the_runs(
     assert not (here / "mlruns").exists()
     with pytest.raises(ProcessLookupError):
         os.killpg(server.pid, 0)
+
+
+def shows_the_runs(url: str) -> None:
+    assert "<html" in get(f"{url}/").lower()
+    experiments = json.loads(get(f"{url}/api/2.0/mlflow/experiments/search", {"max_results": 10}))["experiments"]
+    (tiny,) = [found["experiment_id"] for found in experiments if found["name"] == "tiny"]
+    runs = json.loads(get(f"{url}/api/2.0/mlflow/runs/search", {"experiment_ids": [tiny]}))["runs"]
+    assert [run["info"]["status"] for run in runs] == ["FINISHED"]
+
+
+def answers_to_its_own_names_only(url: str) -> None:
+    port = url.rpartition(":")[2]
+    for host in (f"localhost:{port}", "127.0.0.1:8080", f"[::1]:{port}", f"{socket.gethostname()}:{port}"):
+        assert status(f"{url}/", {"Host": host}) == 200, host
+    for host in (f"evil.example:{port}", "10.evil.example", "192.168.evil.example", f"127.0.0.1.evil.example:{port}"):
+        assert status(f"{url}/", {"Host": host}) == 403, host
+    typed = {"Content-Type": "application/json"}
+    assert status(url + SEARCH[0], typed | {"Origin": url}, SEARCH[1]) == 200, "the page itself"
+    assert status(url + SEARCH[0], typed | {"Origin": "http://evil.example"}, SEARCH[1]) == 403
+    assert status(f"{url}/", {"Host": "runs.example.org"}) == 200, "MLFLOW_SERVER_ALLOWED_HOSTS adds it"
+    assert status(url + SEARCH[0], typed | {"Origin": "https://runs.example.org"}, SEARCH[1]) == 200, "so does CORS"
 
 
 def end(server: subprocess.Popen[str], by: int) -> str:
@@ -243,8 +266,9 @@ SEARCH = ("/api/2.0/mlflow/experiments/search", b'{"max_results": 5}')
 
 
 @pytest.mark.multiprocess
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0, 2.0])
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("seconds", "by"), [(0.0, signal.SIGINT), (0.3, signal.SIGTERM), (1.0, signal.SIGINT), (2.0, signal.SIGTERM)]
+)
 def test_it_can_be_ended_while_it_starts(
     seconds: float, by: int, store: Path, taken: int, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -280,46 +304,17 @@ def test_users_are_asked_for_their_password(
                 secret = (store / "auth" / "flask_secret_key").read_text()
                 assert passwords[0] not in " ".join(process.cmdline())
                 assert secret not in " ".join(process.cmdline())
+            if time_ == "first":  # the server ends by itself
+                for child in psutil.Process(server.pid).children(recursive=True):
+                    child.kill()
+                assert "plt-nn: the MLflow server ended with status" in server.communicate(timeout=warm.PATIENCE)[0]
+                assert server.returncode == 1
+            else:
+                end(server, signal.SIGTERM)
+                assert server.returncode == 143
         finally:
-            end(server, signal.SIGTERM)
-        assert server.returncode == 143
+            server.terminate()
     assert {path.stat().st_mode & 0o777 for path in (store / "auth").iterdir()} == {0o600}
-
-
-@pytest.mark.slow
-def test_it_answers_to_its_own_names_only(
-    store: Path, taken: int, start: Callable[..., subprocess.Popen[str]], call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = two_runs(store)
-    server = start("ui", "--no-auth", "--host", "0.0.0.0", "--port", taken)
-    try:
-        told = told_until(server, "It answers to the names")
-        url = re.findall(r"http://[^\s/]+:\d+", told)[0]
-        assert "127.0.0.1" not in url or len(psutil.net_if_addrs()) == 1, "an address that others can open"
-        port = url.rpartition(":")[2]
-        assert status(f"{url}/", {}) == 200
-        for host in (f"localhost:{port}", "127.0.0.1:8080", f"[::1]:{port}", f"{socket.gethostname()}:{port}"):
-            assert status(f"{url}/", {"Host": host}) == 200, host
-        for host in (
-            f"evil.example:{port}",
-            "10.evil.example",
-            "192.168.evil.example",
-            f"127.0.0.1.evil.example:{port}",
-        ):
-            assert status(f"{url}/", {"Host": host}) == 403, host
-        typed = {"Content-Type": "application/json"}
-        assert status(url + SEARCH[0], typed | {"Origin": url}, SEARCH[1]) == 200, "the page itself"
-        assert status(url + SEARCH[0], typed | {"Origin": "http://evil.example"}, SEARCH[1]) == 403
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
-        for name, run in (("20261124-133254-1a2b3c4d", first), ("last", second), (second, second)):
-            assert f"{url}/#/experiments/1/runs/{run}\n" in call("ui", "--run", name).stdout
-        assert f"there is no run 'x' on {url}" in call("ui", "--run", "x").stderr
-        for child in psutil.Process(server.pid).children(recursive=True):
-            child.kill()
-        assert "plt-nn: the MLflow server ended with status" in server.communicate(timeout=warm.PATIENCE)[0]
-        assert server.returncode == 1
-    finally:
-        server.terminate()
 
 
 def test_a_store_that_has_moved_says_so(
@@ -330,4 +325,4 @@ def test_a_store_that_has_moved_says_so(
     server = start("ui", "--store", "moved", "--port", taken)
     told = told_until(server, "`plt-nn relocate`")
     end(server, signal.SIGTERM)
-    assert f"Artifacts are looked for in {store}, where the runs lay before; `plt-nn relocate` mends that." in told
+    assert f"Artifacts are looked for in {store}, where the runs were before; `plt-nn relocate` corrects that." in told

@@ -82,9 +82,9 @@ def test_a_spool_says_what_mlflow_says(patient: DurableMLFlowLogger, delivered: 
     (stored,) = reader.runs(["an experiment"])
     spool = spool_run(logger.spool_folder)
     assert spool is not None
-    told = spool.record
-    assert (told.id, told.status, told.params, told.data) == (stored.id, "FINISHED", stored.params, stored.data)
-    assert told.tags.items() <= stored.tags.items()
+    record = spool.record
+    assert (record.id, record.status, record.params, record.data) == (stored.id, "FINISHED", stored.params, stored.data)
+    assert record.tags.items() <= stored.tags.items()
     ours, theirs = spool.histories(), DatabaseReader(logger.store.uri).histories([stored])
     assert ours.keys() == theirs.keys()
     for name, history in theirs[stored.id].items():

@@ -15,11 +15,11 @@ NAMES = ["val_loss", "val_acc@5", "f1 (macro)", "a#b", "a//b", "../up", ".", "",
 
 @given(st.one_of(st.text(max_size=300), st.sampled_from(NAMES)))
 def test_mlflow_takes_every_name(name: str) -> None:
-    legal = mlflow_name(name, {})
+    accepted = mlflow_name(name, {})
     mlflows: Any = validation
-    mlflows._validate_metric_name(legal)
-    mlflows._validate_param_name(legal)
-    mlflows._validate_tag_name(legal)
+    mlflows._validate_metric_name(accepted)
+    mlflows._validate_param_name(accepted)
+    mlflows._validate_tag_name(accepted)
 
 
 @given(st.lists(st.text(alphabet="ab#@/.", max_size=4), unique=True, max_size=30))
@@ -31,7 +31,7 @@ def test_different_names_stay_different_and_keep_their_own(names: list[str]) -> 
 
 
 @pytest.mark.parametrize("name", ["val_loss", "lr/stage 1", "best/val_f1", "a.b-c:d", "épée"])
-def test_a_legal_name_stays(name: str) -> None:
+def test_an_accepted_name_stays(name: str) -> None:
     assert mlflow_name(name, {}) == name
 
 
