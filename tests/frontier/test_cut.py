@@ -53,7 +53,7 @@ def test_torchvisions_vision_transformer_is_the_same() -> None:
     net.encoder.layers = net.encoder.layers[:2]
     nn.init.normal_(net.heads.head.weight)
     freeze_all_but(net, "encoder.layers.encoder_layer_1", "encoder.ln", "heads")
-    # Dropout of the encoder itself is at work before all layers, so that only what comes before it can be kept.
+    # Dropout of the encoder itself is at work before all layers, so that only what comes before it can be frozen.
     assert_same(net, cut(net), images())
     net.encoder.dropout.eval()
     frontier = cut(net)

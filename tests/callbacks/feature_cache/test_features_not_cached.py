@@ -1,4 +1,4 @@
-"""Where features are not kept, training goes on as without them, and a line says why."""
+"""Where features are not cached, training continues as without them, and a line says why."""
 
 import errno
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Views(Dataset[tuple[Tensor, int]]):
         return torch.rand(1, 6, 6), number % 3
 
 
-def test_samples_that_are_read_at_random_are_not_kept(tmp_path: Path, info: list[str]) -> None:
+def test_samples_that_are_read_at_random_are_not_cached(tmp_path: Path, info: list[str]) -> None:
     train = DataLoader(Views(), 8)
     plain, _ = fit(None, phases=HEAD, data=(train, loaders()[1]), seeds=False)
     cached, _ = fit(cache(tmp_path), phases=HEAD, data=(train, loaders()[1]), seeds=False)
@@ -74,7 +74,7 @@ def test_it_can_be_switched_off(tmp_path: Path, info: list[str]) -> None:
     assert (computed.samples, info) == (0, [])
 
 
-def test_a_single_pass_is_not_kept(tmp_path: Path, info: list[str]) -> None:
+def test_a_single_pass_is_not_cached(tmp_path: Path, info: list[str]) -> None:
     with Computed() as computed:
         fit(cache(tmp_path), phases=(Phase("head"), Phase("all", start=1)))
     assert computed.samples == 0
