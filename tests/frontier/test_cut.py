@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
-from torchvision.models import vit_b_32
+from torchvision.models import VisionTransformer
 
 from plt_nn import create_backbone, stages
 from plt_nn.architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
@@ -49,8 +49,7 @@ def test_a_backbone_is_the_same_at_every_depth(name: str) -> None:
 
 def test_torchvisions_vision_transformer_is_the_same() -> None:
     torch.manual_seed(0)
-    net = vit_b_32(image_size=32, num_classes=3, dropout=0.1)
-    net.encoder.layers = net.encoder.layers[:2]
+    net = VisionTransformer(32, 16, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=64, num_classes=3, dropout=0.1)
     nn.init.normal_(net.heads.head.weight)
     freeze_all_but(net, "encoder.layers.encoder_layer_1", "encoder.ln", "heads")
     # Dropout of the encoder itself is at work before all layers, so that only what comes before it can be frozen.

@@ -14,7 +14,16 @@ from plt_nn import FrozenFeatureCache, Phase
 from plt_nn.errors import ConfigError
 from plt_nn.features.costs import Costs
 from plt_nn.features.rows import RowStore
-from tests.callbacks.feature_cache.cached_fits import Computed, Pictures, cache, fit, loaders, plain_losses, same
+from tests.callbacks.feature_cache.cached_fits import (
+    Computed,
+    Pictures,
+    cache,
+    fit,
+    loaders,
+    plain_fit,
+    plain_losses,
+    same,
+)
 
 HEAD = (Phase("head"),)
 
@@ -61,7 +70,7 @@ def test_a_step_that_looks_at_the_inputs_gets_them(tmp_path: Path, info: list[st
 
 def test_where_it_would_not_pay_it_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, info: list[str]) -> None:
     monkeypatch.setattr(Costs, "pays", lambda costs: False)
-    plain, expected = fit(None)
+    plain, expected = plain_fit()
     cached, found = fit(cache(tmp_path))
     assert cached == plain
     assert same(found, expected)
