@@ -124,6 +124,15 @@ def test_a_net_that_counts_its_passes_goes_on_counting() -> None:
         assert float(net.count) == count
 
 
+def test_buffers_without_values_and_sparse_ones_are_left_alone() -> None:
+    net = freeze_all_but(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)), "2")
+    assert cut(net.to("meta")).crosses == ("_1",)
+    net = freeze_all_but(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), "1")
+    net.register_buffer("sparse", torch.eye(3).to_sparse())
+    frontier, x = cut(net), torch.randn(3, 4)
+    assert torch.equal(frontier.after(frontier.before(x)), net(x))
+
+
 def test_hooks_run_in_every_pass() -> None:
     net = freeze_all_but(nets.Twice(), "c")
     heard: list[int] = []
