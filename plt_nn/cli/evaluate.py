@@ -45,7 +45,7 @@ def run(argv: list[str]) -> int:
         find_labelled,
         trained_on,
         training_warning,
-        write_report,
+        write_evaluation,
     )
     from plt_nn.deployment.find_model import find_model
     from plt_nn.inference.inputs import ImageInputs
@@ -70,7 +70,7 @@ def run(argv: list[str]) -> int:
     else:
         _show(evaluation)
     if arguments.out is not None:
-        files = write_report(evaluation, arguments.out, found.name)
+        files = write_evaluation(evaluation, arguments.out, found.name)
         print(f"Written to {arguments.out}: {', '.join(each.name for each in files)}", file=sys.stderr)
     return 0
 

@@ -17,12 +17,14 @@ def run(argv: list[str]) -> int:
         TrackingError: If MLflow does not answer.
     """
     arguments = _parser().parse_args(argv[1:])
-    from plt_nn.deployment.find_model import BEST_OF, best_of, client_of, model_of_run
+    from plt_nn.deployment.find_model import BEST_OF, best_model_of, client_of, model_of_run
     from plt_nn.deployment.register import register
 
     store = store_at(arguments.store)
     word = str(arguments.run)
-    model = best_of(word.removeprefix(BEST_OF), store)[0] if word.startswith(BEST_OF) else model_of_run(word, store)
+    model = (
+        best_model_of(word.removeprefix(BEST_OF), store)[0] if word.startswith(BEST_OF) else model_of_run(word, store)
+    )
     if model is None:
         raise ConfigError(f"The run {word} has no model in MLflow (yet: `plt-nn sync` delivers what is left).")
     if tags.MONITOR not in model.tags:

@@ -188,7 +188,7 @@ def wrong_sample(evaluation: Evaluation, at: int) -> dict[str, Any]:
     }
 
 
-def write_report(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
+def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
     """Writes `evaluation.json`, `predictions.csv` and figures into a folder.
 
     Args:

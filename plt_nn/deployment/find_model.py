@@ -54,7 +54,7 @@ def find_model(word: str, store: Store) -> FoundModel:
     if word.startswith("models:/"):
         return _whole(_downloaded(word, _location(word.removeprefix("models:/"), store), store), word)
     if word.startswith(BEST_OF):
-        model, name = best_of(word.removeprefix(BEST_OF), store)
+        model, name = best_model_of(word.removeprefix(BEST_OF), store)
         return _whole(_downloaded(word, model.artifact_location, store), name)
     return _of_run(word, store)
 
@@ -79,7 +79,7 @@ def model_of_run(word: str, store: Store) -> Any:
     return next(iter(models), None)
 
 
-def best_of(experiment: str, store: Store) -> tuple[Any, str]:
+def best_model_of(experiment: str, store: Store) -> tuple[Any, str]:
     """MLflow's entry of the best model of an experiment, and its name for a sentence.
 
     Args:

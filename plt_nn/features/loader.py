@@ -1,6 +1,5 @@
 """A loader that serves cached features of samples in place of their inputs, which are then not read."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from plt_nn.features.inputs import inputs_of, with_inputs
 from plt_nn.features.lazy_inputs import LazyInputs
-from plt_nn.features.prefetcher import Prefetcher, one_thread
+from plt_nn.features.prefetcher import one_thread, prefetched
 from plt_nn.features.rows import RowStore
 from plt_nn.features.source import Source
 
@@ -84,14 +83,13 @@ class FeatureLoader:
         while at < len(portion):
             self._stop_if_changed()
             serving, remaining = self.serving, portion[at:]
-            prefetcher = Prefetcher(partial(_features, serving), pool)
             is_cached = [self._is_cached(rows, serving) for rows in remaining]
             reader = self.source.read([rows for rows, known in zip(remaining, is_cached, strict=True) if not known])
-            to_come = deque(rows for rows, known in zip(remaining, is_cached, strict=True) if known)
+            cached = [rows for rows, known in zip(remaining, is_cached, strict=True) if known]
+            features = prefetched(partial(_features, serving), cached, pool)
             for rows, known in zip(remaining, is_cached, strict=True):
                 if known and serving:
-                    to_come.popleft()
-                    batch = self._cached_batch(rows, serving, prefetcher.get(rows, to_come))
+                    batch = self._cached_batch(rows, serving, next(features))
                 else:
                     batch = self._read_batch(rows, next(reader), serving)
                 at += 1

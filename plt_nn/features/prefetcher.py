@@ -3,36 +3,25 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Prefetcher(Generic[Key, Value]):
-    """Gathers in a thread the value that will be needed next.
+def prefetched(gather: Callable[[Key], Value], keys: Sequence[Key], pool: ThreadPoolExecutor | None) -> Iterator[Value]:
+    """Yields the value of each key; the next one is gathered meanwhile.
 
     Args:
         gather: Gives the value of a key.
-        pool: The thread; None to gather each value when it is needed.
+        keys: The keys, in order.
+        pool: The thread that gathers ahead; None to gather each value when it is asked for.
     """
-
-    def __init__(self, gather: Callable[[Key], Value], pool: ThreadPoolExecutor | None) -> None:
-        self._gather, self._pool = gather, pool
-        self._next: tuple[Key, Future[Value]] | None = None
-
-    def get(self, key: Key, following: Sequence[Key]) -> Value:
-        """The value of a key.
-
-        Args:
-            key: The key.
-            following: The keys to come; the value of the first is gathered meanwhile.
-        """
-        known, self._next = self._next, None
-        value = known[1].result() if known is not None and known[0] is key else self._gather(key)
-        if self._pool is not None and following:
-            self._next = following[0], self._pool.submit(self._gather, following[0])
-        return value
+    ahead: Future[Value] | None = None
+    for at, key in enumerate(keys, 1):
+        value = ahead.result() if ahead is not None else gather(key)
+        ahead = pool.submit(gather, keys[at]) if pool is not None and at < len(keys) else None
+        yield value
 
 
 @contextmanager

@@ -41,8 +41,9 @@ def dry_run(module: nn.Module) -> Iterator[SideEffects]:
         finally:
             effects.buffers.extend(name for name, buffer, version, _ in before if _version(buffer) != version)
             with torch.no_grad():
-                for _, buffer, _, value in before:
-                    if not buffer.is_meta and not torch.equal(buffer, value):  # one on `meta` has no values
+                for _, buffer, version, value in before:
+                    is_comparable = buffer.layout is torch.strided and not buffer.is_meta
+                    if _version(buffer) != version or (is_comparable and not torch.equal(buffer, value)):
                         buffer.copy_(value)
 
 

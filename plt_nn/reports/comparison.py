@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from plt_nn.reports.differences import MISSING, differing, require_known, settings, short_names, value_of
-from plt_nn.reports.metric import Best, Mode, best_of, better, chosen_metric, logged_best
+from plt_nn.reports.metric import Best, Mode, best_value, better, chosen_metric, logged_best
 from plt_nn.reports.significance import Difference, differences
 from plt_nn.text import counted
 from plt_nn.tracking.read.all_runs import AllRuns
@@ -119,7 +119,7 @@ def compare(
     bests = {run.id: logged_best(run, metric) for run in runs}
     histories = reader.histories([run for run in runs if bests[run.id] is None and metric in run.last], [metric])
     for run_id, own in histories.items():
-        bests[run_id] = best_of(own[metric], mode) if metric in own else None
+        bests[run_id] = best_value(own[metric], mode) if metric in own else None
     rows = []
     for run in runs:
         epoch = epoch_of(bests[run.id], partial(reader.value_at, run, "epoch"))

@@ -88,7 +88,7 @@ def logged_best(run: RunRecord, metric: str) -> Best | None:
     return Best(point.value, point.step)
 
 
-def best_of(history: History, mode: Mode) -> Best | None:
+def best_value(history: History, mode: Mode) -> Best | None:
     """The best value of a history and the first step with it; None if no value is finite."""
     finite = np.isfinite(history.values)
     if not finite.any():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from plt_nn.errors import ConfigError
 from plt_nn.reports.comparison import epoch_of
-from plt_nn.reports.metric import Best, best_of, better, chosen_metric, logged_best
+from plt_nn.reports.metric import Best, best_value, better, chosen_metric, logged_best
 from plt_nn.reports.words import state
 from plt_nn.tracking import tags
 from plt_nn.tracking.read.all_runs import AllRuns
@@ -93,7 +93,7 @@ def _best(reader: AllRuns, run: RunRecord) -> tuple[str | None, Best | None]:
     if logged is not None:
         return metric, logged
     history = reader.histories([run], [metric]).get(run.id, {}).get(metric)
-    return metric, best_of(history, mode) if history is not None else None
+    return metric, best_value(history, mode) if history is not None else None
 
 
 def _most_epochs(run: RunRecord) -> int | None:

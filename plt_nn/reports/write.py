@@ -10,7 +10,7 @@ from plt_nn.errors import TrackingError
 from plt_nn.files import atomic_write
 from plt_nn.reports.comparison import Comparison, epoch_of, row_of
 from plt_nn.reports.curves import wanted_metrics
-from plt_nn.reports.metric import best_of, better, chosen_metric, logged_best
+from plt_nn.reports.metric import best_value, better, chosen_metric, logged_best
 from plt_nn.reports.page import Report, page, read_facts
 from plt_nn.text import byte_size, counted
 from plt_nn.tracking import tags
@@ -84,7 +84,7 @@ def report_of_spool(folder: SpoolFolder, status: str, facts: dict[str, Any]) -> 
     own = spool.histories()[run.id]
     metric = chosen_metric([run], None)
     mode = better(metric, [run])
-    best = logged_best(run, metric) or best_of(own[metric], mode)
+    best = logged_best(run, metric) or best_value(own[metric], mode)
     row = row_of(run, best, epoch_of(best, own["epoch"].at) if "epoch" in own else None)
     made = f"Made at the run's end on {time.strftime('%Y-%m-%d at %H:%M')}."
     shown = Comparison(metric, mode, (row,), None, (), (), {}, ())

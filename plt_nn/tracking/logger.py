@@ -23,7 +23,7 @@ from plt_nn.tracking.environment import environment_tags, git_diff
 from plt_nn.tracking.masking import flat_params, masked_text
 from plt_nn.tracking.mlflow_client import without_password
 from plt_nn.tracking.run_spool import RunSpool, end_warnings, ending
-from plt_nn.tracking.spool.events import Begin, BestWeights, End, Event, Metrics, Params, Tags, UsedDataset
+from plt_nn.tracking.spool.events import Begin, BestLogged, End, Event, Metrics, Params, Tags, UsedDataset
 from plt_nn.tracking.spool.folder import UID_PATTERN, SpoolFolder, new_uid, start_of
 from plt_nn.tracking.store import store_at, tracking_address
 from plt_nn.tracking.upload.state import load_state
@@ -237,7 +237,7 @@ class DurableMLFlowLogger(Logger):
         file = Path(path).absolute()  # in the store relative to it, which may be moved before delivery
         is_inside = file.is_relative_to(self.store.root)
         place = str(file.relative_to(self.store.root) if is_inside else file)
-        self._log(BestWeights(place, _floats(metrics), int(step)))
+        self._log(BestLogged(place, _floats(metrics), int(step)))
 
     @rank_zero_only
     def log_tags(self, tags: Mapping[str, str]) -> None:

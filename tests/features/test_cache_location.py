@@ -13,12 +13,12 @@ TYPES = [RowType((4,), torch.float32)]
 NBYTES = 10 * 24
 
 
-def test_what_was_kept_is_found_by_its_key(tmp_path: Path) -> None:
+def test_what_was_cached_is_found_by_its_key(tmp_path: Path) -> None:
     place = CacheLocation(tmp_path, 1 << 20, 1 << 20)
     assert place.find("key") is None
-    kept = place.make("key", 10, TYPES, {"a": [1]}, {})
-    kept.store.put(torch.tensor([2]), [torch.ones(1, 4)])
-    kept.close()
+    entry = place.make("key", 10, TYPES, {"a": [1]}, {})
+    entry.store.put(torch.tensor([2]), [torch.ones(1, 4)])
+    entry.close()
     again = place.find("key")
     assert again is not None
     assert again.extra == {"a": [1]}
@@ -30,12 +30,12 @@ def test_what_was_kept_is_found_by_its_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", [None, "key"])
 def test_without_a_key_or_a_folder_memory_is_used(tmp_path: Path, key: str | None) -> None:
-    kept = CacheLocation(tmp_path if key is None else None, 1 << 20, NBYTES).make(key, 10, TYPES, {"a": 1}, {})
-    assert kept.files is None
-    assert kept.extra == {"a": 1}
-    kept.store.put(torch.tensor([2]), [torch.ones(1, 4)])
-    assert kept.store.has(torch.tensor([2]))
-    kept.close()
+    entry = CacheLocation(tmp_path if key is None else None, 1 << 20, NBYTES).make(key, 10, TYPES, {"a": 1}, {})
+    assert entry.files is None
+    assert entry.extra == {"a": 1}
+    entry.store.put(torch.tensor([2]), [torch.ones(1, 4)])
+    assert entry.store.has(torch.tensor([2]))
+    entry.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,8 +91,8 @@ def test_processes_that_need_the_same_room_at_once_share_it(tmp_path: Path) -> N
         child = os.fork()
         if child == 0:
             try:
-                kept = place.find("key") or place.make("key", 10, TYPES, {}, {})
-                kept.store.put(torch.tensor([number]), [torch.ones(1, 4)])
+                entry = place.find("key") or place.make("key", 10, TYPES, {}, {})
+                entry.store.put(torch.tensor([number]), [torch.ones(1, 4)])
                 os._exit(0)
             finally:
                 os._exit(1)

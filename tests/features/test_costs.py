@@ -1,4 +1,4 @@
-"""Keeping features pays where the passes to come save more than writing costs."""
+"""Caching features pays where the passes to come save more than writing costs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Decoded images are kept whole or not at all, whoever writes them, and as long as there is room."""
+"""Decoded images are stored whole or not at all, whoever writes them, and as long as there is room."""
 
 import multiprocessing
 import os
@@ -44,7 +44,7 @@ def test_images_of_any_size_come_back_as_they_were(place: Path | None) -> None:
     assert images.count() == 3
 
 
-def test_what_does_not_fit_is_not_kept_and_the_rest_stays(place: Path | None) -> None:
+def test_what_does_not_fit_is_not_stored_and_the_rest_stays(place: Path | None) -> None:
     images = DecodedImages(2, 2 * 32 + image(0).numel() + 10, place)
     assert images.put(0, image(0))
     assert not images.put(1, image(1))

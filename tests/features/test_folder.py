@@ -126,9 +126,7 @@ def test_what_is_removed_in_use_can_be_used_to_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["find", "mkdtemp"])
-def test_what_another_process_makes_meanwhile_is_kept(
-    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_another_process_makes_meanwhile_stays(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place: Any = folder if step == "find" else tempfile
     own = getattr(place, step)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
-from torchvision.models import vit_b_32
+from torchvision.models import VisionTransformer
 
 from plt_nn import create_backbone, stages
 from plt_nn.architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
@@ -49,11 +49,10 @@ def test_a_backbone_is_the_same_at_every_depth(name: str) -> None:
 
 def test_torchvisions_vision_transformer_is_the_same() -> None:
     torch.manual_seed(0)
-    net = vit_b_32(image_size=32, num_classes=3, dropout=0.1)
-    net.encoder.layers = net.encoder.layers[:2]
+    net = VisionTransformer(32, 16, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=64, num_classes=3, dropout=0.1)
     nn.init.normal_(net.heads.head.weight)
     freeze_all_but(net, "encoder.layers.encoder_layer_1", "encoder.ln", "heads")
-    # Dropout of the encoder itself is at work before all layers, so that only what comes before it can be kept.
+    # Dropout of the encoder itself is at work before all layers, so that only what comes before it can be frozen.
     assert_same(net, cut(net), images())
     net.encoder.dropout.eval()
     frontier = cut(net)
@@ -123,6 +122,15 @@ def test_a_net_that_counts_its_passes_goes_on_counting() -> None:
     for count in (1, 2):
         frontier.after(frontier.before(torch.randn(3, 4)))
         assert float(net.count) == count
+
+
+def test_buffers_without_values_and_sparse_ones_are_left_alone() -> None:
+    net = freeze_all_but(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)), "2")
+    assert cut(net.to("meta")).crosses == ("_1",)
+    net = freeze_all_but(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), "1")
+    net.register_buffer("sparse", torch.eye(3).to_sparse())
+    frontier, x = cut(net), torch.randn(3, 4)
+    assert torch.equal(frontier.after(frontier.before(x)), net(x))
 
 
 def test_hooks_run_in_every_pass() -> None:

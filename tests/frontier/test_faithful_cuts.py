@@ -1,4 +1,4 @@
-"""What a graph would leave out of a forward pass keeps a net from being cut, and what changes later is noticed."""
+"""What a graph would leave out of a forward pass prevents a cut, and what changes later is noticed."""
 
 from collections.abc import Callable
 from types import MethodType

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plt_nn.errors import ConfigError
-from plt_nn.reports.metric import best_of, better, chosen_metric
+from plt_nn.reports.metric import best_value, better, chosen_metric
 from plt_nn.tracking.read.runs import Point, RunRecord, history_of
 
 
@@ -49,7 +49,7 @@ def test_of_rows_with_the_same_step_the_latest_counts() -> None:
     history = history_of([(2, 0.1, 10), (1, 0.5, 5), (2, 0.3, 20), (3, math.nan, 30)])
     assert history.steps.tolist() == [1, 2, 3]
     assert history.values.tolist()[:2] == [0.5, 0.3]
-    assert best_of(history, "min") == (0.3, 2)
-    assert best_of(history, "max") == (0.5, 1)
-    assert best_of(history_of([(1, math.nan, 1)]), "min") is None
+    assert best_value(history, "min") == (0.3, 2)
+    assert best_value(history, "max") == (0.5, 1)
+    assert best_value(history_of([(1, math.nan, 1)]), "min") is None
     assert len(history_of(np.empty((0, 3))).steps) == 0

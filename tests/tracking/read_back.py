@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from plt_nn.tracking.spool.events import Begin, BestWeights, End, Metrics
+from plt_nn.tracking.spool.events import Begin, BestLogged, End, Metrics
 from plt_nn.tracking.spool.folder import SpoolFolder, new_uid
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.spool.writer import SpoolWriter
@@ -130,8 +130,8 @@ def written(folder: SpoolFolder, key: str | None = None) -> Counter[Point]:
     """The rows that the complete lines of a spool hold. Keys are as MLflow takes them in these tests."""
     rows: Counter[Point] = Counter()
     for event, *_ in read_events(folder.events):
-        if isinstance(event, Metrics | BestWeights):
-            prefix = "best/" if isinstance(event, BestWeights) else ""
+        if isinstance(event, Metrics | BestLogged):
+            prefix = "best/" if isinstance(event, BestLogged) else ""
             named = {f"{prefix}{name}": str(value) for name, value in event.metrics.items()}
             rows.update(Point(name, event.step, value) for name, value in named.items() if key in (None, name))
     return rows

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from plt_nn.callbacks.view.snapshot import Snapshot, number
+from plt_nn.callbacks.view.snapshot import Snapshot, metric_text
 from plt_nn.text import duration
 
 _PHASE_WIDTH = 18  # leaves room in 80 columns for two losses and an accuracy
@@ -48,7 +48,7 @@ class EpochTable:
         for place, name in enumerate(self._metrics):
             is_best, is_known = epoch.is_best_of(name), name in epoch.metrics
             need = 1 if epoch.best is not None and epoch.best.monitor == name else 3 + place
-            text = f"{number(epoch.metrics[name]) if is_known else '-'} {mark if is_best else ' '}"
+            text = f"{metric_text(epoch.metrics[name]) if is_known else '-'} {mark if is_best else ' '}"
             style = "bold green" if is_best else "" if is_known else "dim"
             cells.append(_Cell(f"{name}  ", max(len(name), 9) + 2, need, text, style))  # above the number, not the mark
         if epoch.speed is not None:

@@ -46,14 +46,14 @@ class Snapshot:
         if self.phase is not None:
             words["phase"] = f"phase {self.phase}"
         if names:
-            marked = {name: f"{number(names[name])}{' (best)' if self.is_best_of(name) else ''}" for name in names}
+            marked = {name: f"{metric_text(names[name])}{' (best)' if self.is_best_of(name) else ''}" for name in names}
             words["metrics"] = ", ".join(f"{name} {value}" for name, value in marked.items())
         if self.speed is not None:
             words["speed"] = f"{self.speed:,.{1 if self.speed < 10 else 0}f} samples/s"
         words["time"] = duration(self.seconds)
         if best is not None and best.value is not None and not (self.is_best and best.monitor in names):
             where = f" at epoch {best.epoch}" if best.epoch is not None else ""
-            words["best"] = f"best {best.monitor} {number(best.value)}{where}"
+            words["best"] = f"best {best.monitor} {metric_text(best.value)}{where}"
         if best is not None and best.remaining is not None:
             words["patience"] = f"patience {best.remaining} of {best.patience} {best.unit}"
         if self.remaining is not None:
@@ -61,7 +61,7 @@ class Snapshot:
         return words
 
 
-def number(value: float) -> str:
+def metric_text(value: float) -> str:
     """A metric's value: `0.0399`, `3.10e-05`."""
     is_plain = not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e4
     return f"{value:.4f}" if is_plain else f"{value:.2e}"

@@ -27,7 +27,7 @@ def run(argv: list[str]) -> int:
     host, elsewhere = arguments.host, os.environ.get("MLFLOW_TRACKING_URI", "")
     if arguments.store is None and is_server(elsewhere):
         base = str(masked(elsewhere)).rstrip("/")
-        opened = page(base, arguments.run, partial(find_run_on_server, elsewhere), f"on {base}")
+        opened = page_address(base, arguments.run, partial(find_run_on_server, elsewhere), f"on {base}")
         print(f"MLFLOW_TRACKING_URI is set, so the runs go to a server that has its own UI: {opened}")
         print("`plt-nn ui --store mlruns` shows the runs of a folder instead.")
         return 0
@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
         )
     port = free_port(host, arguments.port)
     base = url((own_names(host) or [host])[0], port)
-    opened = page(base, arguments.run, partial(find_run, store), f"in {store.root}", names_of_runs(store))
+    opened = page_address(base, arguments.run, partial(find_run, store), f"in {store.root}", names_of_runs(store))
     if port != arguments.port:
         print(f"Port {arguments.port} is taken; using {port}.", flush=True)
     for folder in stale_roots(store):
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
     return serve(store, host, port, users, lambda: _announce(store, base, opened, own_names(host), users))
 
 
-def page(
+def page_address(
     base: str, run: str | None, find: Callable[[str], FoundRun | None], where: str, newest: Sequence[str] = ()
 ) -> str:
     """The page to open: that of a run, or the list of experiments.

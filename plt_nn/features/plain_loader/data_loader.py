@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from plt_nn.features.inputs import inputs_of
 from plt_nn.features.plain_loader.order import Order
-from plt_nn.features.plain_loader.probe import probe
 from plt_nn.features.plain_loader.reader import read_apart, reader
 from plt_nn.features.plain_loader.sample_guard import SampleGuard
 from plt_nn.features.plain_loader.target_cache import TargetCache
@@ -49,7 +48,7 @@ def data_loader_source(loader: DataLoader[Any]) -> Source:
         read_one=samples.read_one,
         knows=samples.targets.knows,
         identity=samples.identity,
-        why_random=samples.why_random,
+        why_random=samples.guard.why_random,
         look=samples.guard.look,
         has_changed=lambda: samples.guard.has_changed,
         draws_ahead=lambda: samples.order.draws_ahead,
@@ -74,15 +73,6 @@ class _Samples:
             return None
         self.guard.begin()  # until the epoch begins somebody may prepare the data set
         return f"{dataset} {collate}"
-
-    def why_random(self) -> str:
-        """Why samples differ the second time, or in a batch with others, or have no inputs that we know."""
-        with self.guard.timing():
-            found = probe(self.loader, self.size)
-        self.guard.ignore(found.changed)
-        if found.are_targets_mixed:
-            self.targets.never_cache()
-        return found.why_random()
 
     def read(self, batches: Sequence[Tensor | Unnumbered]) -> Iterator[Any]:
         """Reads batches with as many workers as the loader has."""

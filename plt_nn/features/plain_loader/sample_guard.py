@@ -1,8 +1,6 @@
 """Whether the samples of a DataLoader are still what they were when they were first read."""
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -13,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from plt_nn.features.checksums import row_checksums
 from plt_nn.features.inputs import inputs_of
 from plt_nn.features.plain_loader.dataset_watch import DatasetWatch
-from plt_nn.features.plain_loader.probe import is_equal
+from plt_nn.features.plain_loader.probe import is_equal, probe
 from plt_nn.features.plain_loader.reader import read_apart
 from plt_nn.features.plain_loader.target_cache import TargetCache
 from plt_nn.features.plain_loader.throttle import Throttle
@@ -32,7 +30,7 @@ class SampleGuard:
     """
 
     def __init__(self, loader: DataLoader[Any], size: int, targets: TargetCache) -> None:
-        self._loader, self._targets = loader, targets
+        self._loader, self._size, self._targets = loader, size, targets
         self._watch, self._checksums, self._throttle = DatasetWatch(loader.dataset), SampleChecksums(size), Throttle()
         self._do_attributes_suffice = type(loader.dataset) is TensorDataset
         self.has_changed = False
@@ -43,17 +41,16 @@ class SampleGuard:
             self._watch.begin()
         self._do_attributes_suffice |= isinstance(self._loader.collate_fn, FunctionType)  # nobody watches an object's
 
-    @contextmanager
-    def timing(self) -> Iterator[None]:
-        """Times the probe of samples, to estimate what it costs to read a few of them again."""
+    def why_random(self) -> str:
+        """Why samples differ the second time, or in a batch with others, or have no known inputs; reads a few."""
         began = time.perf_counter()
-        yield
+        found = probe(self._loader, self._size)
         # A look reads a sixth of these samples; a worker's start costs the same.
         self._throttle.expect((time.perf_counter() - began) / (1 if self._loader.num_workers else 6))
-
-    def ignore(self, attributes: Iterable[str]) -> None:
-        """Ignores changes of attributes that merely reading a sample changes."""
-        self._watch.ignore(attributes)
+        self._watch.ignore(found.changed)
+        if found.are_targets_mixed:
+            self._targets.never_cache()
+        return found.why_random()
 
     def look(self, may_read: bool) -> None:
         """Checks the attributes when an epoch begins, and now and then a few samples.

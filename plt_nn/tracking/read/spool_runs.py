@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plt_nn.tracking.read.runs import VANISHED, Histories, Point, RunRecord, history_of
-from plt_nn.tracking.spool.events import Begin, BestWeights, End, Event, Metrics, Params, Tags, UsedDataset
+from plt_nn.tracking.spool.events import Begin, BestLogged, End, Event, Metrics, Params, Tags, UsedDataset
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.tags import BEST, FAILURE, HOST, RUN_NAME, SYSTEM, UID
@@ -80,7 +80,7 @@ class _Replayed:
             Params: lambda event: self._params.update({**event.params, **self._params}),  # the first value stays
             Tags: lambda event: self._tags.update(event.tags),
             UsedDataset: lambda event: self._data.update({event.context: event.digest}),
-            BestWeights: lambda event: self._add_rows(BEST, event),
+            BestLogged: lambda event: self._add_rows(BEST, event),
             End: self._end,
         }
 
@@ -117,7 +117,7 @@ class _Replayed:
         if event.status is not None:
             self.end = event
 
-    def _add_rows(self, prefix: str, event: Metrics | BestWeights) -> None:
+    def _add_rows(self, prefix: str, event: Metrics | BestLogged) -> None:
         for name, value in event.metrics.items():
             name = prefix + name
             if self._known is not None and not name.startswith(SYSTEM) and event.step in self._known.get(name, ()):

@@ -90,7 +90,7 @@ class UsedDataset:
 
 
 @dataclass(frozen=True, slots=True)
-class BestWeights:
+class BestLogged:
     """The file of the best weights so far, in the store's folder or absolute, and what they have reached."""
 
     file: str
@@ -131,7 +131,7 @@ Event = (
     | Artifact
     | RemovedArtifact
     | UsedDataset
-    | BestWeights
+    | BestLogged
     | LostRows
     | End
     | UnknownEvent
@@ -144,7 +144,7 @@ KINDS: dict[str, type[Any]] = {
     "artifact": Artifact,
     "remove": RemovedArtifact,
     "dataset": UsedDataset,
-    "model": BestWeights,
+    "model": BestLogged,
     "lost": LostRows,
     "end": End,
 }

@@ -14,7 +14,7 @@ from plt_nn.tracking.spool.events import (
     VERSION,
     Artifact,
     Begin,
-    BestWeights,
+    BestLogged,
     End,
     Event,
     LostRows,
@@ -66,7 +66,7 @@ class Delivery:
             Artifact: self.state.add_file,
             RemovedArtifact: self.state.add_file,
             UsedDataset: self._log_dataset,
-            BestWeights: self._set_model,
+            BestLogged: self._set_model,
             LostRows: self._add_lost,
             End: self._end,
             UnknownEvent: self._set_aside,
@@ -166,7 +166,7 @@ class Delivery:
     def _log_dataset(self, event: UsedDataset) -> None:
         self._dead_letters.send(lambda: self._remote.log_dataset(event), event)
 
-    def _set_model(self, event: BestWeights) -> None:
+    def _set_model(self, event: BestLogged) -> None:
         self.state.model = event
         self._add_rows({f"{tags.BEST}{name}": value for name, value in event.metrics.items()}, event.step, event.time)
 

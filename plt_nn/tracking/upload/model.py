@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from plt_nn.files import link_or_copy
 from plt_nn.inference.model_files import CARD
 from plt_nn.tracking import tags
-from plt_nn.tracking.spool.events import BestWeights
+from plt_nn.tracking.spool.events import BestLogged
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.files import file_digest
 from plt_nn.tracking.upload.mlflow_names import mlflow_value
@@ -130,7 +130,7 @@ def _digests(run: Run) -> dict[str, str]:
     }
 
 
-def _reached(file: Path, event: BestWeights) -> tuple[Mapping[str, float], int]:
+def _reached(file: Path, event: BestLogged) -> tuple[Mapping[str, float], int]:
     """The metrics and the step of the weights in a file, as its metadata say; else what was logged of it.
 
     A process that is killed may have replaced the file without having logged that.

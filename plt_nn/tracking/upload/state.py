@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plt_nn.files import atomic_write
-from plt_nn.tracking.spool.events import Artifact, BestWeights, RemovedArtifact, from_plain, to_plain
+from plt_nn.tracking.spool.events import Artifact, BestLogged, RemovedArtifact, from_plain, to_plain
 
 VERSION = 1
 
@@ -40,7 +40,7 @@ class UploadState:
     # Artifacts whose bytes are those of another one, and the file that waits in case that one is removed.
     aliases: dict[str, list[str]] = field(default_factory=dict)
     files: list[Artifact | RemovedArtifact] = field(default_factory=list)  # to deliver or to remove, in their order
-    model: BestWeights | None = None  # delivered when the run ends
+    model: BestLogged | None = None  # delivered when the run ends
     model_digest: str | None = None  # the digest of the model that is delivered
     error: str | None = None  # why delivery waits, in a sentence
     finished_at: float | None = None  # when everything was delivered and the run had ended; seconds since 1970

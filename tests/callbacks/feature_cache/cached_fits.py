@@ -126,9 +126,14 @@ def fit(
 
 
 @cache_of_calls
+def plain_fit(phases: tuple[Phase, ...] = PHASES) -> tuple[list[float], LightningModule]:
+    """A fit without features, run once for all tests."""
+    return fit(None, phases=phases)
+
+
 def plain_losses(phases: tuple[Phase, ...] = PHASES) -> list[float]:
-    """The losses of a fit without features, computed once for all tests."""
-    return fit(None, phases=phases)[0]
+    """The losses of this fit."""
+    return plain_fit(phases)[0]
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def samples() -> TensorDataset:
 
 def losses(
     make: Callable[[], LightningModule],
-    keeps: FrozenFeatureCache | None,
+    cache: FrozenFeatureCache | None,
     *callbacks: Callback,
     precision: Any = "32-true",
     reload: int = 0,
@@ -77,7 +77,7 @@ def losses(
         enable_model_summary=False,
         precision=precision,
         reload_dataloaders_every_n_epochs=reload,
-        callbacks=[history, *callbacks, *([keeps] if keeps else [])],
+        callbacks=[history, *callbacks, *([cache] if cache else [])],
     )
     module = make()
     if reload:

@@ -1,4 +1,4 @@
-"""Forty small pictures, data sets of them, and fits on these with features kept or not."""
+"""Forty small pictures, data sets of them, and fits on these with features cached or not."""
 
 from collections.abc import Iterator
 from typing import Any

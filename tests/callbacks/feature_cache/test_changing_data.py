@@ -1,4 +1,4 @@
-"""Data that change while features of them are kept: it is noticed, and nothing that is stale is used."""
+"""Data that change while features of them are cached: it is noticed, and nothing that is stale is used."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_data_that_change_between_epochs_are_seen(name: str, workers: int, tmp_p
     assert "Features of the training samples are not cached: the data have changed between epochs." in info
 
 
-def test_what_was_kept_of_data_that_changed_within_an_epoch_is_gone(tmp_path: Path, info: list[str]) -> None:
+def test_what_was_cached_of_data_that_changed_within_an_epoch_is_gone(tmp_path: Path, info: list[str]) -> None:
     class Within(Callback):
         def __init__(self, data: TensorDataset) -> None:
             self.data = data

@@ -1,4 +1,4 @@
-"""Loaders of every kind: with `FrozenFeatureCache` a fit is the fit without it, or a line says why nothing is kept."""
+"""Loaders of every kind: with `FrozenFeatureCache` a fit is the fit without it, or a line says why it does nothing."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

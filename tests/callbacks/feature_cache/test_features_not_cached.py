@@ -1,4 +1,4 @@
-"""Where features are not kept, training goes on as without them, and a line says why."""
+"""Where features are not cached, training continues as without them, and a line says why."""
 
 import errno
 from collections.abc import Sequence
@@ -14,7 +14,16 @@ from plt_nn import FrozenFeatureCache, Phase
 from plt_nn.errors import ConfigError
 from plt_nn.features.costs import Costs
 from plt_nn.features.rows import RowStore
-from tests.callbacks.feature_cache.cached_fits import Computed, Pictures, cache, fit, loaders, plain_losses, same
+from tests.callbacks.feature_cache.cached_fits import (
+    Computed,
+    Pictures,
+    cache,
+    fit,
+    loaders,
+    plain_fit,
+    plain_losses,
+    same,
+)
 
 HEAD = (Phase("head"),)
 
@@ -35,7 +44,7 @@ class Views(Dataset[tuple[Tensor, int]]):
         return torch.rand(1, 6, 6), number % 3
 
 
-def test_samples_that_are_read_at_random_are_not_kept(tmp_path: Path, info: list[str]) -> None:
+def test_samples_that_are_read_at_random_are_not_cached(tmp_path: Path, info: list[str]) -> None:
     train = DataLoader(Views(), 8)
     plain, _ = fit(None, phases=HEAD, data=(train, loaders()[1]), seeds=False)
     cached, _ = fit(cache(tmp_path), phases=HEAD, data=(train, loaders()[1]), seeds=False)
@@ -61,7 +70,7 @@ def test_a_step_that_looks_at_the_inputs_gets_them(tmp_path: Path, info: list[st
 
 def test_where_it_would_not_pay_it_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, info: list[str]) -> None:
     monkeypatch.setattr(Costs, "pays", lambda costs: False)
-    plain, expected = fit(None)
+    plain, expected = plain_fit()
     cached, found = fit(cache(tmp_path))
     assert cached == plain
     assert same(found, expected)
@@ -74,7 +83,7 @@ def test_it_can_be_switched_off(tmp_path: Path, info: list[str]) -> None:
     assert (computed.samples, info) == (0, [])
 
 
-def test_a_single_pass_is_not_kept(tmp_path: Path, info: list[str]) -> None:
+def test_a_single_pass_is_not_cached(tmp_path: Path, info: list[str]) -> None:
     with Computed() as computed:
         fit(cache(tmp_path), phases=(Phase("head"), Phase("all", start=1)))
     assert computed.samples == 0

@@ -154,5 +154,5 @@ class WritesToItsInputs(Net):
 
 
 def test_a_net_that_writes_to_its_inputs(tmp_path: Path) -> None:
-    kept = losses(lambda: Trained(WritesToItsInputs()), cache(tmp_path))
-    assert kept == losses(lambda: Trained(WritesToItsInputs()), None)
+    cached = losses(lambda: Trained(WritesToItsInputs()), cache(tmp_path))
+    assert cached == losses(lambda: Trained(WritesToItsInputs()), None)

@@ -1,4 +1,4 @@
-"""Who else reads a loader whose features are kept, and several of them: a fit is the fit without features."""
+"""Who else reads a loader whose features are cached, and several of them: a fit is the fit without features."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def test_a_loop_over_our_images_within_an_epoch(workers: int, tmp_path: Path) ->
 
     expected = trained(None, num_workers=0)
     assert trained(cache(tmp_path), WithinAnEpoch()) == expected
-    assert trained(cache(tmp_path)) == expected, "what was kept is right"
+    assert trained(cache(tmp_path)) == expected, "what was cached is right"
 
 
 def test_several_loaders_at_once_are_left_alone(tmp_path: Path, info: list[str]) -> None:
@@ -84,8 +84,8 @@ class NoSamples(Samples):
         return 0
 
 
-@pytest.mark.parametrize("is_first_kept", [False, True])
-def test_several_validation_loaders_one_after_the_other(is_first_kept: bool, tmp_path: Path, info: list[str]) -> None:
+@pytest.mark.parametrize("is_first_cached", [False, True])
+def test_several_validation_loaders_one_after_the_other(is_first_cached: bool, tmp_path: Path, info: list[str]) -> None:
     class Several(Pictures):
         def validation_step(self, batch: list[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
             loss = super().training_step(batch, batch_idx)
@@ -96,7 +96,7 @@ def test_several_validation_loaders_one_after_the_other(is_first_kept: bool, tmp
     def several() -> Any:
         # The numbers that it draws are missed by those that come after.
         first, second = (DataLoader(tensors(), 8, shuffle=True) for _ in range(2))
-        if not is_first_kept:
+        if not is_first_cached:
             first = DataLoader(Corrupt(), 8, sampler=Avoiding())
         return [first, second, DataLoader(NoSamples(), 8)]
 

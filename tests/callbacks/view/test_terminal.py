@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from plt_nn.callbacks.view.epoch_table import EpochTable
-from plt_nn.callbacks.view.snapshot import BestSoFar, Snapshot, estimate, number
+from plt_nn.callbacks.view.snapshot import BestSoFar, Snapshot, estimate, metric_text
 from plt_nn.callbacks.view.terminal import drawing
 
 BEST = BestSoFar("val_loss", 0.0567, 2, 2, 3, "epochs")
@@ -120,12 +120,12 @@ def test_a_narrow_table_keeps_what_matters_most(width: int) -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (number(0.03991), "0.0399"),
-        (number(0.0), "0.0000"),
-        (number(3.1e-5), "3.10e-05"),
-        (number(123456.0), "1.23e+05"),
-        (number(math.nan), "nan"),
-        (number(-math.inf), "-inf"),
+        (metric_text(0.03991), "0.0399"),
+        (metric_text(0.0), "0.0000"),
+        (metric_text(3.1e-5), "3.10e-05"),
+        (metric_text(123456.0), "1.23e+05"),
+        (metric_text(math.nan), "nan"),
+        (metric_text(-math.inf), "-inf"),
         (estimate(0.2), "1 s"),
         (estimate(7.4), "7 s"),
         (estimate(220), "3 min 40 s"),

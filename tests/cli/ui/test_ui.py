@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 
 from plt_nn.cli.ui import users as ui_users
 from plt_nn.cli.ui.address import free_port
-from plt_nn.cli.ui.command import page
+from plt_nn.cli.ui.command import page_address
 from plt_nn.errors import ConfigError
 from plt_nn.tracking import store_at
 from plt_nn.tracking.read.find_run import find_run
@@ -89,10 +89,10 @@ def test_the_page_of_a_run(fitted: tuple[Path, Completed]) -> None:
     (run,) = client.search_runs([experiment.experiment_id])
     find = partial(find_run, store)
     expected = f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
-    assert page("http://127.0.0.1:5000", run.info.run_id, find, "here") == expected
-    assert page("http://127.0.0.1:5000", None, find, "here") == "http://127.0.0.1:5000"
+    assert page_address("http://127.0.0.1:5000", run.info.run_id, find, "here") == expected
+    assert page_address("http://127.0.0.1:5000", None, find, "here") == "http://127.0.0.1:5000"
     with pytest.raises(ConfigError, match="no run 'another' here"):
-        page("http://127.0.0.1:5000", "another", find, "here")
+        page_address("http://127.0.0.1:5000", "another", find, "here")
 
 
 def test_what_to_ask_for_is_said_once(call: Call, store: Path) -> None:
@@ -135,9 +135,9 @@ def test_a_run_is_named_by_id_uid_or_last(store: Path) -> None:
     find = partial(find_run, store_at(store))
     runs = "http://[::1]/#/experiments/1/runs/"
     for name, run in (("20261124-133254-1a2b3c4d", first), (first, first), (second, second), ("last", second)):
-        assert page("http://[::1]", name, find, "here") == runs + run
+        assert page_address("http://[::1]", name, find, "here") == runs + run
     MlflowClient(store_at(store).uri).delete_run(second)
-    assert page("http://[::1]", "last", find, "here") == runs + first
+    assert page_address("http://[::1]", "last", find, "here") == runs + first
 
 
 def test_a_name_that_no_run_has_meets_those_there_are(call: Call, store: Path) -> None:

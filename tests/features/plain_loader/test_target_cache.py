@@ -28,47 +28,47 @@ BATCHES: dict[str, tuple[Any, bool]] = {
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_what_is_remembered(name: str) -> None:
-    batch, is_kept = BATCHES[name]
-    kept = TargetCache(5)
-    kept.put(ROWS, batch)
-    assert kept.knows(ROWS) is is_kept
-    assert not kept.knows(torch.tensor([3, 2]))
-    if is_kept:
-        found = kept.batch(torch.tensor([1]), INPUTS)
+    batch, is_cached = BATCHES[name]
+    targets = TargetCache(5)
+    targets.put(ROWS, batch)
+    assert targets.knows(ROWS) is is_cached
+    assert not targets.knows(torch.tensor([3, 2]))
+    if is_cached:
+        found = targets.batch(torch.tensor([1]), INPUTS)
         assert type(found) is type(batch)
         values = list(found.values()) if isinstance(found, dict) else [found] if isinstance(found, Tensor) else found
         assert sum(value is INPUTS for value in values) == 1
         assert all(torch.equal(value, Y[1:]) or torch.equal(value, X[1:]) for value in values if value is not INPUTS)
-    kept.forget()
-    assert not kept.knows(ROWS)
+    targets.forget()
+    assert not targets.knows(ROWS)
 
 
 @pytest.mark.parametrize("other", [(X, Y.float()), [X, Y[:, None]], {"x": X, "y": Y}, (X, Y, Y)])
 def test_a_batch_that_is_made_in_another_way_is_not_mixed_with_the_others(other: Any) -> None:
-    kept = TargetCache(5)
-    kept.put(torch.tensor([0, 2]), (X, Y))
-    kept.put(ROWS, other)
-    assert not kept.knows(ROWS)
-    assert kept.knows(torch.tensor([0, 2]))
+    targets = TargetCache(5)
+    targets.put(torch.tensor([0, 2]), (X, Y))
+    targets.put(ROWS, other)
+    assert not targets.knows(ROWS)
+    assert targets.knows(torch.tensor([0, 2]))
 
 
 def test_too_much_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_cache, "MOST", 40)
-    for size, is_kept in ((5, True), (6, False)):
-        kept = TargetCache(size)
-        kept.put(ROWS, (X, Y))
-        assert kept.knows(ROWS) is is_kept
+    for size, is_cached in ((5, True), (6, False)):
+        targets = TargetCache(size)
+        targets.put(ROWS, (X, Y))
+        assert targets.knows(ROWS) is is_cached
 
 
 def test_what_depends_on_the_batch_is_never_remembered() -> None:
-    kept = TargetCache(5)
-    kept.never_cache()
-    kept.put(ROWS, (X, Y))
-    assert not kept.knows(ROWS)
+    targets = TargetCache(5)
+    targets.never_cache()
+    targets.put(ROWS, (X, Y))
+    assert not targets.knows(ROWS)
 
 
 @pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
 def test_tensors_on_any_device(device: str) -> None:
-    kept = TargetCache(5)
-    kept.put(ROWS, (X.to(device), Y.to(device)))
-    assert torch.equal(kept.batch(ROWS, INPUTS)[1].cpu(), Y)
+    targets = TargetCache(5)
+    targets.put(ROWS, (X.to(device), Y.to(device)))
+    assert torch.equal(targets.batch(ROWS, INPUTS)[1].cpu(), Y)
