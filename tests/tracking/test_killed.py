@@ -41,6 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> set
     status, output = call(*FIT, "--config", "slow.yaml", folder=folder)
     assert status == 0, output
     spool = the_spool(folder / "mlruns")
+    until_delivered(spool)
     rows = curves(delivered(client_of(folder), spool.uid))
     assert {key for key, _, _ in rows} == set(CURVES)
     assert len({step for key, step, _ in rows if key == "step_loss"}) == STEPS
@@ -94,6 +95,7 @@ def test_sigterm_to_the_whole_group_with_loaders_workers(tmp_path: Path, empty_d
     assert (run.info.status, run.data.tags["plt_nn.failure"]) == ("KILLED", "Ended by SIGTERM.")
     status, output = call(*FIT, "--resume", "last", folder=folder)
     assert status == 0, output
+    until_delivered(spool)
     assert run_of(client, spool.uid).info.status == "FINISHED"
     steps = Counter(point.step for point in delivered(client, spool.uid, "step_loss").elements())
     assert steps == Counter(range(1, 31))
@@ -121,6 +123,7 @@ def test_a_run_is_gone_on_with_on_other_machines(
     run = run_of(server.client, spool.uid)
     status, output = call(*FIT, "--resume", run.info.run_id, folder=third, variables=variables)
     assert status == 0, output
+    until_delivered(the_spool(third / "mlruns"))
     run = run_of(server.client, spool.uid)
     assert (run.info.status, run.data.tags["plt_nn.resumes"]) == ("FINISHED", "2")
     assert set(curves(delivered(server.client, spool.uid))) == whole
@@ -130,6 +133,7 @@ def finish(folder: Path, spool: SpoolFolder, whole: set[Point], resumes: int) ->
     """Goes on with a run to its end, and holds it against a fit that nothing has interrupted."""
     status, output = call(*FIT, "--resume", "last", "--trainer.log_every_n_steps", 5, folder=folder)
     assert status == 0, output
+    until_delivered(spool)
     client = client_of(folder)
     assert the_spool(folder / "mlruns").uid == spool.uid, "the same run"
     run = run_of(client, spool.uid)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -29,7 +31,8 @@ def test_there_is_one_run(start: str, tmp_path: Path) -> None:
     if start == "scheduler":  # as torchrun does: the processes know nothing of each other at first
         done = warm.run_ranks(2, [JOB, "ddp", tmp_path, "1"], env=environment())
     else:
-        done = warm.run([JOB, start, tmp_path, "1"], env=environment())
+        command = [sys.executable, str(JOB), start, str(tmp_path), "1"]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert ranks[0] == ranks[1]

@@ -33,7 +33,7 @@ class Report(Callback):
 
 
 def main(strategy: str, folder: Path, nodes: int) -> None:
-    logger = DurableMLFlowLogger("two", store=str(folder / "mlruns"))
+    logger = DurableMLFlowLogger("two", store=str(folder / "mlruns"), flush_seconds=300)
     trainer = Trainer(
         accelerator="cpu",
         devices=2 // nodes,
