@@ -10,33 +10,19 @@ from typing import Any
 import yaml
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
-from plt_nn.callbacks import (
-    DatasetInputs,
-    DeployableModel,
-    FitCosts,
-    FitSummary,
-    FrozenFeatureCache,
-    LoadWeights,
-    PredictionTable,
-    SignalsBetweenSteps,
-    StepSeeds,
-    StepTimes,
-    SystemMetrics,
-    TrainingView,
-    ValidationFigures,
-)
+from plt_nn.callbacks import LoadWeights
 from plt_nn.callbacks.lightning.connectors import requeued_checkpoint
 from plt_nn.cli.check import check_config_files
+from plt_nn.cli.default_callbacks import default_callbacks
 from plt_nn.cli.parser_errors import plain_errors, plain_message
 from plt_nn.cli.resume import without_resume
 from plt_nn.errors import ConfigError, PltNNError, WeightsError
-from plt_nn.reports import RunReport
 from plt_nn.tracking import DurableMLFlowLogger, masked, tags
 from plt_nn.tracking.resume import RUN_KEY, Resumable, run_of_checkpoint
 
@@ -47,18 +33,6 @@ CLI_OPTIONS: dict[str, Any] = {
     "load_from_checkpoint_support": False,
     "parser_kwargs": {"prog": "plt-nn", **_STRICT} | {verb: dict(_STRICT) for verb in TRAINER_VERBS},
 }
-_OF_EVERY_FIT = (
-    DatasetInputs,
-    FitCosts,
-    FitSummary,
-    FrozenFeatureCache,
-    SignalsBetweenSteps,
-    StepSeeds,
-    StepTimes,
-    SystemMetrics,
-    ValidationFigures,
-    RunReport,  # shows what the others have logged
-)
 PLAIN = "--plain"
 
 
@@ -148,7 +122,10 @@ class TrainCLI(LightningCLI):
         if config.logger is None:
             is_logged = self.subcommand == "fit" and not config.fast_dev_run
             kwargs["logger"] = DurableMLFlowLogger(self._experiment()) if is_logged else False
-        kwargs["callbacks"] = [*self.given_callbacks(), *self._extra_callbacks(self.given_callbacks())]
+        given = self.given_callbacks()
+        more = default_callbacks(str(self.subcommand), config, given, self._net(), self._is_plain)
+        weights = [LoadWeights(str(self._checkpoint))] if self._has_weights() else []
+        kwargs["callbacks"] = [*given, *more, *weights]
         trainer = super().instantiate_trainer(**kwargs)
         if (run := self._run_to_continue(trainer)) is not None:
             for logger in trainer.loggers:
@@ -197,24 +174,6 @@ class TrainCLI(LightningCLI):
             return None
         return run_of_checkpoint(requeued)
 
-    def _extra_callbacks(self, given: list[Callback]) -> list[Callback]:
-        config = self.trainer_config
-        extra: list[Callback] = [PredictionTable()] if self.subcommand == "predict" else []
-        if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in given):
-            extra.append(TrainingView(plain=self._is_plain))
-        if self.subcommand == "fit":
-            extra += [kind() for kind in _OF_EVERY_FIT if not any(isinstance(c, kind) for c in given)]
-            if not any(isinstance(callback, DeployableModel) for callback in given):
-                extra.append(DeployableModel(self._net()))
-            has_checkpoints = config.enable_checkpointing is not False and not config.fast_dev_run
-            if has_checkpoints and not any(isinstance(callback, ModelCheckpoint) for callback in given):
-                extra.append(ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False))
-            elif has_checkpoints and not any(getattr(callback, "save_on_exception", False) for callback in given):
-                extra.append(_interrupted())  # so that Ctrl-C or a scheduler's SIGTERM lose no more than a step
-        if self._has_weights():
-            extra.append(LoadWeights(str(self._checkpoint)))
-        return extra
-
     def _net(self) -> dict[str, Any] | None:
         """How the configuration makes the net, as plain values."""
         resolved = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
@@ -254,12 +213,6 @@ class TrainCLI(LightningCLI):
             if self.trainer.interrupted:  # Lightning turns Ctrl-C into exit status 1
                 raise KeyboardInterrupt from error
             raise
-
-
-def _interrupted() -> ModelCheckpoint:
-    """A checkpoint that is written only when an exception ends the fit."""
-    name: Any = {"filename": "interrupted", "enable_version_counter": False}
-    return ModelCheckpoint(save_on_exception=True, every_n_epochs=0, every_n_train_steps=0, **name)
 
 
 def _cause(error: BaseException | None) -> PltNNError | None:
