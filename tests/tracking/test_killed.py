@@ -48,35 +48,47 @@ def whole(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> set
     return set(rows)
 
 
-def test_a_fit_that_is_killed_interrupted_and_killed_again(
+def test_a_fit_that_is_killed_twice(
     tmp_path: Path, empty_database: Path, whole: set[Point], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def resume_at_once() -> None:
+    def go_on_at_once() -> None:
         monkeypatch.chdir(tmp_path)
         with pytest.raises(ConfigError, match="is still training in another process; end that one first"):
             without_resume(["fit", "--resume", "last"])
 
     chosen = random.Random(1)
     folder, client = in_folder(tmp_path, empty_database), client_of(tmp_path)
-
-    def assert_killed(reason: str) -> None:
-        until_delivered(spool)
-        run = run_of(client, spool.uid)
-        assert run.info.status == "KILLED"
-        assert run.data.tags["plt_nn.failure"].startswith(reason)
-
-    first = chosen.randint(EPOCH + 1, EPOCH + 10)
-    kill_at(first, signal.SIGKILL, folder, *FIT, "--config", "slow.yaml", meanwhile=resume_at_once)
+    first = chosen.randint(EPOCH + 1, 2 * EPOCH - 1)
+    kill_at(first, signal.SIGKILL, folder, *FIT, "--config", "slow.yaml", meanwhile=go_on_at_once)
     spool = the_spool(folder / "mlruns")
-    assert_killed("The training process was gone without a word")
+    until_delivered(spool)
     assert delivered(client, spool.uid) == written(spool)
     assert all(count == 1 for point, count in delivered(client, spool.uid).items() if point.key != "epoch")
-    assert kill_at(EPOCH + 15, signal.SIGINT, folder, *FIT, "--resume", "last") == 130
-    assert_killed("Interrupted from the keyboard.")
-    second = chosen.randint(2 * EPOCH + 1, STEPS - 5)
+    run = run_of(client, spool.uid)
+    assert run.info.status == "KILLED"
+    assert run.data.tags["plt_nn.failure"].startswith("The training process was gone without a word")
+    second = chosen.randint(2 * EPOCH + 1, STEPS - 1)
     kill_at(second, signal.SIGKILL, folder, *FIT, "--resume", "last")
-    assert_killed("The training process was gone without a word")
-    finish(folder, spool, whole, resumes=3)
+    until_delivered(spool)
+    assert run_of(client, spool.uid).info.status == "KILLED"
+    finish(folder, spool, whole, resumes=2)
+
+
+def test_a_fit_that_is_interrupted_and_then_told_to_end(
+    tmp_path: Path, empty_database: Path, whole: set[Point]
+) -> None:
+    folder, client = in_folder(tmp_path, empty_database), client_of(tmp_path)
+    assert kill_at(EPOCH + 5, signal.SIGINT, folder, *FIT, "--config", "slow.yaml") == 130
+    spool = the_spool(folder / "mlruns")
+    until_delivered(spool)
+    assert delivered(client, spool.uid) == written(spool)
+    run = run_of(client, spool.uid)
+    assert (run.info.status, run.data.tags["plt_nn.failure"]) == ("KILLED", "Interrupted from the keyboard.")
+    assert kill_at(2 * EPOCH + 5, signal.SIGTERM, folder, *FIT, "--resume", "last") == 143
+    until_delivered(spool)
+    run = run_of(client, spool.uid)
+    assert (run.info.status, run.data.tags["plt_nn.failure"]) == ("KILLED", "Ended by SIGTERM.")
+    finish(folder, spool, whole, resumes=2)
 
 
 def test_sigterm_to_the_whole_group_with_loaders_workers(tmp_path: Path, empty_database: Path) -> None:
