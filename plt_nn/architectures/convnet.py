@@ -4,16 +4,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from plt_nn.architectures.activations import create_activation
-from plt_nn.architectures.checks import faults_of, not_empty, one_of, positive, probability
+from plt_nn.architectures.checks import check_arguments
 from plt_nn.architectures.initialisation import initialise
 from plt_nn.architectures.normalisation import Norm, create_norm
-from plt_nn.errors import refuse
 
 Pooling = Literal["max", "average"]
 
@@ -57,18 +56,14 @@ class ConvNet(nn.Module):
         init_kwargs: dict[str, Any] | None = None,
     ) -> None:
         act = partial(create_activation, activation, **(activation_kwargs or {}))
-        refuse(
-            "ConvNet",
-            [
-                *positive(in_channels=in_channels, channels=channels, out_features=out_features),
-                *not_empty(channels=channels),
-                *_odd(kernel_size=kernel_size),
-                *probability(dropout=dropout),
-                *one_of(get_args(Pooling), pooling=pooling),
-                *one_of(get_args(Norm), norm=norm),
-                *faults_of(act),
-                *faults_of(initialise, nn.Identity(), init, **(init_kwargs or {})),
-            ],
+        check_arguments(
+            ConvNet,
+            locals(),
+            (lambda: len(channels) > 0, "channels is empty; expected at least one number"),
+            (
+                lambda: kernel_size % 2 == 1,
+                f"kernel_size is {kernel_size}; expected an odd number, so that convolutions keep the image's size",
+            ),
         )
         super().__init__()
         convolution = partial(
@@ -95,10 +90,3 @@ class ConvNet(nn.Module):
 
 
 _POOLS: dict[Pooling, Callable[..., nn.Module]] = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
-
-
-def _odd(kernel_size: int) -> list[str]:
-    faults = positive(kernel_size=kernel_size)
-    if not faults and kernel_size % 2 == 0:
-        faults = [f"kernel_size is {kernel_size}; expected an odd number, so that convolutions keep the image's size"]
-    return faults

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 from torch import nn
 
 from plt_nn.architectures.activations import create_activation
-from plt_nn.architectures.checks import faults_of, one_of, positive, probability
+from plt_nn.architectures.checks import check_arguments
 from plt_nn.architectures.initialisation import initialise
 from plt_nn.architectures.normalisation import Norm, create_norm
-from plt_nn.errors import refuse
 
 
 class MLP(nn.Sequential):
@@ -56,16 +55,7 @@ class MLP(nn.Sequential):
         init_kwargs: dict[str, Any] | None = None,
     ) -> None:
         act = partial(create_activation, activation, **(activation_kwargs or {}))
-        refuse(
-            "MLP",
-            [
-                *positive(in_features=in_features, hidden=hidden, out_features=out_features),
-                *probability(dropout=dropout),
-                *one_of(get_args(Norm), norm=norm),
-                *faults_of(act),
-                *faults_of(initialise, nn.Identity(), init, **(init_kwargs or {})),
-            ],
-        )
+        check_arguments(MLP, locals())
         super().__init__()
         if flatten:
             self.add_module("flatten", nn.Flatten())

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from plt_nn.architectures.checks import one_of
+from plt_nn.architectures.checks import word_faults
 from plt_nn.errors import refuse
 
 Norm = Literal["batch", "group", "layer"]
@@ -25,7 +25,7 @@ def create_norm(name: Norm, features: int, images: bool = False) -> nn.Module:
     Raises:
         ConfigError: If there is no such normalisation.
     """
-    refuse("normalisation", one_of(get_args(Norm), norm=name))
+    refuse("normalisation", word_faults("norm", name, get_args(Norm)))
     return (_IMAGE_NORMS if images else _VECTOR_NORMS)[name](features)
 
 

@@ -1,13 +1,12 @@
 """Recurrent nets over sequences."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from plt_nn.architectures import sequences
-from plt_nn.architectures.checks import faults_of, one_of, positive, probability
+from plt_nn.architectures.checks import check_arguments
 from plt_nn.architectures.initialisation import initialise
-from plt_nn.errors import refuse
 
 Cell = Literal["gru", "lstm", "rnn"]
 Readout = Literal["last", "max", "mean"]
@@ -55,17 +54,7 @@ class RecurrentNet(nn.Module):
         init: str | None = None,
         init_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        refuse(
-            "RecurrentNet",
-            [
-                *positive(in_features=in_features, hidden_size=hidden_size, out_features=out_features),
-                *positive(num_layers=num_layers),
-                *one_of(get_args(Cell), cell=cell),
-                *one_of(get_args(Readout), readout=readout),
-                *probability(dropout=dropout),
-                *faults_of(initialise, nn.Identity(), init, **(init_kwargs or {})),
-            ],
-        )
+        check_arguments(RecurrentNet, locals())
         super().__init__()
         self.readout = readout
         self.image_rows = image_rows

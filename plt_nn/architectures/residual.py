@@ -3,17 +3,16 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, StochasticDepth
 
 from plt_nn.architectures.activations import create_activation
-from plt_nn.architectures.checks import faults_of, not_empty, one_of, positive, probability
+from plt_nn.architectures.checks import check_arguments
 from plt_nn.architectures.initialisation import initialise
 from plt_nn.architectures.normalisation import Norm, create_norm
-from plt_nn.errors import refuse
 
 
 class ResidualNet(nn.Module):
@@ -65,19 +64,15 @@ class ResidualNet(nn.Module):
     ) -> None:
         act = partial(create_activation, activation, **(activation_kwargs or {}))
         depths = [blocks] * len(channels) if isinstance(blocks, int) else list(blocks)
-        refuse(
-            "ResidualNet",
-            [
-                *positive(in_channels=in_channels, channels=channels, out_features=out_features),
-                *positive(blocks=blocks, stem_stride=stem_stride),
-                *not_empty(channels=channels),
-                *_one_depth_per_stage(depths, channels),
-                *probability(drop_path=drop_path, dropout=dropout),
-                *one_of(get_args(Norm), norm=norm),
-                *faults_of(act),
-                *faults_of(initialise, nn.Identity(), init, **(init_kwargs or {})),
-                *(["zero_init needs a normalisation, but norm is None"] if zero_init and norm is None else []),
-            ],
+        check_arguments(
+            ResidualNet,
+            locals(),
+            (lambda: len(channels) > 0, "channels is empty; expected at least one number"),
+            (
+                lambda: len(depths) == len(channels),
+                f"blocks has {len(depths)} numbers and channels has {len(channels)}; expected one for each stage",
+            ),
+            (lambda: norm is not None or not zero_init, "zero_init needs a normalisation, but norm is None"),
         )
         super().__init__()
         norm_layer = None if norm is None else partial(create_norm, norm, images=True)
@@ -147,9 +142,3 @@ def _stages(
         first = block(inputs, outputs, 2 if len(stages) > 0 else 1, next(rates))
         stages.append(nn.Sequential(first, *(block(outputs, outputs, 1, next(rates)) for _ in range(depth - 1))))
     return stages
-
-
-def _one_depth_per_stage(depths: Sequence[int], channels: Sequence[int]) -> list[str]:
-    if len(depths) == len(channels):
-        return []
-    return [f"blocks has {len(depths)} numbers and channels has {len(channels)}; expected one for each stage"]

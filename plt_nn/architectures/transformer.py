@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from plt_nn.architectures import sequences
 from plt_nn.architectures.activations import create_activation
-from plt_nn.architectures.checks import faults_of, one_of, positive, probability
+from plt_nn.architectures.checks import check_arguments
 from plt_nn.architectures.initialisation import initialise
-from plt_nn.errors import refuse
 
 Pooling = Literal["mean", "token"]
 Positions = Literal["learned", "none", "sinusoidal"]
@@ -74,18 +73,17 @@ class TransformerNet(nn.Module):
         init_kwargs: dict[str, Any] | None = None,
     ) -> None:
         act = partial(create_activation, activation, **(activation_kwargs or {}))
-        refuse(
-            "TransformerNet",
-            [
-                *positive(in_features=in_features, out_features=out_features, depth=depth, max_length=max_length),
-                *positive(patch_size=1 if patch_size is None else patch_size),
-                *_widths(dim, heads, mlp_ratio),
-                *probability(dropout=dropout),
-                *one_of(get_args(Pooling), pooling=pooling),
-                *one_of(get_args(Positions), positions=positions),
-                *faults_of(act),
-                *faults_of(initialise, nn.Identity(), init, **(init_kwargs or {})),
-            ],
+        check_arguments(
+            TransformerNet,
+            locals(),
+            (
+                lambda: dim % heads == 0,
+                f"dim is {dim} and heads is {heads}; expected a multiple: each head sees dim / heads features",
+            ),
+            (
+                lambda: dim * mlp_ratio >= 1,
+                f"mlp_ratio is {mlp_ratio}; expected at least 1 / dim, so that the MLP has a hidden unit",
+            ),
         )
         super().__init__()
         self.stem = TokenStem(in_features, dim, patch_size, positions, max_length, class_token=pooling == "token")
@@ -117,15 +115,9 @@ class TransformerNet(nn.Module):
 
 
 class TokenStem(nn.Module):
-    """The tokens of a sequence or an image, with their positions, after the class token if there is one.
+    """The tokens of a sequence or an image, with their positions, after a learned class token if `class_token`.
 
-    Args:
-        in_features: Number of features of a time step, or channels of an image.
-        dim: Number of features of a token.
-        patch_size: Height and width of an image's patches in pixels; None for sequences.
-        positions: `learned`, `sinusoidal` or `none`.
-        max_length: Maximum number of tokens that have positions.
-        class_token: Whether a learned token comes first.
+    The other arguments are those of `TransformerNet`.
     """
 
     positions: Tensor | None
@@ -159,15 +151,9 @@ class TokenStem(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention and an MLP, each with layer norm and a shortcut.
+    """Self-attention and an MLP of the width `hidden`, each with layer norm and a shortcut.
 
-    Args:
-        dim: Number of features of a token.
-        heads: Number of attention heads.
-        hidden: Hidden width of the MLP.
-        dropout: Probability that an attention weight or a layer's output is dropped.
-        activation: Builds the MLP's activation.
-        norm_first: Whether layer norm comes before attention and MLP, or after their sums.
+    The other arguments are those of `TransformerNet`, but `activation` builds the MLP's activation.
     """
 
     def __init__(
@@ -210,12 +196,3 @@ def _sinusoids(length: int, dim: int) -> Tensor:
     """Sines and cosines of the position at wavelengths from 2 pi to 10000 * 2 pi, shape `(1, length, dim)`."""
     angles = torch.arange(length).unsqueeze(1) / 10000 ** (torch.arange(0, dim, 2) / dim)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[None, :, :dim]
-
-
-def _widths(dim: int, heads: int, mlp_ratio: float) -> list[str]:
-    faults = positive(dim=dim, heads=heads)
-    if not faults and dim % heads != 0:
-        faults = [f"dim is {dim} and heads is {heads}; expected a multiple: each head sees dim / heads features"]
-    if not faults and dim * mlp_ratio < 1:
-        faults = [f"mlp_ratio is {mlp_ratio}; expected at least 1 / dim, so that the MLP has a hidden unit"]
-    return faults

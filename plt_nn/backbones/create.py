@@ -109,8 +109,7 @@ def weights_at_hand() -> list[tuple[str, bool | str]]:
     found: dict[str, bool | str] = {}
     for library, nets in LIBRARIES.items():
         found |= {f"{library}/{name}": True for name in nets.cached()}
-    for pretrained, names in installed_packages().items():
-        found |= dict.fromkeys(names, pretrained)
+    found |= {name: pretrained for pretrained, name in installed_packages().items()}
     return sorted(found.items())
 
 

