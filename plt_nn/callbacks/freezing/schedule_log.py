@@ -35,12 +35,11 @@ def log_plan(trainer: Trainer, pl_module: LightningModule, plan: SchedulePlan, f
     if not loggers:
         return
     trainable = {name for name, needs_gradient in found.requires_grad.items() if needs_gradient}
-    trained = [names & trainable for names in plan.trained]
     x = batch[0] if isinstance(batch, Sequence) and batch else batch
     inputs = (torch.empty(x.shape, dtype=x.dtype, device="meta"),) if isinstance(x, Tensor) else None  # not to be read
-    text = plan_markdown(phase_costs(plan.phases, plan.stages, pl_module, trained, trainer.optimizers, inputs))
+    costs = phase_costs(plan.phases, plan.stages, pl_module, plan.adapters, trainer.optimizers, inputs, free=trainable)
     for logger in loggers:
-        logger.log_text(text, tags.PLAN_FILE)
+        logger.log_text(plan_markdown(costs), tags.PLAN_FILE)
 
 
 def log_transition(trainer: Trainer, number: int, trains: str) -> None:

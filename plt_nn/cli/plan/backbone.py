@@ -1,8 +1,8 @@
 """The plan of a backbone by name; no weights are needed."""
 
 import json
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,94 +15,64 @@ from plt_nn.errors import ConfigError, did_you_mean
 from plt_nn.freezing import Phase
 from plt_nn.freezing.adapters.stage_adapters import insert_adapters
 from plt_nn.freezing.costs.phase_costs import PlanCost, phase_costs
-from plt_nn.freezing.plan import StageLike
 
 _SIZE_ARGUMENTS = {"timm": "img_size", "torchvision": "image_size"}  # of nets that are built for one size (ViT)
 
 
-@dataclass(frozen=True)
-class PlannedBackbone:
-    """A backbone to plan for.
+def plan_of_backbone(
+    phases: Sequence[Phase],
+    name: str,
+    num_classes: int | None = None,
+    size: int | None = None,
+    lr: float | None = None,
+    optimizer: str | None = None,
+) -> PlanCost:
+    """What phases train of a backbone and cost.
 
     Args:
+        phases: The phases in order.
         name: As `create_backbone` takes it.
         num_classes: Number of classes. Default: that of the pretrained head.
         size: Side of the images in pixels. Default: that of the pretraining.
         lr: Learning rate. Default: 0.001.
         optimizer: A class of `torch.optim` or `timm/NAME`, then any of its arguments as `key=value`. Default: `AdamW`.
-    """
-
-    name: str
-    num_classes: int | None = None
-    size: int | None = None
-    lr: float | None = None
-    optimizer: str | None = None
-
-
-def plan_of_backbone(wanted: PlannedBackbone, phases: Sequence[Phase]) -> tuple[str, PlanCost]:
-    """What phases train of a backbone and cost, under a title.
 
     Raises:
         ConfigError: If there is no such backbone, stage or optimizer.
     """
-    if wanted.size is not None and wanted.size < 1:
-        raise ConfigError(f"--size is {wanted.size}; expected pixels, at least 1.")
-    net = _net(wanted)
+    if size is not None and size < 1:
+        raise ConfigError(f"--size is {size}; expected pixels, at least 1.")
+    net = _net(name, num_classes, size)
     info = backbone_info(net)
     assert info is not None
-    size = wanted.size or info.preprocessing.size
-    shape = (size, size) if isinstance(size, int) else size
+    side = size or info.preprocessing.size
+    shape = (side, side) if isinstance(side, int) else side
     images = torch.empty(2, len(info.preprocessing.mean), *shape, device="meta")
-    lr = 1e-3 if wanted.lr is None else wanted.lr
-    parts, trained = with_adapters(net, stages(net), phases)
-    optimizer = _optimizer(wanted.optimizer or "AdamW", list(net.parameters()), lr)
-    return wanted.name, phase_costs(phases, parts, net, trained, [optimizer], (images,))
+    parts = stages(net)
+    adapters = insert_adapters(net, parts, phases)
+    made = _optimizer(optimizer or "AdamW", list(net.parameters()), 1e-3 if lr is None else lr)
+    return phase_costs(phases, parts, net, adapters, [made], (images,))
 
 
-def with_adapters(
-    module: nn.Module, stages: Sequence[StageLike], phases: Sequence[Phase]
-) -> tuple[Sequence[StageLike], Sequence[Set[str]] | None]:
-    """Puts the adapters of all phases into a module, in place.
-
-    Args:
-        module: The net, or the module that holds it.
-        stages: Its stages from input to head.
-        phases: The phases of the schedule.
-
-    Returns:
-        The stages with the adapters, and for each phase the names of the parameters that it trains; if no phase has
-        adapters, the stages as they are and None.
-
-    Raises:
-        ConfigError: If the adapters do not go with the net, or peft is not installed.
-    """
-    adapters = insert_adapters(module, stages, phases)
-    if adapters is None:
-        return stages, None
-    free = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    outside = free - {name for stage in adapters.stages for name in stage.parameters}
-    return adapters.stages, [(trained | outside) & free for trained in adapters.trained]
-
-
-def _net(wanted: PlannedBackbone) -> nn.Module:
-    argument = _SIZE_ARGUMENTS.get(wanted.name.partition("/")[0])
-    if wanted.size is not None and argument is not None:
+def _net(name: str, num_classes: int | None, size: int | None) -> nn.Module:
+    argument = _SIZE_ARGUMENTS.get(name.partition("/")[0])
+    if size is not None and argument is not None:
         try:
-            return _without_weights(wanted, {argument: wanted.size})
+            return _without_weights(name, num_classes, {argument: size})
         except ConfigError:  # it is built for any size, or cannot be built at all: then so without the argument
             pass
-    return _without_weights(wanted, {})
+    return _without_weights(name, num_classes, {})
 
 
-def _without_weights(wanted: PlannedBackbone, model_args: dict[str, Any]) -> nn.Module:
-    made: dict[str, Any] = {"pretrained": False, "num_classes": wanted.num_classes, "model_args": model_args}
+def _without_weights(name: str, num_classes: int | None, model_args: dict[str, Any]) -> nn.Module:
+    create = partial(create_backbone, name, pretrained=False, num_classes=num_classes, model_args=model_args)
     try:
         with torch.device("meta"):
-            return create_backbone(wanted.name, **made)
+            return create()
     except ConfigError:
         raise
     except (RuntimeError, NotImplementedError, TypeError, ValueError):  # its constructor reads values
-        return create_backbone(wanted.name, **made)
+        return create()
 
 
 def _optimizer(text: str, parameters: Iterable[Parameter], lr: float) -> Optimizer:

@@ -32,10 +32,10 @@ def run(argv: list[str]) -> int:
             parser.error(f"--backbone goes without a configuration, so without {' '.join(rest) or '--config'}")
         if phases is None:
             parser.error('--backbone needs phases, for instance --phases "head; last 2 stages @3; all @6"')
-        from plt_nn.cli.plan.backbone import PlannedBackbone, plan_of_backbone
+        from plt_nn.cli.plan.backbone import plan_of_backbone
 
-        wanted = PlannedBackbone(arguments.backbone, **{name: getattr(arguments, name) for name in _ONLY_BACKBONE})
-        title, plan = plan_of_backbone(wanted, phases)
+        title, wanted = arguments.backbone, {name: getattr(arguments, name) for name in _ONLY_BACKBONE}
+        plan = plan_of_backbone(phases, title, **wanted)
     elif not arguments.config:
         parser.error("give --config FILE.yaml, or --backbone NAME and --phases")
     elif given:

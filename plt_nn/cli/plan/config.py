@@ -1,7 +1,6 @@
 """The plan of a configuration: it is read as `plt-nn fit` does, but nothing is trained, downloaded or logged."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pkgutil import resolve_name
 from typing import Any
@@ -16,11 +15,11 @@ from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import FreezingSchedule
 from plt_nn.cli.check import check_config_files
 from plt_nn.cli.parser_errors import plain_errors
-from plt_nn.cli.plan.module import ready_module
+from plt_nn.cli.plan.module import plan_of_module
 from plt_nn.cli.train import CLI_OPTIONS, TrainCLI, find_classes_here, silence
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
-from plt_nn.freezing.costs.phase_costs import PlanCost, phase_costs
+from plt_nn.freezing.costs.phase_costs import PlanCost
 
 # The arguments of the trainer that decide how long a learning-rate schedule is; no other has an effect on a plan.
 _SCHEDULE_ARGUMENTS = ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches", "overfit_batches")
@@ -53,12 +52,9 @@ def plan_of_config(words: Sequence[str], phases: Sequence[Phase] | None) -> tupl
     if phases is None:
         assert schedule is not None
         phases = schedule.phases
-    model = cli.model
     with quietly():
-        ready = ready_module(cli.trainer, model, cli.datamodule, schedule.net if schedule else None, phases)
-    plan = phase_costs(phases, ready.stages, model, ready.trained, ready.optimizers, ready.inputs, ready.entry)
-    title = ", ".join([file for before, file in pairwise(words) if before == "--config"] + list(ready.backbones))
-    return title, replace(plan, notes=(*ready.notes, *plan.notes))
+        nets, plan = plan_of_module(cli.trainer, cli.model, cli.datamodule, schedule.net if schedule else None, phases)
+    return ", ".join([file for before, file in pairwise(words) if before == "--config"] + nets), plan
 
 
 class _PlanCLI(TrainCLI):

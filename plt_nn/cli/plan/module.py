@@ -1,60 +1,36 @@
 """Prepares a LightningModule as the start of a fit does, as far as that can be done without training."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from plt_nn.backbones import BackboneInfo, backbone_info
 from plt_nn.callbacks.freezing.net_stages import net_stages
 from plt_nn.callbacks.lightning.connectors import attach_data
-from plt_nn.cli.plan.backbone import with_adapters
 from plt_nn.data import ImageFolderData
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
-from plt_nn.freezing.plan import StageLike
+from plt_nn.freezing.adapters.stage_adapters import insert_adapters
+from plt_nn.freezing.costs.phase_costs import PlanCost, phase_costs
 from plt_nn.text import one_line
 
 
-@dataclass(frozen=True)
-class ReadyModule:
-    """A module that is ready to be planned for.
-
-    Args:
-        stages: Its stages, with the adapters of the phases.
-        trained: For each phase the names of the parameters that it trains; None where no phase has adapters.
-        optimizers: Its optimizers; none where they could not be made.
-        inputs: The arguments of `forward` for a batch; None where they are not known.
-        entry: The part of the module whose `forward` takes them, by name.
-        backbones: The names of the pretrained nets in it.
-        notes: What could not be done, each a sentence.
-    """
-
-    stages: Sequence[StageLike]
-    trained: Sequence[Set[str]] | None
-    optimizers: Sequence[Optimizer]
-    inputs: tuple[Any, ...] | None
-    entry: str
-    backbones: Sequence[str]
-    notes: Sequence[str]
-
-
-def ready_module(
+def plan_of_module(
     trainer: Trainer,
     module: LightningModule,
     datamodule: LightningDataModule | None,
     net: str | None,
     phases: Sequence[Phase],
-) -> ReadyModule:
-    """Sets up the module and its data, inserts the adapters of the phases, and makes the optimizers.
+) -> tuple[list[str], PlanCost]:
+    """Sets up the module and its data, inserts the adapters of the phases, makes the optimizers, and plans.
 
-    Steps that fail because there is no data, or in the user's own code, become notes.
+    Steps that fail because there is no data, or in the user's own code, become notes of the plan.
 
     Args:
         trainer: A trainer that will not train.
@@ -62,6 +38,9 @@ def ready_module(
         datamodule: Its data; images of an `ImageFolderData` are not opened.
         net: The attribute that holds the net. Default: as `net_stages` has it.
         phases: The phases of the schedule.
+
+    Returns:
+        The names of the pretrained nets in the module, and what the phases train and cost.
 
     Raises:
         ConfigError: If the module's own arguments or the phases do not go with it.
@@ -79,13 +58,14 @@ def ready_module(
         "precision": lambda: trainer.precision_plugin.convert_module(module),
     }
     _take(steps, module, notes, lacks_data=present is not datamodule)
-    stages, trained = with_adapters(module, net_stages(module, net), phases)
+    stages = net_stages(module, net)
+    adapters = insert_adapters(module, stages, phases)
     _take({"configure_optimizers": lambda: trainer.strategy.setup_optimizers(trainer)}, module, notes)
     inputs = _inputs(module, datamodule, present, infos)
     if inputs is not None:
         inputs = trainer.precision_plugin.convert_input(inputs)
-    names = [info.name for info in infos]
-    return ReadyModule(stages, trained, list(trainer.strategy.optimizers), inputs, entry, names, notes)
+    plan = phase_costs(phases, stages, module, adapters, trainer.strategy.optimizers, inputs, entry)
+    return [info.name for info in infos], replace(plan, notes=(*notes, *plan.notes))
 
 
 def _set_up_data(

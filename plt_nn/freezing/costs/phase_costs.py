@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves
 
 from plt_nn.errors import ConfigError
+from plt_nn.freezing.adapters.stage_adapters import Adapters
 from plt_nn.freezing.costs.flops import Flops, count_flops
 from plt_nn.freezing.costs.frontier_plan import frontier_in_words
 from plt_nn.freezing.costs.memory import state_memory
@@ -100,88 +101,63 @@ def phase_costs(
     phases: Sequence[Phase],
     stages: Sequence[StageLike],
     module: nn.Module,
-    trained: Sequence[Set[str]] | None = None,
+    adapters: Adapters | None = None,
     optimizers: Sequence[Optimizer] = (),
     inputs: Sequence[Any] | None = None,
     entry: str = "",
+    free: Set[str] | None = None,
 ) -> PlanCost:
     """What each phase trains, at which learning rate, and what it costs. Nothing that is given is changed.
 
     Args:
         phases: The phases in order.
         stages: The stages from input to head, their parameters named as in `module`.
-        module: Holds the parameters, as they are before any freezing: what does not require a gradient stays so.
-        trained: For each phase the names of the parameters that it trains, whatever requires a gradient now; needed if
-            a phase has adapters. Default: what it selects.
+        module: Holds the parameters.
+        adapters: What `insert_adapters` has put into the module; needed if a phase has adapters.
         optimizers: What trains them. Without any, rates and the memory of their state are unknown.
         inputs: The arguments of `forward` for a batch, for `count_flops`; only shapes and dtypes matter.
         entry: The part of the module whose `forward` takes them, by name. Default: the module itself.
+        free: The names of the parameters that required gradients before any freezing. Default: those that do now.
 
     Raises:
         ConfigError: If a phase trains what the net does not have.
     """
     parameters = dict(module.named_parameters())
-    free = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
-    if trained is None:
-        selections = [free & names for names in _selections(phases, stages, parameters)]
+    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
+    if adapters is None:
+        assert all(phase.adapt is None for phase in phases), "what adapters train is known once they are inserted"
+        selected = [trained_parameters(phase.train, stages, sizes) for phase in phases]
     else:
-        selections = [frozenset(names) for names in trained]
-    everything = free.union(*selections)
-    notes: list[str] = []
-    flops = _flops(module, inputs, entry, [*selections, everything], notes)
-    memory = _memory(optimizers, [{parameters[name] for name in names} for names in selections], notes)
+        stages, selected = adapters.stages, list(adapters.trained)
+    if free is None:
+        free = {name for name, parameter in parameters.items() if parameter.requires_grad}
+    members = {stage.name: stage.parameters for stage in stages}
+    members[OUTSIDE] = tuple(parameters.keys() - {name for names in members.values() for name in names})
+    selections = [frozenset(free & (names | set(members[OUTSIDE]))) for names in selected]
+    flops, memory, notes = _measured(module, [*selections, frozenset(free)], optimizers, inputs, entry)
     rates = {p: _base_rate(group) for made in optimizers for group in made.param_groups for p in group["params"]}
-    costs = [
-        _phase_cost(
-            (number, phase),
-            _stage_costs(phase, stages, parameters, names, rates),
-            flops=flops[number],
-            gradient_bytes=sum(parameters[name].nbytes for name in names),
-            optimizer_bytes=memory[number],
-            computed_once=_computed_once(module, stages, names, phase, inputs, entry),
+    costs = []
+    for number, (phase, trained) in enumerate(zip(phases, selections, strict=True)):
+        rows = _stage_costs(members, parameters, trained, rates, stage_factors(phase, stages))
+        norms = norms_with_statistics(module) if phase.norm == "frozen" else frozenset()
+        costs.append(
+            PhaseCost(
+                number=number,
+                trains=_trains(phase),
+                start=phase.start,
+                start_in_words=phase.describe_start(),
+                settings=_settings(phase),
+                stages=rows,
+                trained=sum(row.trained for row in rows),
+                frozen=sum(row.frozen for row in rows),
+                flops=flops[number],
+                gradient_bytes=sum(parameters[name].nbytes for name in trained),
+                optimizer_bytes=memory[number],
+                computed_once=frontier_in_words(module, trained, held_modules(stages, trained) | norms, inputs, entry),
+            )
         )
-        for number, (phase, names) in enumerate(zip(phases, selections, strict=True))
-    ]
     shapes = tuple(tuple(leaf.shape[1:]) for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor))
     return PlanCost(tuple(costs), flops[-1], tuple(type(made).__name__ for made in optimizers), shapes, tuple(notes))
-
-
-def _selections(
-    phases: Sequence[Phase], stages: Sequence[StageLike], parameters: Mapping[str, Parameter]
-) -> Sequence[Set[str]]:
-    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
-    outside = parameters.keys() - {name for stage in stages for name in stage.parameters}
-    assert all(phase.adapt is None for phase in phases), "what adapters train is known once they are inserted"
-    return [outside | trained_parameters(phase.train, stages, sizes) for phase in phases]
-
-
-def _computed_once(
-    module: nn.Module,
-    stages: Sequence[StageLike],
-    trained: Set[str],
-    phase: Phase,
-    inputs: Sequence[Any] | None,
-    entry: str,
-) -> str:
-    held = held_modules(stages, frozenset(trained))
-    if phase.norm == "frozen":
-        held |= norms_with_statistics(module)
-    return frontier_in_words(module, trained, held, inputs, entry)
-
-
-def _phase_cost(numbered: tuple[int, Phase], rows: tuple[StageCost, ...], **costs: Any) -> PhaseCost:
-    number, phase = numbered
-    return PhaseCost(
-        number=number,
-        trains=_trains(phase),
-        start=phase.start,
-        start_in_words=phase.describe_start(),
-        settings=_settings(phase),
-        stages=rows,
-        trained=sum(row.trained for row in rows),
-        frozen=sum(row.frozen for row in rows),
-        **costs,
-    )
 
 
 def _trains(phase: Phase) -> str:
@@ -197,27 +173,19 @@ def _settings(phase: Phase) -> tuple[str, ...]:
 
 
 def _stage_costs(
-    phase: Phase,
-    stages: Sequence[StageLike],
+    members: Mapping[str, Sequence[str]],
     parameters: Mapping[str, Parameter],
-    trained: frozenset[str],
+    trained: Set[str],
     rates: Mapping[Parameter, float],
+    factors: Mapping[str, float],
 ) -> tuple[StageCost, ...]:
-    members = {stage.name: stage.parameters for stage in stages}
-    inside = {name for names in members.values() for name in names}
-    members[OUTSIDE] = tuple(name for name in parameters if name not in inside)
-    factors = stage_factors(phase, stages)
     rows = []
     for stage, names in members.items():
         alive = [parameters[name] for name in names if name in trained]
-        rows.append(
-            StageCost(
-                name=stage,
-                trained=sum(parameter.numel() for parameter in alive),
-                frozen=sum(parameters[name].numel() for name in names if name not in trained),
-                learning_rates=tuple(sorted({rates[p] * factors.get(stage, 1.0) for p in alive if p in rates})),
-            )
-        )
+        count = sum(parameter.numel() for parameter in alive)
+        frozen = sum(parameters[name].numel() for name in names) - count
+        own = {rates[parameter] * factors.get(stage, 1.0) for parameter in alive if parameter in rates}
+        rows.append(StageCost(stage, count, frozen, tuple(sorted(own))))
     return tuple(row for row in rows if row.trained + row.frozen > 0)
 
 
@@ -226,28 +194,30 @@ def _base_rate(group: Mapping[str, Any]) -> float:
     return float(group.get("max_lr", group.get("initial_lr", group["lr"])))
 
 
-def _flops(
-    module: nn.Module, inputs: Sequence[Any] | None, entry: str, selections: Sequence[frozenset[str]], notes: list[str]
-) -> list[Flops | None]:
+def _measured(
+    module: nn.Module,
+    selections: Sequence[frozenset[str]],
+    optimizers: Sequence[Optimizer],
+    inputs: Sequence[Any] | None,
+    entry: str,
+) -> tuple[Sequence[Flops | None], Sequence[int | None], list[str]]:
+    """The FLOPs of each selection of parameters, the bytes of optimizer state of each but the last, and notes."""
+    flops: Sequence[Flops | None] = [None] * len(selections)
+    memory: Sequence[int | None] = [None] * len(selections)
+    notes = []
     if inputs is None:
         notes.append("FLOPs are not counted: the shape of the input is not known.")
-        return [None] * len(selections)
-    try:
-        counted = {trained: count_flops(module, inputs, trained, entry) for trained in dict.fromkeys(selections)}
-    except ConfigError as error:
-        notes.append(f"FLOPs cannot be counted. {error}")
-        return [None] * len(selections)
-    return [counted[trained] for trained in selections]
-
-
-def _memory(
-    optimizers: Sequence[Optimizer], selections: Sequence[Set[Parameter]], notes: list[str]
-) -> Sequence[int | None]:
+    else:
+        try:
+            counted = {trained: count_flops(module, inputs, trained, entry) for trained in dict.fromkeys(selections)}
+            flops = [counted[trained] for trained in selections]
+        except ConfigError as error:
+            notes.append(f"FLOPs cannot be counted. {error}")
     if not optimizers:
         notes.append("Learning rates and optimizer state are unknown, because no optimizer is known.")
-        return [None] * len(selections)
-    try:
-        return state_memory(optimizers, selections)
-    except ConfigError as error:
-        notes.append(f"The optimizer's state cannot be estimated. {error}")
-        return [None] * len(selections)
+    else:
+        try:
+            memory = state_memory(optimizers, [set(map(module.get_parameter, trained)) for trained in selections[:-1]])
+        except ConfigError as error:
+            notes.append(f"The optimizer's state cannot be estimated. {error}")
+    return flops, memory, notes

@@ -14,6 +14,7 @@ from rich.text import Text
 from plt_nn.freezing.costs.flops import Flops
 from plt_nn.freezing.costs.phase_costs import PhaseCost, PlanCost, StageCost
 from plt_nn.text import byte_size
+from plt_nn.text_table import TextTable
 
 _ALIKE = 6  # so many stages in a row that are trained at one rate have a row each
 _OVERVIEW = (
@@ -167,7 +168,5 @@ def _table(
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    names = [name.replace("\n", " ") for name in header]
-    ruler = ["---" if name in _WORDS else "---:" for name in header]
-    lines = [names, ruler, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    numeric = [place for place, name in enumerate(header) if name not in _WORDS]
+    return TextTable(header, list(rows), numeric=numeric).as_markdown()

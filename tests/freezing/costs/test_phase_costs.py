@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LinearLR, OneCycleLR
 from plt_nn.backbones import stages
 from plt_nn.errors import ConfigError
 from plt_nn.freezing import Phase
+from plt_nn.freezing.adapters.stage_adapters import insert_adapters
 from plt_nn.freezing.costs.flops import Flops
 from plt_nn.freezing.costs.phase_costs import OUTSIDE, PhaseCost, StageCost, phase_costs
 from plt_nn.freezing.phase_text import phases_from_text
@@ -130,25 +131,28 @@ def test_what_is_not_known_is_said() -> None:
     assert "cannot be estimated. LBFGS" in plan.notes[1]
 
 
-def test_adapters_are_counted_as_the_caller_names_them() -> None:
+def test_adapters_are_counted() -> None:
+    pytest.importorskip("peft")
     net = Net()
     phases = phases_from_text("head; all @1 adapt.rank=2")
+    parts = stages(net)
+    adapters = insert_adapters(net, parts, phases)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    told = phase_costs(phases, stages(net), net, [{"head.bias"}, {"first.bias"}], [optimizer], (X,))
-    assert [phase.trained for phase in told.phases] == [2, 4]
+    told = phase_costs(phases, parts, net, adapters, [optimizer], (X,))
+    assert [phase.trained for phase in told.phases] == [10, 10 + 2 * (8 + 4) + 2 * (4 + 4)]
     assert (told.phases[1].trains, told.phases[1].settings) == ("lora in all", ("rank 2",))
     assert not told.notes
     assert told.phases[1].flops is not None
 
 
-def test_the_caller_may_say_what_is_trained_of_a_net_that_is_frozen_by_now() -> None:
+def test_the_caller_may_say_what_was_free_in_a_net_that_is_frozen_by_now() -> None:
     net = Net()
     expected = plan_of(net, PHASES[:1])
     net.first.requires_grad_(False)
     net.second.requires_grad_(False)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.4, momentum=0.9)
-    trained = [{"head.weight", "head.bias"}]
-    assert phase_costs(PHASES[:1], stages(net), net, trained, [optimizer], (X,)).phases == tuple(expected)
+    free = {name for name, _ in net.named_parameters()}
+    assert phase_costs(PHASES[:1], stages(net), net, None, [optimizer], (X,), free=free).phases == tuple(expected)
 
 
 def test_a_stage_that_does_not_exist_is_refused() -> None:
