@@ -26,20 +26,16 @@ def create_norm(name: Norm, features: int, images: bool = False) -> nn.Module:
         ConfigError: If there is no such normalisation.
     """
     refuse("normalisation", word_faults("norm", name, get_args(Norm)))
-    return (_IMAGE_NORMS if images else _VECTOR_NORMS)[name](features)
+    for_vectors, for_images = _NORMS[name]
+    return (for_images if images else for_vectors)(features)
 
 
 def _group_norm(features: int) -> nn.Module:
     return nn.GroupNorm(gcd(8, features), features)
 
 
-_VECTOR_NORMS: dict[Norm, Callable[[int], nn.Module]] = {
-    "batch": nn.BatchNorm1d,
-    "group": _group_norm,
-    "layer": nn.LayerNorm,
-}
-_IMAGE_NORMS: dict[Norm, Callable[[int], nn.Module]] = {
-    "batch": nn.BatchNorm2d,
-    "group": _group_norm,
-    "layer": partial(nn.GroupNorm, 1),
+_NORMS: dict[Norm, tuple[Callable[[int], nn.Module], Callable[[int], nn.Module]]] = {
+    "batch": (nn.BatchNorm1d, nn.BatchNorm2d),
+    "group": (_group_norm, _group_norm),
+    "layer": (nn.LayerNorm, partial(nn.GroupNorm, 1)),
 }

@@ -95,14 +95,8 @@ class ResidualNet(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3 by 3 convolutions with a shortcut around them: `activation(shortcut(x) + drop_path(branch(x)))`.
 
-    Args:
-        inputs: Number of input channels.
-        outputs: Number of output channels.
-        stride: 2 halves the image, rounding up; 1 keeps its size.
-        drop_path: Probability that the branch is skipped for a sample in training.
-        convolution: Builds a convolution with normalisation and activation, as `torchvision.ops.Conv2dNormActivation`.
-        activation: Builds the activation.
-        zero_init: Whether the weight of the branch's last normalisation starts at zero.
+    A `stride` of 2 halves the image, rounding up. `convolution` builds a convolution with normalisation and activation,
+    as `torchvision.ops.Conv2dNormActivation`. With `zero_init` the weight of the last normalisation starts at zero.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """The order in which the parts of an arbitrary net run."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch import fx, nn
 
@@ -39,26 +40,13 @@ def wrapped_path(net: nn.Module, is_known: Callable[[nn.Module], bool]) -> str:
     return path
 
 
-class _UnitTracer(fx.Tracer):
-    """Traces a net without looking into its units.
-
-    Args:
-        units: Names of modules to leave opaque.
-    """
-
-    def __init__(self, units: frozenset[str]) -> None:
-        super().__init__()
-        self._units = units
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """True for units, and for the modules that FX itself leaves opaque."""
-        return module_qualified_name in self._units or super().is_leaf_module(m, module_qualified_name)
-
-
 def _first_calls(net: nn.Module, units: frozenset[str]) -> dict[str, int]:
     """Unit -> the position of its first call; empty for a net that cannot be traced."""
+    tracer: Any = fx.Tracer()
+    opaque = tracer.is_leaf_module
+    tracer.is_leaf_module = lambda module, name: name in units or opaque(module, name)
     try:
-        graph = _UnitTracer(units).trace(net)
+        graph = tracer.trace(net)
     except Exception:  # noqa: BLE001 -- tracing runs the user's forward on proxies, which may raise anything
         return {}
     calls: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor
@@ -47,23 +48,13 @@ class Shrink:
         from torchvision.transforms import InterpolationMode
         from torchvision.transforms.v2.functional import resize
 
-        return (
-            resize(image, [self.size], InterpolationMode(self.interpolation)) if min(image.size) > self.size else image
-        )
+        is_larger = min(image.size) > self.size
+        return resize(image, [self.size], InterpolationMode(self.interpolation)) if is_larger else image
 
 
 def leading(steps: Sequence[Callable[[Any], Any]]) -> tuple[Callable[[Any], Any], ...]:
-    """The steps at the beginning that are known to be deterministic and to give a PIL RGB image.
-
-    Args:
-        steps: Transforms of PIL images.
-    """
-    lead: list[Callable[[Any], Any]] = []
-    for step in steps:
-        if not _is_deterministic(step):
-            break
-        lead.append(step)
-    return tuple(lead)
+    """The steps at the beginning that are known to be deterministic and to give a PIL RGB image."""
+    return tuple(takewhile(_is_deterministic, steps))
 
 
 def _is_deterministic(step: Callable[[Any], Any]) -> bool:

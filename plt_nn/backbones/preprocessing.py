@@ -134,20 +134,12 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class _FitUnless:
-    """Resizes an image by `steps`, unless the augmentation already gave it the size.
-
-    Args:
-        size: `(height, width)` in pixels.
-        steps: The steps for an image of another size.
-    """
+    """Resizes an image by `steps`, unless the augmentation already gave it the size `(height, width)`."""
 
     size: tuple[int, int]
     steps: list[Callable[[Any], Any]]
 
     def __call__(self, image: Any) -> Any:
-        from torchvision.transforms.v2.functional import get_size
+        from torchvision.transforms import v2
 
-        if tuple(get_size(image)) != self.size:
-            for step in self.steps:
-                image = step(image)
-        return image
+        return image if tuple(v2.functional.get_size(image)) == self.size else v2.Compose(self.steps)(image)

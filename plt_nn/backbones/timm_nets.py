@@ -5,12 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from plt_nn.backbones.hub import download_error, is_in_torch_cache, require_reachable
+from plt_nn.backbones.hub import downloading, is_in_torch_cache
 from plt_nn.backbones.packages import packages_for
 from plt_nn.backbones.preprocessing import Preprocessing
 from plt_nn.errors import ConfigError, WeightsError, did_you_mean
-
-LIBRARY = "timm"
 
 
 def names(tagged: bool) -> list[str]:
@@ -60,13 +58,8 @@ def download(name: str, model_args: dict[str, Any]) -> nn.Module:
     if config is None or not config.has_weights:
         raise WeightsError(f"timm has no pretrained weights of {name}; choose pretrained=False (random weights).")
     url, is_cached = _location(config)
-    others = packages_for(f"{LIBRARY}/{name}")
-    if not is_cached:
-        require_reachable(url, f"{LIBRARY}/{name}", others)
-    try:
+    with downloading(url, f"timm/{name}", is_cached, packages_for(f"timm/{name}")):
         net: nn.Module = timm.create_model(name, pretrained=True, **model_args)
-    except OSError as error:
-        raise download_error(url, f"{LIBRARY}/{name}", others, error) from error
     return net
 
 

@@ -4,11 +4,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from plt_nn.backbones.hub import download_error, is_in_torch_cache, require_reachable
+from plt_nn.backbones.hub import downloading, is_in_torch_cache
 from plt_nn.backbones.preprocessing import Preprocessing
 from plt_nn.errors import ConfigError, did_you_mean
 
-LIBRARY = "torchvision"
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")  # GoogLeNet's and InceptionV3's heads for training from scratch
 # Both can normalise their input a second time, and their weights need it; torchvision sets this for its downloads only.
 _ARGS: dict[str, dict[str, Any]] = {
@@ -63,14 +62,13 @@ def download(name: str, model_args: dict[str, Any]) -> nn.Module:
 
     weights = _weights(name)
     others = {argument: value for argument, value in model_args.items() if argument != "aux_logits"}
-    if not is_in_torch_cache(weights.url):
-        require_reachable(weights.url, f"{LIBRARY}/{name}", [])
-    try:
+    with downloading(weights.url, f"torchvision/{name}", is_in_torch_cache(weights.url)):
         net: nn.Module = models.get_model(name.partition(".")[0], weights=weights, **others)
-    except OSError as error:
-        raise download_error(weights.url, f"{LIBRARY}/{name}", [], error) from error
     if not model_args.get("aux_logits"):
-        _drop_auxiliary(net)
+        for head in set(_AUXILIARY).intersection(dict(net.named_children())):
+            setattr(net, head, None)
+        if "aux_logits" in vars(net):
+            vars(net)["aux_logits"] = False
     return net
 
 
@@ -105,11 +103,3 @@ def _tags(net: str) -> list[str]:
     from torchvision import models
 
     return [weights.name for weights in models.get_model_weights(net)]
-
-
-def _drop_auxiliary(net: nn.Module) -> None:
-    for head in _AUXILIARY:
-        if hasattr(net, head):
-            setattr(net, head, None)
-    if "aux_logits" in vars(net):
-        vars(net)["aux_logits"] = False

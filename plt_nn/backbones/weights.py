@@ -55,7 +55,10 @@ def _read_torch(path: Path) -> Any:
         with path.open("rb") as file:
             is_pickle = file.read(1) == pickle.PROTO
         if not asked and not is_pickle:
-            raise WeightsError(_damaged(path)) from error
+            raise WeightsError(
+                f"'{path}' ({path.stat().st_size:,} bytes) is not a file of weights, or is damaged or incomplete. "
+                "Expected .safetensors, or what torch.save(net.state_dict(), path) writes."
+            ) from error
         raise WeightsError(
             f"'{path}' was refused: it holds Python objects besides tensors{f' ({asked[1]})' if asked else ''}, and "
             "loading them would run code. Nothing in it was executed. Save the weights alone: "
@@ -63,21 +66,12 @@ def _read_torch(path: Path) -> Any:
         ) from error
 
 
-def _damaged(path: Path) -> str:
-    return (
-        f"'{path}' ({path.stat().st_size:,} bytes) is not a file of weights, or is damaged or incomplete. Expected "
-        ".safetensors, or what torch.save(net.state_dict(), path) writes."
-    )
-
-
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """The state dict in the content of a file."""
-    for container in CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
-            content = content[container]
-            break
     if not isinstance(content, Mapping):
         raise WeightsError(f"'{path}' holds a {type(content).__name__}; expected names and tensors (a state dict).")
+    inner = (content.get(container) for container in CONTAINERS)
+    content = next((each for each in inner if isinstance(each, Mapping)), content)
     others = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
     if others or not content:
         raise WeightsError(

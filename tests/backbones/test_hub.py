@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from plt_nn.backbones import create_backbone
-from plt_nn.backbones.hub import require_reachable
+from plt_nn.backbones.hub import downloading
 from plt_nn.errors import WeightsError
 
 NOBODY = "http://127.0.0.1:9"  # the discard service, which nothing runs
@@ -36,13 +36,16 @@ def test_timm_s_hub_out_of_reach() -> None:
 
 
 def test_any_host_out_of_reach() -> None:
-    with pytest.raises(WeightsError, match=r"torchvision/x could not be downloaded .*/path/to/x-12345678.pth'"):
-        require_reachable(f"{NOBODY}/models/x-12345678.pth", "torchvision/x", [])
+    text = r"torchvision/x could not be downloaded .*/path/to/x-12345678.pth'"
+    url = f"{NOBODY}/models/x-12345678.pth"
+    with pytest.raises(WeightsError, match=text), downloading(url, "torchvision/x", is_cached=False):
+        pytest.fail("nobody answers")
 
 
 def test_a_host_that_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        require_reachable(f"http://127.0.0.1:{server.getsockname()[1]}/x.pth", "torchvision/x", [])
+        with downloading(f"http://127.0.0.1:{server.getsockname()[1]}/x.pth", "torchvision/x", is_cached=False):
+            pass
         server.settimeout(5)
         connection, peer = server.accept()  # raises if nobody has asked
         connection.close()

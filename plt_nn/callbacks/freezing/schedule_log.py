@@ -43,13 +43,7 @@ def log_plan(trainer: Trainer, pl_module: LightningModule, plan: SchedulePlan, f
 
 
 def log_transition(trainer: Trainer, number: int, trains: str) -> None:
-    """Tags the run with when a phase began.
-
-    Args:
-        trainer: The trainer.
-        number: The phase, from 0.
-        trains: What it trains, in words.
-    """
+    """Tags the run with when a phase began, and what it trains in words."""
     for logger in run_loggers(trainer):
         when = f"epoch {trainer.current_epoch}, step {trainer.global_step}"
         logger.log_tags({f"{tags.PHASE}{number}": f"{when}: trains {trains}"})

@@ -21,17 +21,22 @@ class AdaptedLinear(Linear):
 
     weight = property(lambda layer: merged_weight(layer))
 
-    def __getattr__(self, name: str) -> Any:
-        return _attribute(self, name)
+    def __getattr__(self: nn.Module, name: str) -> Any:
+        """What nn.Module would find in the layer, or else what the layer has that is in it."""
+        try:
+            return nn.Module.__getattr__(self, name)
+        except AttributeError:
+            base = vars(self).get("_modules", {}).get("base_layer")  # there is none yet while a copy is being made
+            if base is None:
+                raise
+            return getattr(base, name)
 
 
 class AdaptedConv2d(Conv2d):
     """peft's convolution with adapters; its `weight` is the merged one, through which gradients flow to them."""
 
-    weight = property(lambda layer: merged_weight(layer))
-
-    def __getattr__(self, name: str) -> Any:
-        return _attribute(self, name)
+    weight = AdaptedLinear.weight
+    __getattr__ = AdaptedLinear.__getattr__
 
 
 AdaptedLayer = AdaptedLinear | AdaptedConv2d
@@ -98,14 +103,3 @@ def has_adapters(module: nn.Module) -> bool:
 def _adapted(layer: nn.Module) -> AdaptedLayer:
     assert isinstance(layer, AdaptedLayer)
     return layer
-
-
-def _attribute(layer: nn.Module, name: str) -> Any:
-    """An attribute of the layer, or else of the layer inside it."""
-    try:
-        return nn.Module.__getattr__(layer, name)
-    except AttributeError:
-        base = vars(layer).get("_modules", {}).get("base_layer")  # there is none yet while a copy is being made
-        if base is None:
-            raise
-        return getattr(base, name)

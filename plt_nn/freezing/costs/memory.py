@@ -45,22 +45,19 @@ def state_memory(optimizers: Sequence[Optimizer], selections: Sequence[Set[Param
     return memory
 
 
-def _after_first_step(optimizer: Optimizer, parameters: Set[Parameter]) -> dict[Tensor, int]:
+def _after_first_step(optimizer: Optimizer, parameters: set[Parameter]) -> dict[Tensor, int]:
     """The bytes of state for each of the parameters that the optimizer holds, once it has been trained."""
     measured: dict[Any, int] = {}
     sizes: dict[Tensor, int] = {}
     for group in optimizer.param_groups:
-        for parameter in (p for p in group["params"] if p in parameters):
-            key = (parameter.shape, parameter.dtype, parameter.device, _options(group))
+        # Neither parameters, nor names, nor learning rates make a difference to the state.
+        options = repr({key: value for key, value in group.items() if key not in _NAMES and "lr" not in key})
+        for parameter in parameters.intersection(group["params"]):
+            key = (parameter.shape, parameter.dtype, parameter.device, options)
             if key not in measured:
                 measured[key] = _after_one_step(optimizer, group, parameter)
             sizes[parameter] = measured[key]
     return sizes
-
-
-def _options(group: Mapping[str, Any]) -> str:
-    """What may make a difference to the state: neither parameters, nor names, nor learning rates."""
-    return repr({key: value for key, value in group.items() if key not in _NAMES and "lr" not in key})
 
 
 def _after_one_step(optimizer: Optimizer, group: Mapping[str, Any], parameter: Parameter) -> int:

@@ -1,7 +1,6 @@
 """A freezing schedule's costs as tables: for the terminal, and in Markdown for a run."""
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, zip_longest
 from typing import Literal
 
@@ -17,20 +16,9 @@ from plt_nn.text import byte_size
 from plt_nn.text_table import TextTable
 
 _ALIKE = 6  # so many stages in a row that are trained at one rate have a row each
-_OVERVIEW = (
-    "Phase",
-    "Starts",
-    "Trained",
-    "Frozen",
-    "FLOPs\nforward",
-    "FLOPs\nbackward",
-    "Step",
-    "Gradients",
-    "Optimizer\nstate",
-)
 _DETAIL = ("Stage", "Trained", "Frozen", "Learning rate")
 _FULL = 100  # characters that the whole overview needs
-_LEFT_OUT = ("Starts", "Frozen")
+_LEFT_OUT = ("Starts", "Frozen")  # where a line is shorter
 _WORDS = ("Phase", "Starts", "Stage")  # columns of words; the others are of numbers
 _LEGEND = (
     "FLOPs are for one sample, a multiply-add counting as two; backward ends at the first trained layer. Step is "
@@ -47,12 +35,11 @@ def plan_tables(plan: PlanCost, width: int = _FULL) -> RenderableType:
         width: The width of a line in characters, at least 72; below 100 the overview leaves out columns that the
             tables of the phases have too. Default: 100.
     """
-    shown = [place for place, name in enumerate(_OVERVIEW) if width >= _FULL or name not in _LEFT_OUT]
+    left_out = () if width >= _FULL else _LEFT_OUT
+    overview = [{name: cell for name, cell in row.items() if name not in left_out} for row in _overview(plan)]
     notes = [Text(f"Note: {note}", style="yellow") for note in plan.notes]
-    overview = _table(
-        [_OVERVIEW[place] for place in shown], ([row[place] for place in shown] for row in _overview(plan))
-    )
-    parts: list[RenderableType] = [Text(_facts(plan)), *notes, Text(), overview]
+    table = _table(overview[0], (row.values() for row in overview))
+    parts: list[RenderableType] = [Text(_facts(plan)), *notes, Text(), table]
     details = [[*_details(phase), _total(phase)] for phase in plan.phases]
     widths = [max(len(row[column]) for rows in details for row in rows) for column in range(len(_DETAIL))]
     for phase, (*rows, total) in zip(plan.phases, details, strict=True):
@@ -61,25 +48,18 @@ def plan_tables(plan: PlanCost, width: int = _FULL) -> RenderableType:
 
 
 def plan_text(plan: PlanCost, width: int = _FULL) -> str:
-    """The tables as plain text.
-
-    Args:
-        plan: What `phase_costs` returns.
-        width: The width of a line in characters, as for `plan_tables`.
-    """
-    console = Console(file=io.StringIO(), width=width, no_color=True)
-    console.print(plan_tables(plan, width))
-    assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+    """The tables as plain text; the arguments are those of `plan_tables`."""
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as printed:
+        console.print(plan_tables(plan, width))
+    return "\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n"
 
 
 def plan_markdown(plan: PlanCost) -> str:
-    """The tables in Markdown.
-
-    Args:
-        plan: What `phase_costs` returns.
-    """
-    parts = [_facts(plan), *(f"Note: {note}" for note in plan.notes), _markdown(_OVERVIEW, _overview(plan))]
+    """The tables in Markdown."""
+    overview = list(_overview(plan))
+    table = _markdown(overview[0], (row.values() for row in overview))
+    parts = [_facts(plan), *(f"Note: {note}" for note in plan.notes), table]
     for phase in plan.phases:
         parts += [f"#### {_title(phase)}", _once(phase), _markdown(_DETAIL, [*_details(phase), _total(phase)])]
     return "\n\n".join([*parts, _LEGEND]) + "\n"
@@ -100,18 +80,22 @@ def _once(phase: PhaseCost) -> str:
     return f"Computed once per sample: {phase.computed_once}."
 
 
-def _overview(plan: PlanCost) -> Iterator[Sequence[str]]:
+def _overview(plan: PlanCost) -> Iterator[Mapping[str, str]]:
     for phase in plan.phases:
-        yield (
-            f"{phase.number} {phase.trains}",
-            f"epoch {phase.start}" if isinstance(phase.start, int) else phase.start,
-            f"{_scaled(phase.trained)} ({_share(phase.trained, phase.trained + phase.frozen)})",
-            _scaled(phase.frozen),
-            *([_scaled(phase.flops.forward), _scaled(phase.flops.backward)] if phase.flops else ["unknown"] * 2),
-            _step(phase.flops, plan.everything),
-            byte_size(phase.gradient_bytes),
-            "unknown" if phase.optimizer_bytes is None else byte_size(phase.optimizer_bytes),
-        )
+        flops = ("unknown", "unknown")
+        if phase.flops is not None:
+            flops = (_scaled(phase.flops.forward), _scaled(phase.flops.backward))
+        yield {
+            "Phase": f"{phase.number} {phase.trains}",
+            "Starts": f"epoch {phase.start}" if isinstance(phase.start, int) else phase.start,
+            "Trained": f"{_scaled(phase.trained)} ({_share(phase.trained, phase.trained + phase.frozen)})",
+            "Frozen": _scaled(phase.frozen),
+            "FLOPs\nforward": flops[0],
+            "FLOPs\nbackward": flops[1],
+            "Step": _step(phase.flops, plan.everything),
+            "Gradients": byte_size(phase.gradient_bytes),
+            "Optimizer\nstate": "unknown" if phase.optimizer_bytes is None else byte_size(phase.optimizer_bytes),
+        }
 
 
 def _share(part: int, whole: int) -> str:
@@ -155,7 +139,7 @@ def _scaled(number: float) -> str:
 
 
 def _table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], footer: Sequence[str] = (), widths: Sequence[int] = ()
+    header: Collection[str], rows: Iterable[Collection[str]], footer: Sequence[str] = (), widths: Sequence[int] = ()
 ) -> RenderableType:
     table = Table(box=SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True, show_footer=bool(footer))
     for name, last, width in zip_longest(header, footer, widths):
@@ -167,6 +151,6 @@ def _table(
     return Padding(table, (0, 0, 1, 0))
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _markdown(header: Collection[str], rows: Iterable[Collection[str]]) -> str:
     numeric = [place for place, name in enumerate(header) if name not in _WORDS]
-    return TextTable(header, list(rows), numeric=numeric).as_markdown()
+    return TextTable(list(header), [list(row) for row in rows], numeric=numeric).as_markdown()
