@@ -1,5 +1,6 @@
 """A freezing schedule's costs as tables: for the terminal, and in Markdown for a run."""
 
+import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, zip_longest
 from typing import Literal
@@ -49,10 +50,9 @@ def plan_tables(plan: PlanCost, width: int = _FULL) -> RenderableType:
 
 def plan_text(plan: PlanCost, width: int = _FULL) -> str:
     """The tables as plain text; the arguments are those of `plan_tables`."""
-    console = Console(width=width, color_system=None, force_terminal=False)
-    with console.capture() as printed:
-        console.print(plan_tables(plan, width))
-    return "\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n"
+    printed = io.StringIO()
+    Console(file=printed, width=width, no_color=True).print(plan_tables(plan, width))
+    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()) + "\n"
 
 
 def plan_markdown(plan: PlanCost) -> str:
