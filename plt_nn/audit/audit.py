@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plt_nn.audit.drift import Drift, find_drift
-from plt_nn.audit.duplicate_findings import crossing, duplicate_findings
-from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates, spanning
+from plt_nn.audit.duplicate_findings import duplicate_findings
+from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates
 from plt_nn.audit.feature_findings import drift_findings, label_issue_findings
 from plt_nn.audit.file_findings import class_counts, file_findings
-from plt_nn.audit.findings import Finding, most_serious_first, printable
+from plt_nn.audit.findings import SEVERITIES, Finding, printable
 from plt_nn.audit.label_issues import LabelIssues, Method, find_label_issues
 from plt_nn.audit.out_of_fold import out_of_fold
 from plt_nn.audit.scan import ScannedImages, scan_images
@@ -49,15 +49,18 @@ class Audit:
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What was found, the most serious first."""
-        found = file_findings(self.root, self.folders, self.images)
-        found += duplicate_findings(self.images, self.duplicates, self.folders.by_seed, self.name)
-        found += label_issue_findings(self.label_issues) if self.label_issues else []
-        return most_serious_first(found + drift_findings(self.drifts))
+        found = [
+            *file_findings(self.root, self.folders, self.images),
+            *duplicate_findings(self.images, self.duplicates, self.folders.by_seed, self.name),
+            *(label_issue_findings(self.label_issues) if self.label_issues else ()),
+            *drift_findings(self.drifts),
+        ]
+        return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
     @property
     def crossing(self) -> list[DuplicateGroup]:
         """The duplicates that lie in more than one split."""
-        return crossing(self.images, self.duplicates.groups)
+        return [group for group in self.duplicates.groups if group.is_across(self.images.splits)]
 
     @property
     def readable_paths(self) -> list[Path]:
@@ -107,8 +110,8 @@ class Audit:
         images = self.images
         return {
             "exact": group.is_exact,
-            "across_splits": len(spanning(group.rows, images.splits)) > 1,
-            "label_conflict": len(spanning(group.rows, images.labels)) > 1,
+            "across_splits": group.is_across(images.splits),
+            "label_conflict": group.is_across(images.labels),
             "files": [
                 {
                     "file": self.name(row),

@@ -1,9 +1,9 @@
 """Images that occur more than once: the same file, or the same picture in another size, format or quality."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -34,6 +34,10 @@ class DuplicateGroup:
         """Whether all files have the same bytes."""
         return len(self.copies) == 1
 
+    def is_across(self, codes: NDArray[np.int64]) -> bool:
+        """Whether its files differ in a code: that of the split, or of the class, `(N,)` for all rows of the scan."""
+        return len(np.unique(codes[list(self.rows)])) > 1
+
 
 @dataclass(frozen=True)
 class Duplicates:
@@ -57,42 +61,24 @@ def find_duplicates(images: ScannedImages) -> Duplicates:
     rows = np.flatnonzero(images.readable)
     if len(rows) == 0:
         return Duplicates(())
-    _, first, copy_of = np.unique(images.contents[rows], return_index=True, return_inverse=True)
-    by_first = np.argsort(first)  # copies in the order in which they first occur
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[by_first] = np.arange(len(first))
-    copy_of, representatives = rank[copy_of], rows[first[by_first]]
+    copy_of, _ = pd.factorize(images.contents[rows].astype(object))  # numbered in the order of the scan
+    representatives = rows[np.unique(copy_of, return_index=True)[1]]
     compared = np.flatnonzero(~images.flat[representatives])
     chosen = representatives[compared]
     detailed = images.sizes[chosen].min(1) >= _LEAST_DETAIL
     pairs, not_compared = near_pairs(images.bits[chosen], images.thumbnails[chosen], detailed)
-    picture = _components(compared[pairs], len(representatives))
-    return Duplicates(_groups(rows, copy_of, picture), not_compared)
-
-
-def _components(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The number of the picture that each copy shows."""
-    ones = np.ones(len(pairs), dtype=np.int8)
-    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    one, other = compared[pairs].T
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (one, other)), shape=2 * (len(representatives),))
+    picture_of_copy = np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    return Duplicates(_groups(rows, copy_of, picture_of_copy[copy_of]), not_compared)
 
 
 def _groups(
     rows: NDArray[np.int64], copy_of: NDArray[np.int64], picture: NDArray[np.int64]
 ) -> tuple[DuplicateGroup, ...]:
-    shown = picture[copy_of]
-    often = np.flatnonzero(np.bincount(shown)[shown] > 1)
-    grouped: dict[int, dict[int, list[int]]] = {}
-    for at in often.tolist():
-        grouped.setdefault(int(shown[at]), {}).setdefault(int(copy_of[at]), []).append(int(rows[at]))
-    return tuple(DuplicateGroup(tuple(map(tuple, copies.values()))) for copies in grouped.values())
-
-
-def spanning(rows: Sequence[int], codes: NDArray[np.int64]) -> tuple[int, ...]:
-    """The codes that occur among some rows, sorted.
-
-    Args:
-        rows: The rows.
-        codes: Of all rows, `(N,)`: of splits, or of classes.
-    """
-    return tuple(np.unique(codes[list(rows)]).tolist())
+    repeated = np.bincount(picture)[picture] > 1
+    table = pd.DataFrame({"row": rows, "copy": copy_of, "picture": picture})[repeated]
+    return tuple(
+        DuplicateGroup(tuple(tuple(copy.tolist()) for _, copy in group.groupby("copy", sort=False)["row"]))
+        for _, group in table.groupby("picture", sort=False)
+    )

@@ -1,7 +1,7 @@
 """Findings about labels in doubt, and about splits that differ."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from scipy.stats import binomtest
 
@@ -17,29 +17,21 @@ _SKILL = 0.2  # of what the most common class leaves to be text, below which a c
 _MUCH = 0.02  # of the labels in doubt, from which on it is a warning
 
 
-def label_issue_findings(issues: LabelIssues) -> list[Finding]:
-    """The findings about labels in doubt.
-
-    Args:
-        issues: The labels, ranked.
-    """
-    found = []
+def label_issue_findings(issues: LabelIssues) -> Iterator[Finding]:
+    """The findings about labels in doubt."""
     judged = len(issues.rows)
     able = f"a linear classifier that has not seen them predicts the labels of {issues.accuracy:.1%} of the images"
     if judged and not _is_able(issues):
         text = f"Labels could not be judged: {able}, and {issues.most_common:.1%} have the most common label."
-        found.append(Finding(DOUBTED, "note", text, "Another net (--backbone) or size (--image-size) may do better."))
+        yield Finding(DOUBTED, "note", text, "Another net (--backbone) or size (--image-size) may do better.")
     elif issues.flagged:
         text = f"{counted(issues.flagged, 'image')} of {judged:,} with labels in doubt; {able}."
         mend = "Look at them, the most doubtful first; some are only hard, not wrong."
         severity: Severity = "warning" if issues.flagged > _MUCH * judged else "note"
-        found.append(Finding(DOUBTED, severity, text, mend, tuple(issues.rows[: issues.flagged].tolist())))
+        yield Finding(DOUBTED, severity, text, mend, tuple(issues.rows[: issues.flagged].tolist()))
     if issues.not_judged:
-        text = (
-            f"The labels of {counted(issues.not_judged, 'image')} in classes with fewer than {FEWEST} were not judged."
-        )
-        found.append(Finding(DOUBTED, "note", text))
-    return found
+        images = counted(issues.not_judged, "image")
+        yield Finding(DOUBTED, "note", f"The labels of {images} in classes with fewer than {FEWEST} were not judged.")
 
 
 def _is_able(issues: LabelIssues) -> bool:
@@ -51,37 +43,25 @@ def _is_able(issues: LabelIssues) -> bool:
     return skill > _SKILL and float(test.pvalue) < _BEYOND_CHANCE
 
 
-def drift_findings(drifts: Sequence[Drift]) -> list[Finding]:
-    """The findings about splits that differ from the training images by more than chance.
-
-    Args:
-        drifts: The comparisons.
-    """
-    found = []
+def drift_findings(drifts: Sequence[Drift]) -> Iterator[Finding]:
+    """The findings about splits that differ from the training images by more than chance."""
     for drift in drifts:
-        for text in _differences(drift):
-            mend = f"Then {drift.split} does not measure what was trained: draw both from the same images."
-            found.append(Finding("drift", "warning", text, mend))
-    return found
+        mend = f"Then {drift.split} does not measure what was trained: draw both from the same images."
+        yield from (Finding("drift", "warning", text, mend) for text in _differences(drift))
 
 
-def _differences(drift: Drift) -> list[str]:
-    found = []
+def _differences(drift: Drift) -> Iterator[str]:
+    split = drift.split
     if drift.classes_p < _BEYOND_CHANCE and drift.classes >= _CLASSES:
-        found.append(
-            f"The shares of the classes differ between {drift.split} and train, by {drift.classes:.0%} in all."
-        )
+        yield f"The shares of the classes differ between {split} and train, by {drift.classes:.0%} in all."
     if drift.sizes_p < _BEYOND_CHANCE and drift.sizes >= _SIZES:
         train, own = drift.sides
-        found.append(
-            f"The sizes of images differ between {drift.split} and train: {own:.0f} and {train:.0f} pixels a side."
-        )
+        yield f"The sizes of images differ between {split} and train: {own:.0f} and {train:.0f} pixels a side."
     if drift.grey_p < _BEYOND_CHANCE and abs(drift.grey[0] - drift.grey[1]) >= _GREY:
         train, own = drift.grey
-        found.append(f"{own:.0%} of images in {drift.split} are without colour, and {train:.0%} of those in train.")
+        yield f"{own:.0%} of images in {split} are without colour, and {train:.0%} of those in train."
     if drift.auc is not None and drift.auc_p is not None and drift.auc_p < _BEYOND_CHANCE and drift.auc >= _AUC:
-        found.append(
-            f"The contents of {drift.split} differ from those of train: given an image of each, a linear classifier "
-            f"knows which is which {drift.auc:.0%} of the time."
+        yield (
+            f"The contents of {split} differ from those of train: given an image of each, a linear classifier knows "
+            f"which is which {drift.auc:.0%} of the time."
         )
-    return found

@@ -3,7 +3,10 @@
 import math
 import os
 from collections import Counter
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,34 +30,25 @@ _IGNORED = frozenset(
 _REVEALS_CLASS = 0.5  # of the variation between images that lies between classes
 
 
-def file_findings(root: Path, folders: ClassFolders, images: ScannedImages) -> list[Finding]:
-    """The findings about the files.
-
-    Args:
-        root: The folder.
-        folders: The class folders.
-        images: Their images, scanned.
-    """
-    return [
-        *(Finding("layout", "error", _sentence(fault)) for fault in folders.faults),
-        *(Finding("layout", "warning", _sentence(warning)) for warning in folders.warnings),
-        *_unreadable(folders, images),
-        *_ignored(root),
-        *_balance(folders, images),
-        *_few(folders, images),
-        *_flat(images),
-        *_sizes(images),
-        *_shortcuts(images),
-    ]
+def file_findings(root: Path, folders: ClassFolders, images: ScannedImages) -> Iterator[Finding]:
+    """The findings about the files of a folder."""
+    yield from (Finding("layout", "error", _sentence(fault)) for fault in folders.faults)
+    yield from (Finding("layout", "warning", _sentence(warning)) for warning in folders.warnings)
+    in_training = class_counts(folders, images).get("train", [0] * len(folders.class_names))
+    counts = list(zip(folders.class_names, in_training, strict=True))
+    yield from _unreadable(counts, images)
+    yield from _ignored(root)
+    yield from _balance([(count, name) for name, count in counts if count])
+    yield from _few(counts)
+    if rows := tuple(np.flatnonzero(images.flat).tolist()):
+        text = f"{counted(len(rows), 'image')} of one colour only."
+        yield Finding("nothing to see", "warning", text, "Look at them, and remove them if they show nothing.", rows)
+    yield from _sizes(images)
+    yield from _shortcuts(images)
 
 
 def class_counts(folders: ClassFolders, images: ScannedImages) -> dict[str, list[int]]:
-    """Split name -> how many readable images it has of each class.
-
-    Args:
-        folders: The class folders.
-        images: Their images, scanned.
-    """
+    """Split name -> how many readable images it has of each class."""
     number = len(folders.class_names)
     return {
         name: np.bincount(images.labels[images.readable & (images.splits == code)], minlength=number).tolist()
@@ -66,88 +60,64 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _unreadable(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
+def _unreadable(counts: list[tuple[str, int]], images: ScannedImages) -> Iterator[Finding]:
     if not images.reasons:
-        return []
+        return
     rows = tuple(images.reasons)
     few = [printable(f"{images.paths[row].name} ({images.reasons[row]})") for row in rows]
     text = f"{counted(len(rows), 'image')} of {len(images.paths):,} cannot be read: {and_more(few, 3)}."
-    found = [Finding("unreadable", "warning", text, "Replace or remove them; training leaves them out.", rows)]
-    counts = class_counts(folders, images).get("train", [])
+    yield Finding("unreadable", "warning", text, "Replace or remove them; training leaves them out.", rows)
     had = np.bincount(images.labels[images.splits == 0], minlength=len(counts))
-    emptied = [name for name, left, before in zip(folders.class_names, counts, had, strict=True) if before and not left]
+    emptied = [name for (name, left), before in zip(counts, had, strict=True) if before and not left]
     if emptied:
         text = f"No training image of {and_more(emptied, 3)} can be read."
-        found.append(Finding("unreadable", "error", text, "Replace the files, or remove the class."))
-    return found
+        yield Finding("unreadable", "error", text, "Replace the files, or remove the class.")
 
 
-def _ignored(root: Path) -> list[Finding]:
+def _ignored(root: Path) -> Iterator[Finding]:
     """Files that are images to people, but not to torchvision."""
     endings: Counter[str] = Counter()
     for _, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]  # of systems and tools
         endings.update(Path(name).suffix.lower() for name in files if not name.startswith("."))
-    counts = [f"{count:,} {ending}" for ending, count in endings.most_common() if ending in _IGNORED]
-    if not counts:
-        return []
-    text = f"Files of kinds that are ignored: {and_more(counts, 3)}."
-    return [Finding("ignored files", "warning", text, "Convert them to JPEG or PNG if they are to be trained on.")]
+    if counts := [f"{count:,} {ending}" for ending, count in endings.most_common() if ending in _IGNORED]:
+        text = f"Files of kinds that are ignored: {and_more(counts, 3)}."
+        yield Finding("ignored files", "warning", text, "Convert them to JPEG or PNG if they are to be trained on.")
 
 
-def _balance(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
-    counts = dict(zip(folders.class_names, _training_counts(folders, images), strict=True))
-    counts = {name: count for name, count in counts.items() if count}
+def _balance(counts: list[tuple[int, str]]) -> Iterator[Finding]:
     if len(counts) < 2:
-        return []
-    most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
-    ratio = counts[most] / counts[least]
-    if ratio < _UNEVEN:
-        return []
-    text = f"{most} has {ratio:.0f} times as many training images as {least}: {counts[most]:,} and {counts[least]:,}."
-    mend = "Add images of rare classes, and judge by balanced accuracy or macro F1 rather than by accuracy."
-    return [Finding("balance", "warning", text, mend)]
+        return
+    (least, rare), *_, (most, common) = sorted(counts, key=itemgetter(0))
+    if most >= _UNEVEN * least:
+        text = f"{common} has {most / least:.0f} times as many training images as {rare}: {most:,} and {least:,}."
+        mend = "Add images of rare classes, and judge by balanced accuracy or macro F1 rather than by accuracy."
+        yield Finding("balance", "warning", text, mend)
 
 
-def _few(folders: ClassFolders, images: ScannedImages) -> list[Finding]:
-    counts = _training_counts(folders, images)
-    few = [f"{name} ({count})" for name, count in zip(folders.class_names, counts, strict=True) if 0 < count < _FEW]
-    if not few:
-        return []
-    number = "1 class has" if len(few) == 1 else f"{len(few)} of {len(counts)} classes have"
-    text = f"{number} fewer than {_FEW} training images: {and_more(few, 5)}."
-    return [Finding("few images", "warning", text, "Add some: metrics of such a class are mostly chance.")]
+def _few(counts: list[tuple[str, int]]) -> Iterator[Finding]:
+    if few := [f"{name} ({count})" for name, count in counts if 0 < count < _FEW]:
+        number = "1 class has" if len(few) == 1 else f"{len(few)} of {len(counts)} classes have"
+        text = f"{number} fewer than {_FEW} training images: {and_more(few, 5)}."
+        yield Finding("few images", "warning", text, "Add some: metrics of such a class are mostly chance.")
 
 
-def _training_counts(folders: ClassFolders, images: ScannedImages) -> list[int]:
-    return class_counts(folders, images).get("train", [0] * len(folders.class_names))
-
-
-def _flat(images: ScannedImages) -> list[Finding]:
-    rows = tuple(np.flatnonzero(images.flat).tolist())
-    text = f"{counted(len(rows), 'image')} of one colour only."
-    return (
-        [Finding("nothing to see", "warning", text, "Look at them, and remove them if they show nothing.", rows)]
-        if rows
-        else []
-    )
-
-
-def _sizes(images: ScannedImages) -> list[Finding]:
+def _sizes(images: ScannedImages) -> Iterator[Finding]:
     sizes = np.where(images.readable[:, None], images.sizes, 1_000_000)
-    found = []
-    small = np.flatnonzero(sizes.min(1) < _SMALL)
-    if len(small):
-        rows = tuple(small[np.argsort(sizes[small].min(1), kind="stable")].tolist())
+    shorter, longer = sizes.min(1), sizes.max(1)
+    if rows := _lowest_first(shorter, shorter < _SMALL):
         text = f"{counted(len(rows), 'image')} with a side under {_SMALL} pixels, down to {_size(images, rows[0])}."
         mend = "Pretrained nets have seen larger images; `--data.image_size` and `--data.crop_pct` may help."
-        found.append(Finding("sizes", "note", text, mend, rows))
-    long = np.flatnonzero(sizes.max(1) > _LONG * sizes.min(1))
-    if len(long):
-        rows = tuple(long[np.argsort(sizes[long].min(1) / sizes[long].max(1), kind="stable")].tolist())
+        yield Finding("sizes", "note", text, mend, rows)
+    if rows := _lowest_first(shorter / longer, longer > _LONG * shorter):
         text = f"{counted(len(rows), 'image')} more than {_LONG} times as long as wide, up to {_size(images, rows[0])}."
-        found.append(Finding("sizes", "note", text, "A square crop shows only their middle.", rows))
-    return found
+        yield Finding("sizes", "note", text, "A square crop shows only their middle.", rows)
+
+
+def _lowest_first(values: NDArray[Any], chosen: NDArray[np.bool_]) -> tuple[int, ...]:
+    """The chosen rows, that of the lowest value first."""
+    rows = np.flatnonzero(chosen)
+    return tuple(rows[np.argsort(values[rows], kind="stable")].tolist())
 
 
 def _size(images: ScannedImages, row: int) -> str:
@@ -155,28 +125,24 @@ def _size(images: ScannedImages, row: int) -> str:
     return f"{width} x {height}"
 
 
-def _shortcuts(images: ScannedImages) -> list[Finding]:
+def _shortcuts(images: ScannedImages) -> Iterator[Finding]:
     """Whether the class can be guessed from something that the image does not show."""
-    labels, readable = images.labels[images.readable], images.readable
+    labels, grey = images.labels[images.readable], images.grey[images.readable]
     if len(np.unique(labels)) < 2:
-        return []
+        return
     mend = "A net may learn that instead of the contents; it fails where that is different."
-    areas = np.log(np.maximum(1, images.sizes[readable].astype(np.float64).prod(1)))
-    found = []
+    areas = np.log(np.maximum(1, images.sizes[images.readable].astype(np.float64).prod(1)))
     if (share := _between_classes(areas, labels)) >= _REVEALS_CLASS:
         text = f"The size of an image reveals its class: {share:.0%} of the variance of sizes is between classes."
-        found.append(Finding("shortcut", "warning", text, mend))
-    grey = images.grey[readable]
+        yield Finding("shortcut", "warning", text, mend)
     if 0 < grey.sum() < len(grey):
-        share = _between_classes(grey.astype(np.float64), labels)
         rows = tuple(np.flatnonzero(images.grey).tolist())
         text = f"{counted(len(rows), 'image')} of {len(grey):,} without colour."
-        if share >= _REVEALS_CLASS:
+        if (share := _between_classes(grey.astype(np.float64), labels)) >= _REVEALS_CLASS:
             text = f"{text} That reveals the class: {share:.0%} of its variance is between classes."
-            found.append(Finding("shortcut", "warning", text, mend, rows))
+            yield Finding("shortcut", "warning", text, mend, rows)
         else:
-            found.append(Finding("colours", "note", text, "", rows))
-    return found
+            yield Finding("colours", "note", text, "", rows)
 
 
 def _between_classes(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

@@ -26,11 +26,6 @@ class Finding:
     rows: tuple[int, ...] = ()
 
 
-def most_serious_first(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Findings by their severity, else in the order in which they were found."""
-    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
 def printable(name: str) -> str:
     """The name of a file as text: on Linux names are bytes, which need not be valid text."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

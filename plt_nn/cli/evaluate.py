@@ -4,7 +4,6 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,10 +15,7 @@ from plt_nn.text_table import TextTable
 from plt_nn.tracking.store import store_at
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from plt_nn.deployment.evaluate import Evaluation
-    from plt_nn.inference.predictor import Predictor
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -39,6 +35,8 @@ def run(argv: list[str]) -> int:
         DataError: If the folder's classes are not the model's.
     """
     arguments = _parser().parse_args(argv[1:])
+    import pandas as pd
+
     from plt_nn.deployment.evaluate import (
         as_plain,
         evaluate,
@@ -48,6 +46,7 @@ def run(argv: list[str]) -> int:
         write_evaluation,
     )
     from plt_nn.deployment.find_model import find_model
+    from plt_nn.deployment.predict import predict_images
     from plt_nn.inference.inputs import ImageInputs
     from plt_nn.inference.predictor import load_predictor
 
@@ -58,7 +57,9 @@ def run(argv: list[str]) -> int:
     names = predictor.class_names
     data = find_labelled(arguments.data.expanduser(), names, arguments.split, arguments.known_only)
     print(f"Model: {found.name}", file=sys.stderr)
-    table = _predicted(predictor, found.folder, data.paths, arguments)
+    with progress(len(data.paths)) as advance:
+        size, workers = arguments.batch_size, workers_of(arguments)
+        table = pd.concat(predict_images(predictor, data.paths, size, workers, advance), ignore_index=True)
     evaluation = evaluate(table, data, names, arguments.resamples)
     evaluation = evaluation._replace(trained_on=trained_on(evaluation.data.paths, predictor.card))
     for path, reason in table.loc[table["error"] != "", ["path", "error"]].itertuples(index=False):
@@ -75,18 +76,7 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _predicted(predictor: "Predictor", folder: Path, paths: list[str], arguments: argparse.Namespace) -> "pd.DataFrame":
-    from plt_nn.deployment.predict import PredictedParts, about, predict_images
-
-    size = arguments.batch_size
-    with TemporaryDirectory() as place, progress(len(paths)) as advance:
-        parts = PredictedParts(Path(place) / "all.parquet", about(folder, paths, size))
-        return predict_images(predictor, paths, parts, size, workers_of(arguments), advance)[0]
-
-
 def _show(evaluation: "Evaluation") -> None:
-    from plt_nn.deployment.evaluate import wrong_sample
-
     console = Console()
     data = evaluation.data
     rows = [
@@ -104,25 +94,21 @@ def _show(evaluation: "Evaluation") -> None:
     for kind, names in (("No images of", data.absent), ("Left out, because the model does not know", data.unknown)):
         if names:
             console.print(f"{kind}: {', '.join(names)}", markup=False)
-    if evaluation.worst:
+    if len(evaluation.worst):
         console.print(f"The most wrong of {len(evaluation.worst)}:")
-    for at in evaluation.worst[:_MOST_WRONG]:
-        sample = wrong_sample(evaluation, at)
-        predicted = f"{sample['true']}, predicted {sample['said']} {sample['probability']:.3f}"
-        console.print(f"  {predicted}  {sample['path']}", markup=False, soft_wrap=True)
+    for path, true, said, probability, _ in evaluation.worst.head(_MOST_WRONG).itertuples(index=False):
+        console.print(f"  {true}, predicted {said} {probability:.3f}  {path}", markup=False, soft_wrap=True)
 
 
 def _class_table(evaluation: "Evaluation") -> TextTable:
     """The scores of each class; of many classes those of the worst."""
-    scores, names = evaluation.classes, evaluation.class_names
-    order = scores.f1.argsort(kind="stable").tolist()  # NaN comes last
-    shown = range(len(names)) if len(names) <= _MOST_CLASSES else order[:_MOST_CLASSES]
+    scores, some = evaluation.classes, ""
+    if len(scores) > _MOST_CLASSES:
+        some = f": the {_MOST_CLASSES} worst of {len(scores)}; --format json has all"
+        scores = scores.sort_values("f1", kind="stable").head(_MOST_CLASSES)  # NaN comes last
     rows = []
-    for code in shown:
-        values = (scores.precision[code], scores.recall[code], scores.f1[code])
-        cells = ("-" if math.isnan(value) else f"{value:.3f}" for value in values)
-        rows.append([names[code], f"{scores.support[code]:,.0f}", *cells])
-    some = f": the {_MOST_CLASSES} worst of {len(names)}; --format json has all" if len(shown) < len(names) else ""
+    for name, *values, support in scores.itertuples():
+        rows.append([name, f"{support:,.0f}", *("-" if math.isnan(value) else f"{value:.3f}" for value in values)])
     return TextTable(["class", "images", "precision", "recall", "F1"], rows, f"By class{some}", numeric=range(1, 5))
 
 

@@ -54,19 +54,22 @@ def _predict_images(predictor: "Predictor", folder: Path, arguments: argparse.Na
     from plt_nn.deployment.paths import image_paths
     from plt_nn.deployment.predict import PredictedParts, about, predict_images
 
+    size = arguments.batch_size
     paths = image_paths(arguments.paths, arguments.column)
-    parts = PredictedParts(arguments.out, about(folder, paths, arguments.batch_size))
-    if done := parts.done():
+    parts = PredictedParts(arguments.out, about(folder, paths, size))
+    done = parts.done()
+    if done:
         print(f"{done:,} of {len(paths):,} images are predicted already; continuing.", file=sys.stderr)
     with progress(len(paths)) as advance:
-        table, unreadable = predict_images(
-            predictor, paths, parts, arguments.batch_size, workers_of(arguments), advance
-        )
-    for each in unreadable[:_LISTED]:
-        print(f"  - {each.path}: {each.reason}", file=sys.stderr)
+        advance(done)
+        parts.add(predict_images(predictor, paths[done:], size, workers_of(arguments), advance))
+    table = parts.finish()
+    unreadable = table.loc[table["error"] != "", ["path", "error"]]
+    for path, reason in unreadable.head(_LISTED).itertuples(index=False):
+        print(f"  - {path}: {reason}", file=sys.stderr)
     if (more := len(unreadable) - _LISTED) > 0:
         print(f"  - and {more} more; the column `error` of {arguments.out} has them all", file=sys.stderr)
-    but = f", of which {len(unreadable):,} could not be read (listed above)" if unreadable else ""
+    but = f", of which {len(unreadable):,} could not be read (listed above)" if len(unreadable) else ""
     print(f"{arguments.out}: {counted(len(table), 'image')}{but}")
     return 1 if len(unreadable) == len(table) else 0
 

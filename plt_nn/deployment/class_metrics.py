@@ -1,8 +1,10 @@
 """How well a classifier does on some samples, with bootstrap intervals. Pure: arrays in, numbers out."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
@@ -16,33 +18,11 @@ _AT_ONCE = 4_000_000  # weights of resamples held at a time
 
 
 class ConfidenceInterval(NamedTuple):
-    """A value with its interval.
-
-    Attributes:
-        value: Of the samples as they are.
-        low: The lower end of the interval.
-        high: The upper end.
-    """
+    """The value of a metric for the samples as they are, with the ends of its interval."""
 
     value: float
     low: float
     high: float
-
-
-class ClassScores(NamedTuple):
-    """What is measured for each class, `(C,)` each; NaN where it is not defined.
-
-    Attributes:
-        precision: Share of those said to be of the class that are.
-        recall: Share of those of the class that were said to be.
-        f1: Their harmonic mean.
-        support: How many samples are of the class.
-    """
-
-    precision: Floats
-    recall: Floats
-    f1: Floats
-    support: Floats
 
 
 def measure(
@@ -82,15 +62,17 @@ def count_classes(probabilities: Floats, y: NDArray[np.int64]) -> ClassCounts:
     return counts
 
 
-def class_scores(confusion: NDArray[np.int64]) -> ClassScores:
-    """Precision, recall, F1 and support of each class.
+def class_scores(confusion: NDArray[np.int64], class_names: Sequence[str]) -> pd.DataFrame:
+    """`precision`, `recall`, `f1` and `support` (number of samples) of each class; NaN where one is not defined.
 
     Args:
         confusion: `(C, C)`: number of samples of the class of a row that were said to be of the class of a column.
+        class_names: The index of the table.
     """
-    right, support, said = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    right, support, said = np.diag(confusion), confusion.sum(1).astype(np.float64), confusion.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ClassScores(right / said, right / support, 2 * right / (support + said), support.astype(np.float64))
+        scores = {"precision": right / said, "recall": right / support, "f1": 2 * right / (support + said)}
+    return pd.DataFrame(scores | {"support": support}, index=list(class_names))
 
 
 class _Sums:

@@ -11,13 +11,7 @@ from numpy.typing import NDArray
 from plt_nn.data.class_folders import SPLIT_NAMES, labelled_images, subfolders
 from plt_nn.data.hashes import Overlap, as_array, overlap
 from plt_nn.data.image_check import file_hashes
-from plt_nn.deployment.class_metrics import (
-    ClassScores,
-    ConfidenceInterval,
-    class_scores,
-    count_classes,
-    measure,
-)
+from plt_nn.deployment.class_metrics import ConfidenceInterval, class_scores, count_classes, measure
 from plt_nn.errors import DataError, PltNNError, did_you_mean, refuse
 from plt_nn.inference.card import ModelCard
 from plt_nn.inference.images import read_image
@@ -54,9 +48,10 @@ class Evaluation(NamedTuple):
         class_names: The model's classes.
         probabilities: float `(N, C)`.
         metrics: By name.
-        classes: The scores of each class.
+        classes: The scores of each class, as `class_scores` gives them.
         confusion: `(C, C)`.
-        worst: The places of the most wrong samples, the worst first.
+        worst: The samples that are wrong, the worst first: `path`, `true` and `said` (classes), `probability` (of what
+            was said), `probability_of_true`.
         trained_on: Which of the images the model was trained on; None if that is not known.
     """
 
@@ -64,9 +59,9 @@ class Evaluation(NamedTuple):
     class_names: list[str]
     probabilities: NDArray[np.float64]
     metrics: dict[str, ConfidenceInterval]
-    classes: ClassScores
+    classes: pd.DataFrame
     confusion: NDArray[np.int64]
-    worst: list[int]
+    worst: pd.DataFrame
     trained_on: Overlap | None = None
 
 
@@ -121,10 +116,12 @@ def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], 
     probabilities = table.loc[good, columns].to_numpy(dtype=np.float64)
     confusion = count_classes(probabilities, read.y).confusion.numpy()
     metrics = measure(probabilities, read.y, resamples)
-    wrong = np.flatnonzero(probabilities.argmax(1) != read.y)
-    of_true = probabilities[wrong, read.y[wrong]]
-    worst = wrong[np.argsort(of_true, kind="stable")].tolist()
-    return Evaluation(read, class_names, probabilities, metrics, class_scores(confusion), confusion, worst)
+    names, at, said = np.array(class_names), np.arange(len(paths)), probabilities.argmax(1)
+    samples = pd.DataFrame({"path": paths, "true": names[read.y], "said": names[said]})
+    samples["probability"], samples["probability_of_true"] = probabilities[at, said], probabilities[at, read.y]
+    worst = samples[said != read.y].sort_values("probability_of_true", kind="stable")
+    scores = class_scores(confusion, class_names)
+    return Evaluation(read, class_names, probabilities, metrics, scores, confusion, worst)
 
 
 def trained_on(paths: Sequence[str], card: ModelCard) -> Overlap | None:
@@ -156,35 +153,17 @@ def training_warning(overlap: Overlap | None) -> str | None:
 
 def as_plain(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation as plain values; what is not defined is NaN."""
-    names, found = evaluation.class_names, evaluation
-    per_class = {
-        name: {key: float(values[code]) for key, values in found.classes._asdict().items()}
-        for code, name in enumerate(names)
-    }
-    metrics = {name: each._asdict() for name, each in found.metrics.items()}
+    data, overlap = evaluation.data, evaluation.trained_on
     return {
-        "data": str(found.data.folder),
-        "samples": len(found.data.paths),
-        "trained_on": found.trained_on._asdict() if found.trained_on is not None else None,
-        "metrics": metrics,
-        "per_class": per_class,
-        "confusion": found.confusion.tolist(),
-        "classes_without_images": found.data.absent,
-        "folders_left_out": found.data.unknown,
-        "most_wrong": [wrong_sample(found, at) for at in found.worst[:100]],
-    }
-
-
-def wrong_sample(evaluation: Evaluation, at: int) -> dict[str, Any]:
-    """A sample for which another class was predicted than its own."""
-    probabilities, true = evaluation.probabilities[at], int(evaluation.data.y[at])
-    said = int(probabilities.argmax())
-    return {
-        "path": evaluation.data.paths[at],
-        "true": evaluation.class_names[true],
-        "said": evaluation.class_names[said],
-        "probability": float(probabilities[said]),
-        "probability_of_true": float(probabilities[true]),
+        "data": str(data.folder),
+        "samples": len(data.paths),
+        "trained_on": overlap._asdict() if overlap is not None else None,
+        "metrics": {name: each._asdict() for name, each in evaluation.metrics.items()},
+        "per_class": evaluation.classes.to_dict("index"),
+        "confusion": evaluation.confusion.tolist(),
+        "classes_without_images": data.absent,
+        "folders_left_out": data.unknown,
+        "most_wrong": evaluation.worst.head(100).to_dict("records"),
     }
 
 
@@ -216,15 +195,13 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path
 
 def _pictures(evaluation: Evaluation) -> list[WrongSample]:
     pictures = []
-    for at in evaluation.worst[:_SHOWN]:
-        sample = wrong_sample(evaluation, at)
+    for path, true, said, probability, _ in evaluation.worst.head(_SHOWN).itertuples(index=False):
         try:
-            image = read_image(Path(sample["path"]))
+            image = read_image(Path(path))
         except PltNNError:  # gone since it was predicted
             continue
         image.thumbnail((_SIDE, _SIDE))
-        name = Path(sample["path"]).name
-        pictures.append(WrongSample(np.asarray(image), sample["true"], sample["said"], sample["probability"], name))
+        pictures.append(WrongSample(np.asarray(image), true, said, probability, Path(path).name))
     return pictures
 
 

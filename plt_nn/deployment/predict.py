@@ -3,9 +3,9 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
@@ -17,23 +17,11 @@ from plt_nn.files import atomic_write
 from plt_nn.inference.images import read_image
 from plt_nn.inference.inputs import ImageInputs
 from plt_nn.inference.model_files import CARD, WEIGHTS
-from plt_nn.inference.prediction_table import prediction_columns, prediction_table
+from plt_nn.inference.prediction_table import prediction_table
 from plt_nn.inference.predictor import Predictor
 
 _ROWS = 1024  # of a part, about: what is lost by an interruption
 FEW = 64  # images for which it does not pay to start processes
-
-
-class ReadImage(NamedTuple):
-    """Whether an image could be read.
-
-    Attributes:
-        path: Its file.
-        reason: Why it could not be read; empty if it could.
-    """
-
-    path: str
-    reason: str = ""
 
 
 class PredictedParts:
@@ -62,11 +50,16 @@ class PredictedParts:
         """How many rows are written."""
         return sum(int(part.stem.split("-")[1]) for part in self._parts())
 
-    def add(self, rows: pd.DataFrame) -> None:
-        """Writes some more, whole or not at all."""
-        name = f"{self.done():09d}-{len(rows)}.parquet"
-        with atomic_write(self.folder / name) as partial:
-            rows.to_parquet(partial, index=False)
+    def add(self, tables: Iterable[pd.DataFrame]) -> None:
+        """Stores further rows, about `_ROWS` in a part; each part is written whole or not at all."""
+        waiting: list[pd.DataFrame] = []
+        for table in tables:
+            waiting.append(table)
+            if sum(map(len, waiting)) >= _ROWS:
+                self._write(waiting)
+                waiting = []
+        if waiting:
+            self._write(waiting)
 
     def finish(self) -> pd.DataFrame:
         """Makes the file of the parts, and removes them."""
@@ -75,48 +68,42 @@ class PredictedParts:
         shutil.rmtree(self.folder)
         return table
 
+    def _write(self, tables: list[pd.DataFrame]) -> None:
+        rows = pd.concat(tables, ignore_index=True)
+        with atomic_write(self.folder / f"{self.done():09d}-{len(rows)}.parquet") as partial:
+            rows.to_parquet(partial, index=False)
+
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.parquet"))
 
 
 def predict_images(
-    predictor: Predictor,
-    paths: Sequence[str],
-    parts: PredictedParts,
-    batch_size: int,
-    workers: int,
-    progress: Callable[[int], object] = lambda rows: None,
-) -> tuple[pd.DataFrame, list[ReadImage]]:
-    """Predicts what is not predicted yet, and makes the file.
+    predictor: Predictor, paths: Sequence[str], batch_size: int, workers: int, progress: Callable[[int], object]
+) -> Iterator[pd.DataFrame]:
+    """The predictions for images, a table for each batch, in the order of the paths.
+
+    The columns are `path`, `label`, `score`, `probability_CLASS` and `error`; the rows of images that could not be read
+    are empty but for `path` and `error`.
 
     Args:
         predictor: The model.
         paths: The images.
-        parts: Where the rows go.
         batch_size: Images at once.
         workers: Processes that read images; 0 reads in this one.
-        progress: Called with the number of new rows.
-
-    Returns:
-        The whole table, in the order of the paths: `path`, `label`, `score`, `probability_CLASS`, `error`; and the
-        images that could not be read, whose rows are empty but for `error`.
+        progress: Called with the number of rows in each table.
     """
-    begin = parts.done()
-    progress(begin)
-    rows: list[pd.DataFrame] = []
-    for batch, read in _batches(predictor, paths[begin:], batch_size, workers):
-        rows.append(_rows(predictor, batch, read))
-        progress(len(read))
-        if sum(map(len, rows)) >= _ROWS:
-            parts.add(pd.concat(rows, ignore_index=True))
-            rows = []
-    if rows:
-        parts.add(pd.concat(rows, ignore_index=True))
-    table = parts.finish()
-    wrong = table[table["error"] != ""]
-    return table, [
-        ReadImage(str(path), str(reason)) for path, reason in zip(wrong["path"], wrong["error"], strict=True)
-    ]
+    assert isinstance(predictor.card.inputs, ImageInputs)
+    loader: DataLoader[Any] = DataLoader(
+        _Files(paths, predictor.card.inputs),
+        batch_size=batch_size,
+        num_workers=workers if len(paths) > FEW else 0,
+        collate_fn=_collated,
+        pin_memory=torch.cuda.is_available(),
+    )
+    for batch in loader:
+        rows = _rows(predictor, *batch)
+        progress(len(rows))
+        yield rows
 
 
 def about(predictor_folder: Path, paths: Sequence[str], batch_size: int) -> dict[str, Any]:
@@ -138,53 +125,38 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
             table.to_csv(partial, index=False)
 
 
-def _batches(
-    predictor: Predictor, paths: Sequence[str], batch_size: int, workers: int
-) -> Iterator[tuple[Tensor | None, list[ReadImage]]]:
-    inputs = predictor.card.inputs
-    assert isinstance(inputs, ImageInputs)
-    loader: DataLoader[Any] = DataLoader(
-        _Files(paths, inputs),
-        batch_size=batch_size,
-        num_workers=workers if len(paths) > FEW else 0,
-        collate_fn=_collated,
-        pin_memory=torch.cuda.is_available(),
-    )
-    yield from loader
+_Item = tuple[Tensor | None, str, str]  # an image, its path, and why it could not be read
 
 
 class _Files(Dataset[Any]):
     def __init__(self, paths: Sequence[str], inputs: ImageInputs) -> None:
-        self.paths, self.inputs = paths, inputs
+        self.paths = paths
         self._transform = inputs.preprocessing.evaluation_transform()
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor | None, ReadImage]:
+    def __getitem__(self, index: int) -> _Item:
         path = self.paths[index]
         try:
-            return self._transform(read_image(Path(path))), ReadImage(path)
+            return self._transform(read_image(Path(path))), path, ""
         except DataError as error:
-            return None, ReadImage(path, str(error).removeprefix(f"{path}: "))
+            return None, path, str(error).removeprefix(f"{path}: ")
 
 
-def _collated(items: list[tuple[Tensor | None, ReadImage]]) -> tuple[Tensor | None, list[ReadImage]]:
-    tensors = [tensor for tensor, _ in items if tensor is not None]
-    return torch.stack(tensors) if tensors else None, [image for _, image in items]
+def _collated(items: list[_Item]) -> tuple[Tensor | None, list[str], list[str]]:
+    images = [image for image, _, _ in items if image is not None]
+    return torch.stack(images) if images else None, [path for _, path, _ in items], [reason for _, _, reason in items]
 
 
-def _rows(predictor: Predictor, batch: Tensor | None, read: list[ReadImage]) -> pd.DataFrame:
+def _rows(predictor: Predictor, batch: Tensor | None, paths: list[str], reasons: list[str]) -> pd.DataFrame:
     names = predictor.class_names if predictor.card.task == "classification" else None
     outputs = predictor.predict(batch) if batch is not None else torch.empty(0, len(names) if names else 1)
     predicted = prediction_table(outputs, names)
-    if batch is None and names is None:
-        predicted = predicted.reindex(columns=prediction_columns(None, 1))
-    at = [place for place, each in enumerate(read) if not each.reason]
-    predicted.index = pd.Index(at)
-    rows = predicted.reindex(range(len(read)))
-    rows.insert(0, "path", [each.path for each in read])
-    rows["error"] = [each.reason for each in read]
+    predicted.index = pd.Index([place for place, reason in enumerate(reasons) if not reason])
+    rows = predicted.reindex(range(len(paths)))
+    rows.insert(0, "path", paths)
+    rows["error"] = reasons
     return rows
 
 

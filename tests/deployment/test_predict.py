@@ -77,26 +77,29 @@ def test_a_file_that_is_there_is_not_replaced_unasked(in_copy: Fitted, call: Cal
 def test_what_was_cut_short_goes_on(in_copy: Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = in_copy.store.checkpoints / "photos" / in_copy.uid / "checkpoints"
     predictor, paths = load_predictor(folder), image_paths(["photos/val"])
-    whole, _ = predict_images(predictor, paths, PredictedParts(Path("a.csv"), about(folder, paths, 4)), 4, 0)
+    parts = PredictedParts(Path("a.csv"), about(folder, paths, 4))
+    parts.add(predict_images(predictor, paths, 4, 0, print))
+    whole = parts.finish()
     monkeypatch.setattr("plt_nn.deployment.predict._ROWS", 4)
     seen: list[int] = []
 
-    def stop_after_two(rows: int) -> None:
+    def stop_in_the_third(rows: int) -> None:
         seen.append(rows)
-        if len(seen) == 4:  # the beginning, and three batches
+        if len(seen) == 3:
             raise KeyboardInterrupt
 
+    parts = PredictedParts(Path("b.csv"), about(folder, paths, 4))
     with pytest.raises(KeyboardInterrupt):
-        predict_images(predictor, paths, PredictedParts(Path("b.csv"), about(folder, paths, 4)), 4, 0, stop_after_two)
+        parts.add(predict_images(predictor, paths, 4, 0, stop_in_the_third))
     assert not Path("b.csv").exists()
     with pytest.raises(ConfigError, match="parts of other predictions"):
         PredictedParts(Path("b.csv"), about(folder, paths[1:], 4))
     parts = PredictedParts(Path("b.csv"), about(folder, paths, 4))
     assert parts.done() == 8
     counted: list[int] = []
-    again, _ = predict_images(predictor, paths, parts, 4, 0, counted.append)
-    assert counted == [8, 4, 2]
-    pd.testing.assert_frame_equal(again, whole)
+    parts.add(predict_images(predictor, paths[8:], 4, 0, counted.append))
+    assert counted == [4, 2]
+    pd.testing.assert_frame_equal(parts.finish(), whole)
     assert Path("b.csv").read_text() == Path("a.csv").read_text()
     assert not Path("b.csv.parts").exists()
 
@@ -105,10 +108,7 @@ def test_workers_change_nothing(in_copy: Fitted, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("plt_nn.deployment.predict.FEW", 0)
     folder = in_copy.store.checkpoints / "photos" / in_copy.uid / "checkpoints"
     predictor, paths = load_predictor(folder), image_paths(["photos/val"])
-    alone, helped = (
-        predict_images(predictor, paths, PredictedParts(Path(f"{n}.csv"), about(folder, paths, 4)), 4, n)[0]
-        for n in (0, 2)
-    )
+    alone, helped = (pd.concat(predict_images(predictor, paths, 4, workers, print)) for workers in (0, 2))
     pd.testing.assert_frame_equal(helped, alone)
 
 
