@@ -23,7 +23,7 @@ class _Library(Protocol):
 
     def names(self, tagged: bool) -> list[str]: ...
     def cached(self) -> list[str]: ...
-    def check(self, name: str) -> None: ...
+    def tags(self, net: str) -> list[str]: ...
     def build(self, name: str, model_args: dict[str, Any]) -> nn.Module: ...
     def download(self, name: str, model_args: dict[str, Any]) -> nn.Module: ...
     def convert(self, weights: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor] | None: ...
@@ -124,14 +124,20 @@ def check_backbone_name(name: str) -> None:
 
 def _find(name: str) -> tuple[_Library, str]:
     """The library of a net, and the name of the net in it."""
-    library, _, net = name.partition("/")
+    library, _, full = name.partition("/")
+    net, _, tag = full.partition(".")
     if library not in LIBRARIES or not net:
         raise ConfigError(
             f"The backbone is {name!r}; expected LIBRARY/NAME such as 'timm/resnet50', where LIBRARY is "
             f"{' or '.join(LIBRARIES)}.{did_you_mean(name, list_backbones())}"
         )
-    LIBRARIES[library].check(net)
-    return LIBRARIES[library], net
+    known = LIBRARIES[library].names(tagged=False)
+    if net not in known:
+        raise ConfigError(f"{library} has no classification net {net!r}.{did_you_mean(net, known)}")
+    tags = LIBRARIES[library].tags(net)
+    if tag and tag not in tags:
+        raise ConfigError(f"{library} has no weights {tag!r} of {net}.{did_you_mean(tag, tags)}")
+    return LIBRARIES[library], full
 
 
 def _checked(model_args: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Finds the classifier of a net, and gives it another number of classes."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -60,7 +59,8 @@ def classifier_names(net: nn.Module) -> list[str]:
         return [f"{path}.{name}".removesuffix(".") for name in classifier_names(net.get_submodule(path))]
     get_classifier = getattr(net, "get_classifier", None)
     if callable(get_classifier):
-        wanted = {id(module) for module in _flatten(get_classifier())}
+        found = get_classifier()
+        wanted = {id(module) for module in ([found] if isinstance(found, nn.Module) else found)}
         return [name for name, module in net.named_modules() if id(module) in wanted]
     if type(net).__module__.startswith("timm."):
         return []
@@ -115,7 +115,3 @@ def _resize(layer: Any, num_classes: int) -> None:
         layer.bias = nn.Parameter(layer.bias.new_empty(num_classes))
     setattr(layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", num_classes)
     layer.reset_parameters()
-
-
-def _flatten(modules: nn.Module | Iterable[nn.Module]) -> list[nn.Module]:
-    return [modules] if isinstance(modules, nn.Module) else list(modules)

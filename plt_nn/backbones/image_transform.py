@@ -33,12 +33,7 @@ class ImageTransform:
 
 @dataclass(frozen=True)
 class Shrink:
-    """Shrinks a PIL image to a size; smaller images stay unchanged.
-
-    Args:
-        size: The shorter side, in pixels.
-        interpolation: How to resize, as in `Preprocessing`.
-    """
+    """Shrinks a PIL image until its shorter side has `size` pixels; smaller images stay unchanged."""
 
     size: int
     interpolation: str

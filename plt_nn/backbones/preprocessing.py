@@ -54,11 +54,7 @@ class Preprocessing:
         refuse("Preprocessing", faults)
 
     def with_size(self, size: int | tuple[int, int]) -> "Preprocessing":
-        """The same preprocessing at another size.
-
-        Args:
-            size: Side of the square in pixels, or `(height, width)`.
-        """
+        """The same preprocessing at another size: the side of the square in pixels, or `(height, width)`."""
         return replace(self, size=size if isinstance(size, int) else (size[0], size[1]))  # YAML gives a list
 
     def evaluation_transform(self) -> ImageTransform:

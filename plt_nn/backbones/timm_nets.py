@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from plt_nn.backbones.hub import downloading, is_in_torch_cache
 from plt_nn.backbones.packages import packages_for
 from plt_nn.backbones.preprocessing import Preprocessing
-from plt_nn.errors import ConfigError, WeightsError, did_you_mean
+from plt_nn.errors import WeightsError
 
 
 def names(tagged: bool) -> list[str]:
@@ -26,16 +26,11 @@ def cached() -> list[str]:
     return [name for name, config in configs if config is not None and config.has_weights and _location(config)[1]]
 
 
-def check(name: str) -> None:
-    """Raises a ConfigError unless there is a net, and weights, of this name."""
+def tags(net: str) -> list[str]:
+    """The tags of the pretrained weights of a net."""
     import timm
 
-    net, _, tag = name.partition(".")
-    if not timm.is_model(net):
-        raise ConfigError(f"timm has no net {net!r}.{did_you_mean(net, names(tagged=False))}")
-    known = [entry.partition(".")[2] for entry in timm.list_pretrained(f"{net}.*")]
-    if tag and tag not in known:
-        raise ConfigError(f"timm has no weights {tag!r} of {net}.{did_you_mean(tag, known)}")
+    return [str(name).partition(".")[2] for name in timm.list_pretrained(f"{net}.*")]
 
 
 def build(name: str, model_args: dict[str, Any]) -> nn.Module:

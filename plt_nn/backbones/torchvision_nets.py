@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from plt_nn.backbones.hub import downloading, is_in_torch_cache
 from plt_nn.backbones.preprocessing import Preprocessing
-from plt_nn.errors import ConfigError, did_you_mean
 
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")  # GoogLeNet's and InceptionV3's heads for training from scratch
 # Both can normalise their input a second time, and their weights need it; torchvision sets this for its downloads only.
@@ -21,7 +20,7 @@ def names(tagged: bool) -> list[str]:
     from torchvision import models
 
     nets = [str(net) for net in models.list_models(module=models)]
-    return [f"{net}.{tag}" for net in nets for tag in _tags(net)] if tagged else nets
+    return [f"{net}.{tag}" for net in nets for tag in tags(net)] if tagged else nets
 
 
 def cached() -> list[str]:
@@ -29,15 +28,11 @@ def cached() -> list[str]:
     return [name for name in names(tagged=True) if is_in_torch_cache(_weights(name).url)]
 
 
-def check(name: str) -> None:
-    """Raises a ConfigError unless there is a net, and weights, of this name."""
-    net, _, tag = name.partition(".")
-    known = names(tagged=False)
-    if net not in known:
-        raise ConfigError(f"torchvision has no classification net {net!r}.{did_you_mean(net, known)}")
-    tags = _tags(net)
-    if tag and tag not in tags:
-        raise ConfigError(f"torchvision has no weights {tag!r} of {net}.{did_you_mean(tag, tags)}")
+def tags(net: str) -> list[str]:
+    """The names of the pretrained weights of a net."""
+    from torchvision import models
+
+    return [weights.name for weights in models.get_model_weights(net)]
 
 
 def build(name: str, model_args: dict[str, Any]) -> nn.Module:
@@ -97,9 +92,3 @@ def _weights(name: str) -> Any:
 
     net, _, tag = name.partition(".")
     return models.get_model_weights(net)[tag or "DEFAULT"]
-
-
-def _tags(net: str) -> list[str]:
-    from torchvision import models
-
-    return [weights.name for weights in models.get_model_weights(net)]

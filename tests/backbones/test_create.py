@@ -129,7 +129,7 @@ def test_lists() -> None:
         ),
         ({"name": "tim/resnet50"}, "Did you mean 'timm/resnet50'"),
         ({"name": "timm/"}, "expected LIBRARY/NAME"),
-        ({"name": "timm/resnt50"}, "timm has no net 'resnt50'. Did you mean .*'resnet50'"),
+        ({"name": "timm/resnt50"}, "timm has no classification net 'resnt50'. Did you mean .*'resnet50'"),
         ({"name": "torchvision/resnt50"}, "torchvision has no classification net 'resnt50'. Did you mean 'resnet50'"),
         ({"name": "timm/resnet50.a1_in1"}, "timm has no weights 'a1_in1' of resnet50. Did you mean 'a1_in1k'"),
         ({"name": "torchvision/resnet50.V1"}, "no weights 'V1' of resnet50. Valid: IMAGENET1K_V1, IMAGENET1K_V2"),

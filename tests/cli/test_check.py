@@ -51,7 +51,7 @@ def test_all_faults_are_told_together(tiny: Tiny, call: Call, here: Path) -> Non
         "trainer.callbacks.0.class_path: there is no 'plt_nn.BestLossStoping'. Did you mean 'plt_nn.BestLossStopping'?",
         "phases[0]: unknown key 'strt'. Did you mean 'start'?",
         "phases[1]: lr_scale is -1; expected a number above 0",
-        "model.init_args.net.init_args: timm has no net 'resnt50'. Did you mean 'resnet50'",
+        "model.init_args.net.init_args: timm has no classification net 'resnt50'. Did you mean 'resnet50'",
         "model.init_args.net.init_args.pretraind: there is no such key. Did you mean 'pretrained'?",
         "model.init_args.optimizer.class_path: there is no 'torch.optim.AdmW'. Did you mean 'torch.optim.AdamW'",
         "data.init_args.batchsize: there is no such key. Did you mean 'batch_size'?",
