@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -336,3 +337,19 @@ def test_a_scheduler_stepped_in_the_training_step_is_seen(stranger: Make, fit: F
     module.training_step = training_step  # type: ignore[method-assign]
     fit(module, max_epochs=1, callbacks=[FreezingSchedule([Phase("head", lr_scale=1e-6)])])
     assert [group["lr"] for group in optimizer.param_groups] == [0.0625] * 4
+
+
+def test_the_plan_is_logged_as_it_was_before_any_freezing(
+    stranger: Make, fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: dict[str, str] = {}
+    recorder = SimpleNamespace(log_text=lambda text, name: texts.update({name: text}), log_tags=lambda found: None)
+    monkeypatch.setattr("plt_nn.callbacks.freezing.schedule_log.run_loggers", lambda trainer: [recorder])
+    module = stranger()
+    fit(module, max_epochs=1, callbacks=[FreezingSchedule(PHASES)])
+    plan = texts["freezing_plan.md"]
+    assert plan.startswith(f"{sum(p.numel() for p in module.parameters()):,} parameters in ")
+    assert "Note: FLOPs cannot be counted. Stranger" in plan, "it has no forward"
+    assert plan.count("#### Phase ") == 3
+    (last,) = [line for line in plan.splitlines() if line.startswith("| 2 all | epoch 4 | ")]
+    assert "(100%) | 0 | unknown | unknown |" in last
