@@ -148,7 +148,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "DigitsData": (
         lambda config: config["data"]["init_args"].update(layout="image", image_size=4),
-        "plt-nn: image_size is 4; the scans have 8 pixels a side, and can only be enlarged.\n",
+        "plt-nn: DigitsData cannot be used:\n"
+        "  - image_size is 4; the scans have 8 pixels a side, and can only be enlarged.\n",
     ),
 }
 
