@@ -1,6 +1,6 @@
 """The nets that are tried on tables, sequences and small images in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,29 +9,23 @@ from torch import nn
 from plt_nn.architectures import MLP, ConvNet, RecurrentNet, ResidualNet, TransformerNet
 from plt_nn.errors import ConfigError
 
-NETS: dict[str, type[nn.Module]] = {
-    "plt_nn.MLP": MLP,
-    "plt_nn.ConvNet": ConvNet,
-    "plt_nn.RecurrentNet": RecurrentNet,
-    "plt_nn.ResidualNet": ResidualNet,
-    "plt_nn.TransformerNet": TransformerNet,
-}
 _RATES = (1e-3, 1e-2)
+_Net = tuple[type[nn.Module], dict[str, Any], str]  # class, arguments, label
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
     """A net and a learning rate.
 
     Args:
-        class_path: A key of `NETS`.
-        init_args: Pairs of argument and value; sequences as tuples.
+        net: The class of the net, one of `plt_nn`.
+        init_args: Its arguments.
         lr: The learning rate of AdamW.
         label: Its name in tables.
     """
 
-    class_path: str
-    init_args: tuple[tuple[str, Any], ...]
+    net: type[nn.Module]
+    init_args: Mapping[str, Any]
     lr: float
     label: str
 
@@ -39,13 +33,10 @@ class Architecture:
         """The name in tables."""
         return f"{self.label}, lr {self.lr:g}"
 
-    def build(self) -> nn.Module:
-        """The net, with new weights."""
-        return NETS[self.class_path](**dict(self.init_args))
-
-    def plain_args(self) -> dict[str, Any]:
-        """The arguments as YAML has them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in self.init_args}
+    @property
+    def class_path(self) -> str:
+        """The net as a configuration names it."""
+        return f"plt_nn.{self.net.__name__}"
 
 
 def space(shape: Sequence[int], outputs: int) -> list[Architecture]:
@@ -58,53 +49,46 @@ def space(shape: Sequence[int], outputs: int) -> list[Architecture]:
     Raises:
         ConfigError: The inputs are of another kind.
     """
-    if len(shape) == 1:
-        found = _tables(shape[0], outputs)
-    elif len(shape) == 2:
-        found = _sequences(shape[0], shape[1], outputs)
-    elif len(shape) == 3:
-        found = _images(shape, outputs)
-    else:
+    kinds: dict[int, Callable[..., list[_Net]]] = {1: _tables, 2: _sequences, 3: _images}
+    if len(shape) not in kinds:
         raise ConfigError(f"an input has the shape {tuple(shape)}; expected (F,), (T, F) or (C, H, W).")
-    return [Architecture(path, tuple(args.items()), lr, label) for path, args, label in found for lr in _RATES]
-
-
-_Net = tuple[str, dict[str, Any], str]
-
-
-def _mlp(features: int, hidden: tuple[int, ...], outputs: int, flatten: bool = False) -> _Net:
-    args = {"in_features": features, "hidden": hidden, "out_features": outputs}
-    label = f"MLP {'-'.join(map(str, hidden))}" if hidden else "linear"
-    return "plt_nn.MLP", args | ({"flatten": True} if flatten else {}), label
-
-
-def _tables(features: int, outputs: int) -> list[_Net]:
-    hidden: list[tuple[int, ...]] = [(), (32,), (128,), (64, 64), (256, 256), (128, 128, 128)]
-    return [_mlp(features, each, outputs) for each in hidden]
-
-
-def _sequences(length: int, features: int, outputs: int) -> list[_Net]:
-    base = {"in_features": features, "out_features": outputs}
-    recurrent: list[_Net] = [
-        ("plt_nn.RecurrentNet", base | {"hidden_size": size, "cell": cell}, f"{cell.upper()} {size}")
-        for size in (32, 128)
-        for cell in ("gru", "lstm")
+    nets = kinds[len(shape)](*shape)
+    return [
+        Architecture(net, args | {"out_features": outputs}, lr, label) for net, args, label in nets for lr in _RATES
     ]
-    transformers: list[_Net] = [
-        (
-            "plt_nn.TransformerNet",
-            base | {"dim": dim, "depth": 2, "heads": 4, "mlp_ratio": 2.0, "max_length": max(256, length)},
-            f"transformer {dim}",
-        )
-        for dim in (32, 64)
+
+
+def _tables(features: int) -> list[_Net]:
+    hidden: list[list[int]] = [[], [32], [128], [64, 64], [256, 256], [128, 128, 128]]
+    return [
+        (MLP, {"in_features": features, "hidden": each}, f"MLP {'-'.join(map(str, each))}" if each else "linear")
+        for each in hidden
     ]
-    return [*recurrent, *transformers, _mlp(length * features, (128,), outputs, flatten=True)]
 
 
-def _images(shape: Sequence[int], outputs: int) -> list[_Net]:
-    channels, height, width = shape
-    base = {"in_channels": channels, "out_features": outputs}
-    deep = [(16, 32), (32, 64)] if min(height, width) < 16 else [(16, 32, 64), (32, 64, 128)]
-    nets: list[_Net] = [("plt_nn.ConvNet", base | {"channels": each}, f"ConvNet {each[-1]}") for each in deep]
-    nets += [("plt_nn.ResidualNet", base | {"channels": each, "blocks": 1}, f"ResidualNet {each[-1]}") for each in deep]
-    return [*nets, _mlp(channels * height * width, (128,), outputs, flatten=True)]
+def _sequences(length: int, features: int) -> list[_Net]:
+    base: dict[str, Any] = {"in_features": features}
+    transformer = base | {"depth": 2, "heads": 4, "mlp_ratio": 2.0, "max_length": max(256, length)}
+    return [
+        *(
+            (RecurrentNet, base | {"hidden_size": size, "cell": cell}, f"{cell.upper()} {size}")
+            for size in (32, 128)
+            for cell in ("gru", "lstm")
+        ),
+        *((TransformerNet, transformer | {"dim": dim}, f"transformer {dim}") for dim in (32, 64)),
+        _flat(length * features),
+    ]
+
+
+def _images(channels: int, height: int, width: int) -> list[_Net]:
+    base = {"in_channels": channels}
+    deep = [[16, 32], [32, 64]] if min(height, width) < 16 else [[16, 32, 64], [32, 64, 128]]
+    return [
+        *((ConvNet, base | {"channels": each}, f"ConvNet {each[-1]}") for each in deep),
+        *((ResidualNet, base | {"channels": each, "blocks": 1}, f"ResidualNet {each[-1]}") for each in deep),
+        _flat(channels * height * width),
+    ]
+
+
+def _flat(features: int) -> _Net:
+    return MLP, {"in_features": features, "hidden": [128], "flatten": True}, "MLP 128"

@@ -56,7 +56,12 @@ def own_size(name: str) -> int:
             net = create_backbone(name, pretrained=False)
         except (RuntimeError, NotImplementedError, TypeError):  # its constructor reads values
             net = None
-    size = info_of(net or create_backbone(name, pretrained=False)).preprocessing.size
+    return side_of(info_of(net or create_backbone(name, pretrained=False)).preprocessing)
+
+
+def side_of(preprocessing: Preprocessing) -> int:
+    """The side of a net's images in pixels; the shorter one if they are not square."""
+    size = preprocessing.size
     return size if isinstance(size, int) else min(size)
 
 

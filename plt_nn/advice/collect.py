@@ -73,65 +73,48 @@ def collect(
     preprocessing = preprocessing_of(net, candidate)
     transform = preprocessing.evaluation_transform()
     features = StageFeatures(net)
-    clock = _Clock()
+    seconds, timed = 0.0, 0
+
+    def timed_features(batch: Tensor) -> list[Tensor]:
+        nonlocal seconds, timed
+        began = device_time(batch.device)
+        values = list(features(batch).values())
+        seconds, timed = seconds + device_time(batch.device) - began, timed + len(batch)
+        return values
+
     first = next(images.batches([rows[:_FEW]], transform)).to(device)
     found = features(first)  # gives the shapes, and warms the net up
-    cache = _cache(candidate, net, images, transform, place, found)
+    key = _key(candidate, net, images.paths, transform, list(found))
+    cache = _cache(candidate, key, len(images.paths), found, place)
     try:
         parts = torch.split(rows, _BATCH)
         missing = [part for part in parts if not cache.store.has(part)]
         advance(len(rows) - sum(map(len, missing)))
         for part, batch in zip(missing, images.batches(missing, transform), strict=True):
-            cache.store.put(part, clock.timed(features, batch.to(device)))
+            cache.store.put(part, timed_features(batch.to(device)))
             advance(len(part))
         if not missing:
-            clock.timed(features, first)
+            timed_features(first)
         arrays = [tensor.float().numpy() for tensor in cache.store.get(rows)]
     finally:
         cache.close()
-    return CollectedFeatures(
-        dict(zip(found, arrays, strict=True)), net, preprocessing, clock.seconds_per_image, sum(map(len, missing))
-    )
-
-
-class _Clock:
-    """Measures the time of a net per image."""
-
-    def __init__(self) -> None:
-        self._seconds, self._images = 0.0, 0
-
-    def timed(self, features: StageFeatures, images: Tensor) -> list[Tensor]:
-        """The features of some images, in the order of the stages."""
-        began = device_time(images.device)
-        found = list(features(images).values())
-        self._seconds += device_time(images.device) - began
-        self._images += len(images)
-        return found
-
-    @property
-    def seconds_per_image(self) -> float:
-        return self._seconds / self._images
+    stages = dict(zip(found, arrays, strict=True))
+    return CollectedFeatures(stages, net, preprocessing, seconds / timed, sum(map(len, missing)))
 
 
 def _cache(
-    candidate: Candidate,
-    net: nn.Module,
-    images: Images,
-    transform: ImageTransform,
-    place: CacheLocation,
-    found: dict[str, Tensor],
+    candidate: Candidate, key: str | None, size: int, found: dict[str, Tensor], place: CacheLocation
 ) -> CacheEntry:
     """The cached features of a candidate, from earlier calls or new."""
     types = [RowType(tuple(tensor.shape[1:]), tensor.dtype) for tensor in found.values()]
-    key = _key(candidate, net, images.paths, transform, list(found))
     cached = place.find(key)
-    if cached is not None and list(cached.store.types) == types and cached.store.size == len(images.paths):
+    if cached is not None and list(cached.store.types) == types and cached.store.size == size:
         return cached
     about = {"net": str(candidate), "samples": "images", "up to": "every stage, pooled"}
     try:
-        return place.make(key, len(images.paths), types, {"stages": list(found)}, about)
+        return place.make(key, size, types, {"stages": list(found)}, about)
     except NoRoom:  # pooled features are small enough for memory
-        return CacheEntry(RowStore(len(images.paths), types), {}, None)
+        return CacheEntry(RowStore(size, types), {}, None)
 
 
 def _key(

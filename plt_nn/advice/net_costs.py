@@ -1,7 +1,7 @@
 """The costs of a net, found without training it, and the distance of its images from those of the pretraining."""
 
 import warnings
-from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -36,15 +36,21 @@ def net_costs(net: nn.Module, size: int) -> NetCosts:
         net: As `create_backbone` makes it.
         size: Side of the images in pixels.
     """
-    *body, _ = stages(net)
-    shapes = dict(net.named_parameters())
-    parameters = sum(shapes[name].numel() for stage in body for name in stage.parameters)
-    flops = flops_of(net, size, frozenset())
+    parameters = sum(net.get_parameter(name).numel() for stage in stages(net)[:-1] for name in stage.parameters)
+    flops = flops_of(net, size)
     return NetCosts(parameters, flops.forward if flops else None, _activation_memory(net, size))
 
 
-def flops_of(net: nn.Module, size: int, trained: frozenset[str]) -> Flops | None:
-    """The operations per image when some parameters are trained; None if they cannot be counted."""
+def flops_of(net: nn.Module, size: int, last: int = 0) -> Flops | None:
+    """The operations per image when the head and some stages are trained; None if they cannot be counted.
+
+    Args:
+        net: As `create_backbone` makes it.
+        size: Side of the images in pixels.
+        last: The number of last stages that are trained with the head.
+    """
+    parts = stages(net)
+    trained = {name for stage in parts[len(parts) - 1 - last :] for name in stage.parameters}
     try:
         return count_flops(net, (torch.empty(2, channels_of(net), size, size, device="meta"),), trained)
     except ConfigError:
@@ -62,46 +68,19 @@ def batchnorm_shift(net: nn.Module, images: Tensor) -> float | None:
     """
     shifts: list[float] = []
 
-    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0]
-        if isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None:
-            means = x.float().mean([0, *range(2, x.dim())])
+    def look(layer: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
+        if layer.running_mean is not None and layer.running_var is not None:
+            x = inputs[0].float()
+            means = x.mean([0, *range(2, x.dim())])
             gaps = (means - layer.running_mean) / (layer.running_var + layer.eps).sqrt()
             shifts.append(float(gaps.square().mean().sqrt()))
 
-    handles = [layer.register_forward_pre_hook(look) for layer in net.modules() if isinstance(layer, _BatchNorm)]
-    try:
-        with torch.no_grad():
-            net(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.no_grad(), ExitStack() as hooks:
+        for layer in net.modules():
+            if isinstance(layer, _BatchNorm):
+                hooks.enter_context(layer.register_forward_pre_hook(look))
+        net(images)
     return sum(shifts) / len(shifts) if shifts else None
-
-
-def seconds_per_epoch(
-    forward: float, seconds: float, flops: Mapping[str, Flops | None], samples: int
-) -> dict[str, float]:
-    """The approximate time of an epoch for each selection, if the frozen part is computed once.
-
-    Args:
-        forward: Operations of a forward pass per image.
-        seconds: Seconds of a forward pass per image.
-        flops: Selection -> its operations per image.
-        samples: Number of images.
-    """
-    # The forward pass of the trained part costs half of its backward pass.
-    return {
-        train: samples * seconds * 1.5 * counted.backward / forward
-        for train, counted in flops.items()
-        if counted is not None
-    }
-
-
-def trained_names(net: nn.Module, last: int) -> frozenset[str]:
-    """The names of the parameters of a net's last stages and its head."""
-    parts = stages(net)
-    return frozenset(name for stage in parts[len(parts) - 1 - last :] for name in stage.parameters)
 
 
 def _activation_memory(net: nn.Module, size: int) -> float | None:

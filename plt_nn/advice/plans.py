@@ -3,19 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from plt_nn.advice.build import build_net, info_of, preprocessing_of
+from plt_nn.advice.build import build_net, info_of, preprocessing_of, side_of
 from plt_nn.advice.candidates import Candidate
+from plt_nn.advice.halving import nested_order
 from plt_nn.advice.images import Images
-from plt_nn.advice.net_costs import batchnorm_shift, flops_of, seconds_per_epoch, trained_names
+from plt_nn.advice.net_costs import batchnorm_shift, flops_of
 from plt_nn.advice.probes.depth import HEAD_ONLY, Depth
 from plt_nn.advice.probes.probe import is_worse
 from plt_nn.advice.probes.stage_features import LAST
-from plt_nn.advice.ranking import Ranking, ScoredCandidate
+from plt_nn.advice.ranking import LabelledImages, Ranking, ScoredCandidate
 
 BATCH, LR = 32, 1e-3
 _MEASURED = 64  # images
@@ -58,7 +58,7 @@ class MeasuredCandidate:
 
     Args:
         shift: See `batchnorm_shift`.
-        epoch_seconds: Selection -> seconds of an epoch of training; see `seconds_per_epoch`.
+        epoch_seconds: Selection -> seconds of an epoch of training; approximate, if the frozen part is computed once.
         model_args: Further arguments of `create_backbone` for its net.
     """
 
@@ -67,22 +67,23 @@ class MeasuredCandidate:
     model_args: Mapping[str, Any]
 
 
-def measure_candidate(scored: ScoredCandidate, paths: Sequence[Path], rows: Sequence[int]) -> MeasuredCandidate:
+def measure_candidate(scored: ScoredCandidate, data: LabelledImages) -> MeasuredCandidate:
     """Measures a candidate.
 
     Args:
         scored: The candidate and its evidence.
-        paths: The training images.
-        rows: The numbers of some of them, of all classes.
+        data: The training images; some of each class are used.
     """
     net = build_net(scored.candidate)
     preprocessing = preprocessing_of(net, scored.candidate)
-    chosen = torch.tensor(list(rows[:_MEASURED]))
-    batch = next(Images(paths).batches([chosen], preprocessing.evaluation_transform()))
-    size = preprocessing.size if isinstance(preprocessing.size, int) else preprocessing.size[0]
-    flops = {depth.train: flops_of(net, size, trained_names(net, depth.stages)) for depth in scored.depths}
-    forward = scored.costs.forward
-    seconds = seconds_per_epoch(forward, scored.seconds, flops, len(paths)) if forward else {}
+    chosen = torch.from_numpy(nested_order(data.labels)[:_MEASURED])
+    batch = next(Images(data.paths).batches([chosen], preprocessing.evaluation_transform()))
+    seconds = {}
+    for depth in scored.depths:
+        flops = flops_of(net, side_of(preprocessing), depth.stages)
+        if flops is not None and flops.forward:
+            # The forward pass of the trained part costs half of its backward pass.
+            seconds[depth.train] = len(data.paths) * scored.seconds * 1.5 * flops.backward / flops.forward
     return MeasuredCandidate(batchnorm_shift(net, batch), seconds, dict(info_of(net).model_args))
 
 
@@ -135,7 +136,7 @@ def reasons_of_order(ranking: Ranking) -> list[str]:
     low, high = best.expected.accuracy_interval
     reasons = [
         f"{best.candidate}: a linear classifier on its features is right for {best.expected.accuracy:.1%} of "
-        f"{best.samples:,} training images that it has not seen (95 % interval {low:.1%} to {high:.1%})."
+        f"{best.size:,} training images that it has not seen (95 % interval {low:.1%} to {high:.1%})."
     ]
     rivals = ranking.cannot_be_told_apart()
     cheap = [one for one in rivals if (one.costs.forward or math.inf) < 0.7 * (best.costs.forward or 0)]

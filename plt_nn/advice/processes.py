@@ -13,12 +13,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of this call.
-
-    Args:
-        rank: The number of this process.
-        count: The number of processes.
-    """
+    """The processes of this call: the number of this one, and how many there are."""
 
     rank: int = 0
     count: int = 1
@@ -48,12 +43,11 @@ class Processes:
 @contextmanager
 def processes() -> Iterator[Processes]:
     """The processes of this call: one, unless `torchrun` started several."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
     dist.init_process_group("gloo")  # only a few numbers are exchanged
     try:
-        yield Processes(dist.get_rank(), count)
+        yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()

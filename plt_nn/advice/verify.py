@@ -1,4 +1,4 @@
-"""Trials of plans: each is fine-tuned on a part of the training images and measured on the rest."""
+"""Trials of plans: each is fine-tuned on some images and measured on others."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, seed_everything
 
 from plt_nn.advice.plans import BATCH, LR, Plan
-from plt_nn.advice.probes.probe import Labels, stratified_folds
+from plt_nn.advice.probes.probe import stratified_folds
 from plt_nn.advice.trial_trainers import trial_trainer
 from plt_nn.backbones import create_backbone
 from plt_nn.callbacks import BestLossStopping, FreezingSchedule, FrozenFeatureCache
@@ -37,30 +37,11 @@ class Verified:
     seconds: float
 
 
-def verify(plan: Plan, data: ImageFolderData, store: Path, seed: int = 0, device: str = "cpu") -> Verified:
-    """Fine-tunes by a plan on four fifths of the training images.
-
-    Args:
-        plan: The plan.
-        data: The images, set up; the validation and test images are not used.
-        store: The folder of cached features.
-        seed: Seed of the training.
-        device: Device of the training.
-    """
-    samples = data.samples["train"]
-    labels: Labels = np.array([code for _, code in samples], dtype=np.int64)
-    held_out = stratified_folds(labels, seed=1) == 0
-    part = {
-        name: [samples[at] for at in np.flatnonzero(mask)] for name, mask in (("train", ~held_out), ("val", held_out))
-    }
-    return fine_tune(plan, data, part, store, seed, device)
-
-
 def fine_tune(
     plan: Plan,
     images: ImageFolderData,
-    samples: dict[str, list[tuple[Path, int]]],
     store: Path,
+    samples: dict[str, list[tuple[Path, int]]] | None = None,
     seed: int = 0,
     device: str = "cpu",
     callbacks: Sequence[Callback] = (),
@@ -70,8 +51,9 @@ def fine_tune(
     Args:
         plan: The plan.
         images: The images, set up.
-        samples: `train` and `val` -> pairs of path and class code.
         store: The folder of cached features.
+        samples: `train` and `val` -> pairs of path and class code. Default: four fifths of the training images, and the
+            rest of them.
         seed: Seed of the training.
         device: Device of the training.
         callbacks: Further callbacks.
@@ -81,7 +63,7 @@ def fine_tune(
     candidate = plan.candidate
     data = ImageFolderData(images.root, BATCH, candidate.size, candidate.crop_pct, [], *images.fractions, num_workers=0)
     data.check_images = False
-    data.samples = dict(samples)
+    data.samples = dict(samples or _fifths(images.samples["train"]))
     net = create_backbone(candidate.name, candidate.pretrained, model_args=dict(plan.model_args))
     model = Classifier(net, optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=LR))
     stopping = BestLossStopping(monitor="val_loss", patience=plan.patience)
@@ -93,6 +75,7 @@ def fine_tune(
     return Verified(plan, float(measured["val_acc"]), float(measured["val_loss"]), time.monotonic() - began)
 
 
-def by_outcome(found: Sequence[Verified]) -> list[Verified]:
-    """Results in the order of their loss, the best first."""
-    return sorted(found, key=lambda one: one.loss)
+def _fifths(samples: Sequence[tuple[Path, int]]) -> dict[str, list[tuple[Path, int]]]:
+    held_out = stratified_folds(np.array([code for _, code in samples]), seed=1) == 0
+    pairs = list(zip(samples, held_out, strict=True))
+    return {"train": [one for one, is_held in pairs if not is_held], "val": [one for one, is_held in pairs if is_held]}

@@ -31,7 +31,7 @@ def judged(
     depths = [Depth(n, what, told(count)) for n, what, count in zip((0, 2, 8), ("head", *EPOCHS), right, strict=True)]
     costs = NetCosts(10_000, forward, None)
     curve = {"layer3": told(170), "layer4": told(160)}
-    return ScoredCandidate(Candidate(name, True, 128), SAMPLES, 0.5, 0.01, costs, curve, depths, True)
+    return ScoredCandidate(Candidate(name, True, 128), SAMPLES, 0.5, 0.01, costs, curve, depths)
 
 
 def plan(one: ScoredCandidate, depth: int, shift: float | None = 0.2, samples: int = SAMPLES) -> Plan:
@@ -120,7 +120,7 @@ def test_depths_of_a_body(body: int, expected: list[int]) -> None:
 
 
 def ranking(*ranked: ScoredCandidate) -> Ranking:
-    return Ranking(ranked, ("ant", "bee"), SAMPLES, SAMPLES, [], 0, 1.0)
+    return Ranking(ranked, ("ant", "bee"), SAMPLES, [], 0, 1.0)
 
 
 def test_what_is_put_to_the_test() -> None:

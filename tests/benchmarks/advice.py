@@ -33,7 +33,6 @@ from scipy.stats import kendalltau
 from plt_nn.advice.candidates import Candidate
 from plt_nn.advice.plans import Plan, measure_candidate, propose
 from plt_nn.advice.probes.depth import Depth
-from plt_nn.advice.probes.halving import nested_order
 from plt_nn.advice.ranking import LabelledImages, ScoredCandidate, rank
 from plt_nn.advice.verify import fine_tune
 from plt_nn.callbacks import ChannelsLast
@@ -71,16 +70,16 @@ def table(
     data: ImageFolderData, sizes: list[int], crop: float | None, options: argparse.Namespace, store: Path
 ) -> Table:
     """Tries all choices, and compares them with the advice."""
-    labelled = _labelled(data)
+    data.setup("fit")
+    labelled = LabelledImages.of(data)
     candidates = [Candidate(name, weights, size, crop) for name, weights in NETS for size in sizes]
     candidates += [Candidate(NETS[0][0], False, sizes[0], crop)]
     processor = time.process_time()
     ranking = rank(candidates, labelled, CacheLocation(store / "rank", 10**10, 10**9))
     rank_processor = time.process_time() - processor
-    rows = nested_order(labelled.labels).tolist()
     choices = []
     for judged in ranking.judged:
-        measured = measure_candidate(judged, labelled.paths, rows)
+        measured = measure_candidate(judged, labelled)
         depths = _depths(judged) if judged.candidate.size == min(sizes) else [judged.depth]
         choices += [(judged, depth, propose(judged, depth, measured, len(labelled.labels))) for depth in depths]
     tried = dict[int, list[Done]]()
@@ -92,7 +91,7 @@ def table(
     all_tried, all_processor = sum(one.seconds for one in every), sum(one.processor for one in every)
     outcomes = [mean(one.accuracy for one in tried[at]) for at in range(len(choices))]
     seconds = [mean(one.seconds for one in tried[at]) for at in range(len(choices))]
-    order = sorted(range(len(choices)), key=lambda at: (-choices[at][0].samples, choices[at][1].probe.log_loss))
+    order = sorted(range(len(choices)), key=lambda at: (-choices[at][0].size, choices[at][1].probe.log_loss))
     advised = next(at for at in order if choices[at][0] is ranking.best and choices[at][1] is ranking.best.depth)
     tau = kendalltau([-place for place in range(len(order))], [outcomes[at] for at in order])
     made = Table("advised", "net and size", "train", "probe", "fine-tuned", "seconds", box=MARKDOWN)
@@ -114,11 +113,12 @@ def rates(
     data: ImageFolderData, sizes: list[int], crop: float | None, options: argparse.Namespace, store: Path
 ) -> Table:
     """How the learning rate of what is thawed, and BatchNorm's statistics, change what is reached."""
-    labelled = _labelled(data)
+    data.setup("fit")
+    labelled = LabelledImages.of(data)
     (judged,) = rank(
         [Candidate(*NETS[0], sizes[0], crop)], labelled, CacheLocation(store / "rank", 10**10, 10**9)
     ).judged
-    measured = measure_candidate(judged, labelled.paths, nested_order(labelled.labels).tolist())
+    measured = measure_candidate(judged, labelled)
     plan = propose(judged, judged.depths[len(judged.depths) // 2], measured, len(labelled.labels))
     head, deep = ({**phase} for phase in plan.phases)
     advised = f"advised: {deep['lr_scale']:g}, {deep.get('norm', 'frozen')}"
@@ -135,12 +135,6 @@ def rates(
     return made
 
 
-def _labelled(data: ImageFolderData) -> LabelledImages:
-    data.setup("fit")
-    labels = np.array([code for _, code in data.samples["train"]], dtype=np.int64)
-    return LabelledImages(data.paths["train"], labels, data.class_names)
-
-
 def _carried_out(plan: Plan, data: ImageFolderData, store: Path, seed: int, kept: Path | None) -> Done:
     """In the memory format in which these nets take half the time on a CPU; only rounding differs."""
     told = json.dumps([[dict(phase) for phase in plan.phases], plan.epochs, plan.patience])  # plans change
@@ -150,7 +144,7 @@ def _carried_out(plan: Plan, data: ImageFolderData, store: Path, seed: int, kept
     if file is not None and file.exists():
         return Done(**json.loads(file.read_text()))
     processor, folder = time.process_time(), store / f"{plan.candidate} {plan.depth.train}".replace("/", " ")
-    found = fine_tune(plan, data, data.samples, folder, seed, callbacks=[ChannelsLast()])
+    found = fine_tune(plan, data, folder, data.samples, seed, callbacks=[ChannelsLast()])
     done = Done(found.accuracy, found.loss, found.seconds, time.process_time() - processor)
     if file is not None:
         file.write_text(json.dumps(asdict(done)))

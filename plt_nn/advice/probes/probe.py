@@ -55,9 +55,8 @@ class LinearProbe:
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
-        """The Wilson interval of the accuracy at 95 %."""
-        found = binomtest(int(self.right.sum()), len(self.right)).proportion_ci(0.95, "wilson")
-        return float(found.low), float(found.high)
+        """The interval of the accuracy at 95 %."""
+        return wilson_interval(self.right)
 
     @property
     def log_loss(self) -> float:
@@ -124,21 +123,19 @@ def is_worse(one: LinearProbe, other: LinearProbe) -> bool:
     """Whether a probe is significantly worse than another one of the same samples, in accuracy or in log-loss.
 
     Both are compared sample by sample, which is more sensitive than a comparison of two intervals.
-
-    Args:
-        one: The probe.
-        other: The probe that it is compared with.
     """
     lost = other.right.astype(np.float64) - one.right
     return is_above_zero(lost) or (is_above_zero(one.losses - other.losses) and one.accuracy <= other.accuracy)
 
 
-def is_above_zero(differences: Floats) -> bool:
-    """Whether the mean of some differences is significantly above zero: by two standard errors.
+def wilson_interval(right: NDArray[np.bool_]) -> tuple[float, float]:
+    """The Wilson interval of a share at 95 %."""
+    found = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, "wilson")
+    return float(found.low), float(found.high)
 
-    Args:
-        differences: `(N,)`.
-    """
+
+def is_above_zero(differences: Floats) -> bool:
+    """Whether the mean of some differences, `(N,)`, is significantly above zero: by two standard errors."""
     error = float(differences.std(ddof=1)) / len(differences) ** 0.5 if len(differences) > 1 else np.inf
     return float(differences.mean()) > 2 * error
 

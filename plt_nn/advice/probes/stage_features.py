@@ -1,7 +1,7 @@
 """The features of a net at the end of each of its stages, averaged over the image, in one forward pass."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -33,39 +33,23 @@ class StageFeatures:
             images: `(N, C, H, W)`.
         """
         found: dict[str, Tensor] = {}
-        with self._listening(found):
+
+        def record(stage: str, value: object) -> None:  # the last output of a stage counts
+            tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+            if tensors:
+                found[stage] = pooled(tensors[0])
+
+        with ExitStack() as hooks:
+            for stage, names in self._ends.items():
+                for name in names:
+                    at_end = partial(lambda stage, module, inputs, output: record(stage, output), stage)
+                    hooks.enter_context(self._net.get_submodule(name).register_forward_hook(at_end))
+            if self._classifier:  # "" would be the net itself
+                head = self._net.get_submodule(self._classifier)
+                hooks.enter_context(head.register_forward_pre_hook(lambda module, inputs: record(LAST, inputs)))
             output = self._net(images)
         found.setdefault(LAST, pooled(output))
-        order = [name for name in (*self._ends, LAST) if name in found]
-        return {name: found[name] for name in order}
-
-    @contextmanager
-    def _listening(self, found: dict[str, Tensor]) -> Iterator[None]:
-        """Records features by hooks; the last output of a stage counts."""
-
-        def at_end(stage: str) -> object:
-            def hook(module: nn.Module, inputs: object, output: object) -> None:
-                if (tensor := _first_tensor(output)) is not None:
-                    found[stage] = pooled(tensor)
-
-            return hook
-
-        def at_classifier(module: nn.Module, inputs: tuple[object, ...]) -> None:
-            if (tensor := _first_tensor(inputs)) is not None:
-                found[LAST] = pooled(tensor)
-
-        handles = [
-            self._net.get_submodule(name).register_forward_hook(at_end(stage))  # type: ignore[arg-type]
-            for stage, names in self._ends.items()
-            for name in names
-        ]
-        if self._classifier:  # "" would be the net itself
-            handles.append(self._net.get_submodule(self._classifier).register_forward_pre_hook(at_classifier))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return {name: found[name] for name in (*self._ends, LAST) if name in found}
 
 
 def pooled(tensor: Tensor) -> Tensor:
@@ -84,8 +68,3 @@ def pooled(tensor: Tensor) -> Tensor:
 def _outermost(modules: tuple[str, ...]) -> list[str]:
     """The modules that lie in none of the others."""
     return [name for name in modules if not any(name.startswith(f"{other}.") for other in modules)]
-
-
-def _first_tensor(value: object) -> Tensor | None:
-    tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-    return tensors[0] if tensors else None
