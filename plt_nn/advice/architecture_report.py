@@ -54,17 +54,9 @@ def _cells(number: int, tried: Tried) -> list[str]:
 
 def _plain(tried: Tried) -> dict[str, Any]:
     architecture = tried.architecture
-    return {
-        "net": architecture.class_path,
-        "init_args": dict(architecture.init_args),
-        "lr": architecture.lr,
-        "score": tried.score,
-        "interval": None if tried.interval is None else list(tried.interval),
-        "loss": tried.loss,
-        "parameters": tried.parameters,
-        "epochs": tried.size,
-        "seconds": tried.seconds,
-    }
+    net = {"net": architecture.class_path, "init_args": dict(architecture.init_args), "lr": architecture.lr}
+    results = {name: getattr(tried, name) for name in ("score", "interval", "loss", "parameters", "seconds")}
+    return net | results | {"epochs": tried.size}
 
 
 def _child(tried: Tried) -> WrittenRun:

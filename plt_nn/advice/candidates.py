@@ -54,12 +54,7 @@ class Candidate:
 
 
 class FoundNets(NamedTuple):
-    """The nets that names and globs stand for.
-
-    Attributes:
-        nets: Pairs of `name` and `pretrained`.
-        left_out: Sentences that say which nets cannot be tried, and why.
-    """
+    """Pairs of `name` and `pretrained`, and sentences that say which other nets cannot be tried, and why."""
 
     nets: list[tuple[str, bool | str]]
     left_out: list[str]
@@ -103,13 +98,11 @@ def find_nets(words: Sequence[str], download: bool = False) -> FoundNets:
 
 
 def _words(words: Sequence[str]) -> list[str]:
+    """The words, with the lines of a file in the place of its name."""
     listed: list[str] = []
     for word in words:
-        if not word.startswith("@"):
-            listed.append(word)
-            continue
         try:
-            lines = Path(word[1:]).expanduser().read_text("utf-8").splitlines()
+            lines = Path(word[1:]).expanduser().read_text("utf-8").splitlines() if word.startswith("@") else [word]
         except OSError as error:
             raise ConfigError(f"{word}: {error.strerror or error}.") from error
         listed += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
@@ -139,8 +132,8 @@ def _matched(
 
 def _default(name: str, at_hand: dict[str, bool | str]) -> bool | str:
     """The weights of a net if none are named: those on this machine, else those that its library downloads."""
-    packages = [package for package in packages_for(name) if at_hand.get(name.partition(".")[0]) == package]
-    return packages[0] if packages else True
+    untagged = at_hand.get(name.partition(".")[0])
+    return untagged if untagged in packages_for(name) else True
 
 
 def candidates_of(

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from plt_nn.advice.probes.probe import Labels
-from plt_nn.advice.processes import Processes
+from plt_nn.advice.processes import gathered, share
 from plt_nn.errors import PltNNError
 from plt_nn.text import one_line
 
@@ -51,9 +51,8 @@ def halving(
     judge: Callable[[Key, int, Found | None], Found],
     is_over: Callable[[], bool],
     of_size: str,
-    processes: Processes = Processes(),  # noqa: B008  # immutable
 ) -> tuple[list[Found], list[str]]:
-    """Judges candidates in rounds.
+    """Judges candidates in rounds, shared by the processes of `process_group`.
 
     A round that is not finished in time does not count, because evidence from rounds of different sizes cannot be
     compared; in the first round, the candidates that come first are then ordered without the others.
@@ -64,7 +63,6 @@ def halving(
         judge: Gives the evidence for a candidate in a round of some size; also gets its evidence of the round before.
         is_over: Whether nothing new may begin.
         of_size: The size in words, such as `on {} images`.
-        processes: The processes that share the candidates.
 
     Returns:
         The evidence, the best first: that of the last round, then that of candidates that were dropped earlier. And
@@ -81,7 +79,7 @@ def halving(
             return _Outcome(one, None, f"{one}: {one_line(error)}")
 
     for size in sizes if len(remaining) > 1 else sizes[-1:]:
-        outcomes = processes.gathered([outcome(one, size) for one in processes.share(remaining)])
+        outcomes = gathered([outcome(one, size) for one in share(remaining)])
         left_out += [one.trouble for one in outcomes if one.trouble]
         if found and any(one.is_late for one in outcomes):
             words = of_size.format(size)
@@ -91,19 +89,13 @@ def halving(
         found |= fresh
         better = survivors(fresh)
         remaining = [one for one in remaining if one in better]
-        if not remaining or any(processes.gathered([is_over()])):  # all processes go on, or none
+        if not remaining or any(gathered([is_over()])):  # all processes go on, or none
             break
     return sorted(found.values(), key=lambda one: (-one.size, one.loss)), left_out
 
 
 def rungs(size: int, least: int, most: float = 4) -> list[int]:
-    """The sizes of the rounds, from small to the whole; each is twice as large as the one before.
-
-    Args:
-        size: Size of the last round: a number of samples, or of epochs.
-        least: Minimum size of the first round.
-        most: Maximum number of rounds.
-    """
+    """The sizes of at most `most` rounds, from at least `least` to `size`; each is twice as large as the one before."""
     sizes = [size]
     while len(sizes) < most and sizes[0] // 2 >= least:
         sizes.insert(0, sizes[0] // 2)
@@ -111,12 +103,7 @@ def rungs(size: int, least: int, most: float = 4) -> list[int]:
 
 
 def nested_order(labels: Labels, seed: int = 0) -> Labels:
-    """An order of the samples, `(N,)`, of which every beginning has about the same shares of the classes as the whole.
-
-    Args:
-        labels: The class of each sample, `(N,)`.
-        seed: Seed of the order.
-    """
+    """An order of samples, `(N,)`, every beginning of which has about the same shares of the classes as the whole."""
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(len(labels))
     places = np.empty(len(labels))
@@ -127,11 +114,7 @@ def nested_order(labels: Labels, seed: int = 0) -> Labels:
 
 
 def survivors(round_: Mapping[Key, Found]) -> list[Key]:
-    """The candidates of the next round, the best first: the better half, and those not worse than the best.
-
-    Args:
-        round_: The evidence of one round.
-    """
+    """The candidates of the next round, the best first: the better half, and those not worse than the best."""
     order = sorted(round_, key=lambda key: round_[key].loss)
     half = (len(order) + 1) // 2
     return order[:half] + [key for key in order[half:] if not round_[key].is_worse(round_[order[0]])]

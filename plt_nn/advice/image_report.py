@@ -169,11 +169,11 @@ def _plain_plan(plan: Plan) -> dict[str, Any]:
 
 def _child(judged: ScoredCandidate) -> WrittenRun:
     candidate = judged.candidate
-    params = {"backbone": candidate.name, "pretrained": candidate.pretrained, "image_size": candidate.size}
+    net = {"backbone": candidate.name, "pretrained": candidate.pretrained, "image_size": candidate.size}
     metrics = at_start(_metrics(judged))
     if judged.curve:
         metrics["stage_accuracy"] = {at: each.accuracy for at, each in enumerate(judged.curve.values())}
-    return WrittenRun(str(candidate), params | {"crop_pct": candidate.crop_pct, "train": judged.depth.train}, metrics)
+    return WrittenRun(str(candidate), net | {"crop_pct": candidate.crop_pct, "train": judged.depth.train}, metrics)
 
 
 def _metrics(judged: ScoredCandidate) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The images as nets see them; each is decoded once for all transforms that begin with the same steps."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -36,19 +36,14 @@ class Images:
             rows: The numbers of the images of each batch.
             transform: The transform, in which nothing is random.
         """
-        decoded = self._decoded_images(transform)
-
-        def one(number: int) -> Image.Image:
-            return led_image(self.paths[number], number, transform, decoded)
-
+        decoded, ahead = self._decoded_images(transform), list[Future[Image.Image]]()
         # Pillow works without holding Python's lock. Torch works in this thread only: in several, its own threads would
         # compete.
         with ThreadPoolExecutor(usable_cores()) as pool:
-            ahead = [pool.submit(one, number) for number in rows[0].tolist()] if len(rows) else []
-            for at in range(len(rows)):
-                now = ahead
-                ahead = [pool.submit(one, n) for n in rows[at + 1].tolist()] if at + 1 < len(rows) else []
-                yield torch.stack([transform.rest(image.result()) for image in now])
+            for part in [*(part.tolist() for part in rows), []]:
+                now, ahead = ahead, [pool.submit(led_image, self.paths[n], n, transform, decoded) for n in part]
+                if now:
+                    yield torch.stack([transform.rest(image.result()) for image in now])
 
     def _decoded_images(self, transform: ImageTransform) -> DecodedImages | None:
         """The cache of the images after the first steps of a transform; None if they do not fit."""

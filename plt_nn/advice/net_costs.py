@@ -12,6 +12,8 @@ from plt_nn.backbones import backbone_info, stages
 from plt_nn.errors import ConfigError
 from plt_nn.freezing.costs.flops import Flops, count_flops, without_memory
 
+_SAMPLES = 2  # of a pass without values; BatchNorm needs two
+
 
 @dataclass(frozen=True)
 class NetCosts:
@@ -30,29 +32,18 @@ class NetCosts:
 
 
 def net_costs(net: nn.Module, size: int) -> NetCosts:
-    """The costs of a net.
-
-    Args:
-        net: As `create_backbone` makes it.
-        size: Side of the images in pixels.
-    """
+    """The costs of a net of `create_backbone` for images of a side in pixels."""
     parameters = sum(net.get_parameter(name).numel() for stage in stages(net)[:-1] for name in stage.parameters)
     flops = flops_of(net, size)
     return NetCosts(parameters, flops.forward if flops else None, _activation_memory(net, size))
 
 
 def flops_of(net: nn.Module, size: int, last: int = 0) -> Flops | None:
-    """The operations per image when the head and some stages are trained; None if they cannot be counted.
-
-    Args:
-        net: As `create_backbone` makes it.
-        size: Side of the images in pixels.
-        last: The number of last stages that are trained with the head.
-    """
+    """The operations per image when the head and the `last` stages are trained; None if they cannot be counted."""
     parts = stages(net)
     trained = {name for stage in parts[len(parts) - 1 - last :] for name in stage.parameters}
     try:
-        return count_flops(net, (torch.empty(2, channels_of(net), size, size, device="meta"),), trained)
+        return count_flops(net, (_images(net, size),), trained)
     except ConfigError:
         return None
 
@@ -84,7 +75,7 @@ def batchnorm_shift(net: nn.Module, images: Tensor) -> float | None:
 
 
 def _activation_memory(net: nn.Module, size: int) -> float | None:
-    samples, sizes = 2, dict[int, int]()
+    sizes = dict[int, int]()
     parameters = {name for name, _ in net.named_parameters()}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -98,14 +89,14 @@ def _activation_memory(net: nn.Module, size: int) -> float | None:
         try:
             copy = without_memory(net, parameters)
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                output = copy(torch.empty(samples, channels_of(net), size, size))
+                output = copy(_images(net, size))
             del output
         except Exception:  # noqa: BLE001  # the net's forward runs on tensors without values, which may raise anything
             return None
-    return sum(sizes.values()) / samples
+    return sum(sizes.values()) / _SAMPLES
 
 
-def channels_of(net: nn.Module) -> int:
-    """The number of channels of a net's images; 3 if `create_backbone` did not create it."""
+def _images(net: nn.Module, size: int) -> Tensor:
+    """Images for a net of `create_backbone`, without memory for their pixels."""
     info = backbone_info(net)
-    return len(info.preprocessing.mean) if info is not None else 3
+    return torch.empty(_SAMPLES, 3 if info is None else len(info.preprocessing.mean), size, size, device="meta")

@@ -68,12 +68,7 @@ class MeasuredCandidate:
 
 
 def measure_candidate(scored: ScoredCandidate, data: LabelledImages) -> MeasuredCandidate:
-    """Measures a candidate.
-
-    Args:
-        scored: The candidate and its evidence.
-        data: The training images; some of each class are used.
-    """
+    """Measures a candidate on some of the training images."""
     net = build_net(scored.candidate)
     preprocessing = preprocessing_of(net, scored.candidate)
     chosen = torch.from_numpy(nested_order(data.labels)[:_MEASURED])
@@ -88,22 +83,18 @@ def measure_candidate(scored: ScoredCandidate, data: LabelledImages) -> Measured
 
 
 def propose(scored: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, samples: int) -> Plan:
-    """The plan for a candidate and a depth.
-
-    Args:
-        scored: The candidate and its evidence.
-        depth: How many of its stages to train.
-        measured: Its measurements.
-        samples: Number of training images.
-    """
+    """The plan for a candidate and a depth, for a number of training images."""
     steps = max(1, samples // BATCH)
+    seconds: float | None = samples * scored.seconds  # the frozen part, once
     if depth.stages == HEAD_ONLY:
         phases: list[dict[str, Any]] = [{"train": "head"}]
-        head_epochs = epochs = _within(_HEAD_STEPS / steps, _HEAD_EPOCHS)
+        epochs = _within(_HEAD_STEPS / steps, _HEAD_EPOCHS)
     else:
         head_epochs = _within(_FIRST_STEPS / steps, _FIRST_EPOCHS)
         phases = [{"train": "head"}, {"train": depth.train, "start": head_epochs, "lr_scale": _rate(measured)}]
-        epochs = head_epochs + _within(_DEEP_STEPS / steps, _DEEP_EPOCHS)
+        deep_epochs = _within(_DEEP_STEPS / steps, _DEEP_EPOCHS)
+        epochs, of_epoch = head_epochs + deep_epochs, measured.epoch_seconds.get(depth.train)
+        seconds = None if of_epoch is None else 2 * samples * scored.seconds + deep_epochs * of_epoch
     return Plan(
         scored.candidate,
         depth,
@@ -112,17 +103,12 @@ def propose(scored: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, 
         patience=_within(epochs / 4, _PATIENCE),
         model_args=measured.model_args,
         reasons=_reasons(scored, depth, measured),
-        seconds=_seconds(scored, depth, measured, samples, head_epochs, epochs),
+        seconds=seconds,
     )
 
 
 def worth_verifying(ranking: Ranking, most: int) -> list[tuple[ScoredCandidate, Depth]]:
-    """The candidates and depths to fine-tune as a trial: the advised ones, then others in the order of their loss.
-
-    Args:
-        ranking: The ranking.
-        most: Their maximum number.
-    """
+    """At most `most` candidates and depths to fine-tune as a trial: the advised ones, then others by their loss."""
     best = ranking.best
     rivals = [(one, one.depth) for one in ranking.judged[1:]]
     others = [(best, depth) for depth in best.depths if depth.stages != best.depth.stages]
@@ -173,16 +159,6 @@ def _reasons(scored: ScoredCandidate, depth: Depth, measured: MeasuredCandidate)
     if measured.shift is not None and depth.stages != HEAD_ONLY:
         reasons.append("BatchNorm keeps the statistics of the pretraining: those of few images in batches are noisy.")
     return [*reasons, "Images are not augmented, so that the frozen part is computed once for each of them."]
-
-
-def _seconds(
-    scored: ScoredCandidate, depth: Depth, measured: MeasuredCandidate, samples: int, head_epochs: int, epochs: int
-) -> float | None:
-    once = samples * scored.seconds  # the frozen part, once
-    if depth.stages == HEAD_ONLY:
-        return once
-    of_epoch = measured.epoch_seconds.get(depth.train)
-    return None if of_epoch is None else 2 * once + (epochs - head_epochs) * of_epoch
 
 
 def _rate(measured: MeasuredCandidate) -> float:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch.distributed as dist
@@ -11,43 +10,33 @@ import torch.distributed as dist
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Processes:
-    """The processes of this call: the number of this one, and how many there are."""
-
-    rank: int = 0
-    count: int = 1
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the process that prints and writes."""
-        return self.rank == 0
-
-    def device(self, name: str) -> str:
-        """The device of this process; with several processes, each has a GPU of its own."""
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" and self.count > 1 else name
-
-    def share(self, items: Sequence[Item]) -> list[Item]:
-        """The items for this process, in the given order."""
-        return list(items[self.rank :: self.count])
-
-    def gathered(self, items: list[Item]) -> list[Item]:
-        """The items of all processes, on each of them."""
-        if self.count == 1:
-            return items
-        parts: list[Any] = [None] * self.count
-        dist.all_gather_object(parts, items)
-        return [item for part in parts for item in part]
-
-
 @contextmanager
-def processes() -> Iterator[Processes]:
-    """The processes of this call: one, unless `torchrun` started several."""
+def process_group() -> Iterator[bool]:
+    """Connects the processes of this call, if `torchrun` started several; gives whether this is the first of them."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Processes()
+        yield True
         return
     dist.init_process_group("gloo")  # only a few numbers are exchanged
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        yield dist.get_rank() == 0
     finally:
         dist.destroy_process_group()
+
+
+def device_of_process(name: str) -> str:
+    """The device of this process; with several processes, each has a GPU of its own."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" and dist.is_initialized() else name
+
+
+def share(items: Sequence[Item]) -> list[Item]:
+    """The items for this process, in the given order."""
+    return list(items[dist.get_rank() :: dist.get_world_size()]) if dist.is_initialized() else list(items)
+
+
+def gathered(items: list[Item]) -> list[Item]:
+    """The items of all processes, on each of them."""
+    if not dist.is_initialized():
+        return items
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]

@@ -18,7 +18,7 @@ from plt_nn.advice.probes.depth import Depth, advised_depth, probe_depths
 from plt_nn.advice.probes.logme import logme
 from plt_nn.advice.probes.probe import Labels, LinearProbe, is_worse, linear_probe, stratified_folds
 from plt_nn.advice.probes.stage_features import LAST
-from plt_nn.advice.processes import Processes
+from plt_nn.advice.processes import gathered
 from plt_nn.backbones import stages
 from plt_nn.data import ImageFolderData
 from plt_nn.features.cache_location import CacheLocation
@@ -107,13 +107,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The training images; validation and test images are not used.
-
-    Args:
-        paths: The files.
-        labels: The class of each, `(N,)`.
-        class_names: The classes.
-    """
+    """The files of the training images, and the class of each, `(N,)`; validation and test images are not used."""
 
     paths: Sequence[Path]
     labels: Labels
@@ -133,7 +127,6 @@ def rank(
     device: str = "cpu",
     most_samples: int | None = None,
     budget: float = float("inf"),
-    processes: Processes = Processes(),  # noqa: B008  # immutable
     say: Callable[[str, int, int], None] = lambda doing, done, total: None,
 ) -> Ranking:
     """Ranks candidates.
@@ -145,7 +138,6 @@ def rank(
         device: The device of the nets.
         most_samples: Maximum number of images. Default: 2,000, and at least ten of each class.
         budget: Seconds after which nothing new begins; cheap candidates then come first (`halving`).
-        processes: The processes that share the work.
         say: Called with what is being done, the number of images that are done, and the number of all.
     """
     began = time.monotonic()
@@ -167,10 +159,8 @@ def rank(
         return scored
 
     in_turn = sorted(candidates, key=lambda one: one.size or 224, reverse=budget == float("inf"))
-    judged, left_out = halving(
-        in_turn, sizes, judge, lambda: time.monotonic() - began > budget, "on {} images", processes
-    )
-    total = sum(processes.gathered(computed))
+    judged, left_out = halving(in_turn, sizes, judge, lambda: time.monotonic() - began > budget, "on {} images")
+    total = sum(gathered(computed))
     return Ranking(judged, data.class_names, len(data.paths), left_out, total, time.monotonic() - began)
 
 

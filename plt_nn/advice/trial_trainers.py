@@ -54,9 +54,6 @@ def on_one_device(device: str) -> dict[str, Any]:
         device: Such as `cpu`, `cuda` or `cuda:1`.
     """
     kind, _, number = device.partition(":")
-    accelerator = {"cuda": "gpu"}.get(kind, kind)
-    return {
-        "accelerator": accelerator,
-        "devices": [int(number or 0)] if accelerator == "gpu" else 1,
-        "plugins": [LightningEnvironment()],
-    }
+    is_gpu = kind == "cuda"
+    where = {"accelerator": "gpu" if is_gpu else kind, "devices": [int(number or 0)] if is_gpu else 1}
+    return {**where, "plugins": [LightningEnvironment()]}

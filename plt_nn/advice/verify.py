@@ -22,14 +22,7 @@ from plt_nn.modules import Classifier
 
 @dataclass(frozen=True)
 class Verified:
-    """The result of a plan.
-
-    Args:
-        plan: The plan.
-        accuracy: Accuracy of the best weights on the held-out images.
-        loss: The best loss on them.
-        seconds: The time that it took.
-    """
+    """The result of a plan: accuracy and loss of the best weights on the held-out images, and the time that it took."""
 
     plan: Plan
     accuracy: float

@@ -31,11 +31,7 @@ class Depth:
 
 
 def depths_of(body: int) -> list[int]:
-    """The numbers of stages that are tried: none, a quarter, half, and all of them.
-
-    Args:
-        body: Number of stages before the head.
-    """
+    """The numbers of stages that are tried, of those before the head: none, a quarter, half, and all of them."""
     return sorted({HEAD_ONLY, math.ceil(body / 4), math.ceil(body / 2), body})
 
 
@@ -55,27 +51,18 @@ def probe_depths(features: Mapping[str, Floats], labels: Labels, folds: Labels, 
         folds: The fold of each sample.
         body: The names of all stages before the head, from input on.
     """
-    return [
-        Depth(
-            count,
-            selection(count, len(body)),
-            linear_probe(
-                [*(features[name] for name in body[len(body) - count :] if name in features), features[LAST]],
-                labels,
-                folds,
-            ),
-        )
-        for count in depths_of(len(body))
-    ]
+    depths = []
+    for count in depths_of(len(body)):
+        trained = [features[name] for name in body[len(body) - count :] if name in features]
+        probe = linear_probe([*trained, features[LAST]], labels, folds)
+        depths.append(Depth(count, selection(count, len(body)), probe))
+    return depths
 
 
 def advised_depth(depths: Sequence[Depth]) -> Depth:
     """The head alone if its evidence is not significantly worse than the best; else the best depth.
 
     The head alone costs a tenth, and cannot damage pretrained layers. Fewer stages cost only a little less than more.
-
-    Args:
-        depths: From the head alone to all.
     """
     best = min(depths, key=lambda depth: depth.probe.log_loss)
     return best if is_worse(depths[0].probe, best.probe) else depths[0]

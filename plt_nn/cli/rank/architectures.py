@@ -20,12 +20,7 @@ from plt_nn.tracking.store import store_at
 
 
 def rank_architectures_of(words: list[str], command: str) -> None:
-    """Ranks architectures.
-
-    Args:
-        words: The arguments.
-        command: The command line.
-    """
+    """Ranks architectures, given the arguments in words and the whole command line."""
     parser = _parser()
     arguments = parser.parse_args(words)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

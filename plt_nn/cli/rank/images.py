@@ -12,7 +12,7 @@ from plt_nn.advice.build import own_size
 from plt_nn.advice.candidates import Candidate, candidates_of, find_nets
 from plt_nn.advice.image_report import image_report
 from plt_nn.advice.plans import Plan, measure_candidate, propose, worth_verifying
-from plt_nn.advice.processes import Processes, processes
+from plt_nn.advice.processes import device_of_process, process_group
 from plt_nn.advice.ranking import LabelledImages, Ranking, rank
 from plt_nn.advice.verify import Verified, fine_tune
 from plt_nn.audit.audit import audit
@@ -35,17 +35,17 @@ def rank_images(arguments: Namespace, command: str) -> None:
     """
     budget, store, split = parse_duration(arguments.budget), store_at(arguments.store), split_of(arguments)
     place = CacheLocation(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
-    with processes() as others:
-        device = others.device(device_named(arguments.device))
+    with process_group() as is_first:
+        device = device_of_process(device_named(arguments.device))
         data = ImageFolderData(arguments.root, **split)
         data.setup("fit")
         images = LabelledImages.of(data)
-        if others.is_first and not arguments.no_audit:  # no net can make up for serious faults of the files
+        if is_first and not arguments.no_audit:  # no net can make up for serious faults of the files
             found = audit(arguments.root, survey_class_folders(arguments.root, **split))
             for line in summary_lines(found, most=3):
                 say(line)
-        ranking = _ranked(arguments, images, place, device, budget, others)
-    if others.is_first:
+        ranking = _ranked(arguments, images, place, device, budget, is_first)
+    if is_first:
         # Alone from here on: while there is a group, the metrics of a trial would wait for all of it.
         plans = [
             propose(scored, depth, measure_candidate(scored, images), len(images.paths))
@@ -58,11 +58,11 @@ def rank_images(arguments: Namespace, command: str) -> None:
 
 
 def _ranked(
-    arguments: Namespace, images: LabelledImages, place: CacheLocation, device: str, budget: float, others: Processes
+    arguments: Namespace, images: LabelledImages, place: CacheLocation, device: str, budget: float, is_first: bool
 ) -> Ranking:
     candidates, left_out = _candidates(arguments)
-    with _progress(others.is_first) as show:
-        ranking = rank(candidates, images, place, device, arguments.samples, budget, others, show)
+    with _progress(is_first) as show:
+        ranking = rank(candidates, images, place, device, arguments.samples, budget, show)
     ranking = replace(ranking, left_out=[*left_out, *ranking.left_out])
     if not ranking.judged:
         refuse("the candidates", ranking.left_out)
