@@ -51,11 +51,8 @@ def flops_of(net: nn.Module, size: int, last: int = 0) -> Flops | None:
 def batchnorm_shift(net: nn.Module, images: Tensor) -> float | None:
     """The distance of the means in BatchNorm layers from those of the pretraining, in its standard deviations.
 
-    It is the root mean square over a layer's channels, averaged over the layers. None for a net without BatchNorm.
-
-    Args:
-        net: A pretrained net, in eval mode.
-        images: Some images, `(N, C, H, W)`.
+    It is measured on images `(N, C, H, W)` by a pretrained net in eval mode: the root mean square over a layer's
+    channels, averaged over the layers. None for a net without BatchNorm.
     """
     shifts: list[float] = []
 

@@ -59,10 +59,6 @@ class Report:
     def record(self, store: Store, experiment: str) -> tuple[str, bool]:
         """Logs the ranking as a run with a child for each candidate.
 
-        Args:
-            store: The store.
-            experiment: The name of the experiment.
-
         Returns:
             The uid of the run, and whether everything is in MLflow.
 

@@ -48,11 +48,7 @@ def quietly() -> Iterator[None]:
 
 
 def on_one_device(device: str) -> dict[str, Any]:
-    """Arguments of a `Trainer` that trains in this process alone, whatever other processes `torchrun` has started.
-
-    Args:
-        device: Such as `cpu`, `cuda` or `cuda:1`.
-    """
+    """Arguments of a `Trainer` that trains in this process alone, whatever other processes `torchrun` has started."""
     kind, _, number = device.partition(":")
     is_gpu = kind == "cuda"
     where = {"accelerator": "gpu" if is_gpu else kind, "devices": [int(number or 0)] if is_gpu else 1}

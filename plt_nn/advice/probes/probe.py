@@ -160,4 +160,5 @@ def _temperature(outputs: Floats, labels: Labels) -> float:
     def loss(logarithm: float) -> float:
         return -float(log_softmax(outputs / np.exp(logarithm), axis=1)[rows, labels].mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded").x))
+    low, high = np.log(_TEMPERATURES)
+    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))

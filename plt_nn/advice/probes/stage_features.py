@@ -27,11 +27,7 @@ class StageFeatures:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Stage -> features `(N, D)`, from input to `LAST`; a stage that does not run is left out.
-
-        Args:
-            images: `(N, C, H, W)`.
-        """
+        """Stage -> features `(N, D)` of images `(N, C, H, W)`, up to `LAST`; a stage that does not run is left out."""
         found: dict[str, Tensor] = {}
 
         def record(stage: str, value: object) -> None:  # the last output of a stage counts

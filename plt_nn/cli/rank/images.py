@@ -27,12 +27,7 @@ from plt_nn.tracking.store import store_at
 
 
 def rank_images(arguments: Namespace, command: str) -> None:
-    """Ranks pretrained nets.
-
-    Args:
-        arguments: As `image_parser` reads them.
-        command: The command line.
-    """
+    """Ranks pretrained nets, given the arguments of `image_parser` and the whole command line."""
     budget, store, split = parse_duration(arguments.budget), store_at(arguments.store), split_of(arguments)
     place = CacheLocation(store.features, arguments.megabytes * 1_000_000, 1_000_000_000)
     with process_group() as is_first:

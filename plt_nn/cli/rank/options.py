@@ -45,11 +45,11 @@ def image_parser() -> argparse.ArgumentParser:
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
     """Adds what both kinds of `plt-nn rank` have: the time, and where the results go."""
-    parser.add_argument("--budget", default="", help="such as 90s, 10min or 1h; default: none")
+    parser.add_argument("--budget", type=str, default="", help="such as 90s, 10min or 1h; default: none")
     about = "write the advice as a configuration for `plt-nn fit`"
     parser.add_argument("--write", type=_yaml_file, metavar="FILE", help=about)
     add_format(parser, "text", "md", "json")
-    parser.add_argument("--experiment", default="rank", help="the experiment in MLflow (default: rank)")
+    parser.add_argument("--experiment", type=str, default="rank", help="the experiment in MLflow (default: rank)")
     add_store(parser)
 
 

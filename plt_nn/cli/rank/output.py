@@ -12,13 +12,7 @@ _WIDTH = 132  # characters of a line where there is no terminal
 
 
 def finish(report: Report, arguments: Namespace, store: Store) -> None:
-    """Prints a report, writes its configuration if `--write` names a file, and logs it.
-
-    Args:
-        report: The report.
-        arguments: `format`, `write` and `experiment` (`add_outputs`).
-        store: The store.
-    """
+    """Prints a report, writes its configuration if `--write` names a file, and logs it (`add_outputs`)."""
     if arguments.format == "text":
         Console(width=None if sys.stdout.isatty() else _WIDTH).print(report.as_text(), highlight=False)
     else:
