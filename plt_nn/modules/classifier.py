@@ -106,7 +106,7 @@ class Classifier(SupervisedModule):
         """The accuracy."""
         return {"train_acc": (output.argmax(1) == y).float().mean()}
 
-    def eval_metrics(self) -> dict[str, Metric | MetricCollection]:
+    def new_metrics(self) -> dict[str, Metric | MetricCollection]:
         """Accuracy, macro F1 and expected calibration error."""
         assert self.num_classes is not None, "setup has not run"
         return {

@@ -78,7 +78,7 @@ class Regressor(SupervisedModule):
         """None besides the loss."""
         return {}
 
-    def eval_metrics(self) -> dict[str, Metric | MetricCollection]:
+    def new_metrics(self) -> dict[str, Metric | MetricCollection]:
         """Mean absolute error and coefficient of determination."""
         return {"mae": MeanAbsoluteError(), "r2": _R2()}
 

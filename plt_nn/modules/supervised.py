@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from plt_nn.errors import ConfigError, DataError
-from plt_nn.modules.epoch_mean import EpochMean
-from plt_nn.modules.mid_epoch import drop_old_means, load_means, means_of, save_means
+from plt_nn.modules.epoch_mean import EpochMean, drop_old_means, load_means, means_of, save_means
 from plt_nn.modules.optimizers import optimizer_and_scheduler
-from plt_nn.modules.scores import Scores
 
 
 class SupervisedModule(LightningModule, ABC):
@@ -23,10 +21,14 @@ class SupervisedModule(LightningModule, ABC):
     Attributes:
         task: What it does, in one word.
         prediction: The name of what it predicts, in what the steps return.
+        eval_loss: The loss of the validation or test that `setup` has prepared.
+        eval_metrics: Its metrics, named with the prefix `val_` or `test_`.
     """
 
     task: ClassVar[str]
     prediction: ClassVar[str]
+    eval_loss: EpochMean
+    eval_metrics: MetricCollection
 
     def __init__(
         self,
@@ -39,7 +41,6 @@ class SupervisedModule(LightningModule, ABC):
         self.net = net
         self._optimizer, self._lr_scheduler, self._lr_interval = optimizer, lr_scheduler, lr_interval
         self.train_loss = EpochMean()
-        self.scores: Scores | None = None
 
     @abstractmethod
     def batch_loss(self, output: Tensor, y: Tensor) -> tuple[Tensor, Tensor | float]:
@@ -54,12 +55,13 @@ class SupervisedModule(LightningModule, ABC):
         """Metrics of a training batch besides the loss, each with the name of an `EpochMean` of this module."""
 
     @abstractmethod
-    def eval_metrics(self) -> dict[str, Metric | MetricCollection]:
+    def new_metrics(self) -> dict[str, Metric | MetricCollection]:
         """New metrics of predictions and targets for a validation or a test, by name."""
 
     def setup(self, stage: str) -> None:
         """Makes the metrics of the stage."""
-        self.scores = Scores("test" if stage == "test" else "val", self.eval_metrics())
+        self.eval_loss = EpochMean()
+        self.eval_metrics = MetricCollection(self.new_metrics(), prefix="test_" if stage == "test" else "val_")
 
     def forward(self, x: Any) -> Tensor:
         """The net's output for a batch's inputs; a tuple, such as padded sequences and their lengths, is unpacked.
@@ -101,18 +103,18 @@ class SupervisedModule(LightningModule, ABC):
             The predictions `(N, ...)`, `y` `(N, ...)` and the samples' `index` `(N,)`, for callbacks; Lightning does
             not store them.
         """
-        assert self.scores is not None, "setup has not run"
         x, y, index = unpack_batch(batch)
         output = self(x)
-        loss, weight = self.batch_loss(output, y)
         predicted = self.predictions(output)
-        self.scores.update(predicted, y, loss, weight)
+        self.eval_loss.update(*self.batch_loss(output, y))
+        self.eval_metrics.update(predicted, y)
         return {self.prediction: predicted, "y": y, "index": index}
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics."""
-        assert self.scores is not None, "setup has not run"
-        self.scores.log_to(self)
+        """Logs the validation metrics; Lightning computes them over all processes and resets them."""
+        self.log(f"{self.eval_metrics.prefix}loss", self.eval_loss.complete(), prog_bar=True)
+        for name, metric in self.eval_metrics.items():
+            self.log(name, metric, prog_bar=name.endswith(("_acc", "_r2")))
 
     def test_step(self, batch: object, batch_idx: int) -> None:
         """Adds a batch to the test metrics."""

@@ -8,6 +8,7 @@ each is resumed.
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def fit(
         "weights": module.state_dict(),
         "optimizer": optimizer,
         "rows": logger.rows,
-        "progress": stopping.progress.to_dict(),
+        "progress": asdict(stopping.progress),
         "best metrics": stopping.best_metrics,
         "at": (trainer.current_epoch, trainer.global_step),
         "rank": trainer.global_rank,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plt_nn import MLP, Classifier
-from plt_nn.modules import mid_epoch
+from plt_nn.modules import epoch_mean
 from tests import warm
 
 JOB = Path(__file__).with_name("resume_job.py")
@@ -107,7 +107,7 @@ def test_without_seeds_or_sums_a_resumed_run_differs(
     fit: Fit, kind: str, folder: Path, whole: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "weights" in different(fit(folder, kind, "step11", seeds=False), whole)
-    monkeypatch.setattr(mid_epoch, "_KEY", "none")
+    monkeypatch.setattr(epoch_mean, "_KEY", "none")
     assert different(fit(folder, kind, "step11"), whole) == ["rows"]
 
 

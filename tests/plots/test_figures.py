@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from plt_nn.callbacks.validation.class_drawings import to_pixels
 from plt_nn.callbacks.validation.metric_curves import MetricCurves
 from plt_nn.plots.figures import (
     WrongSample,
@@ -19,7 +20,6 @@ from plt_nn.plots.figures import (
     most_wrong_figure,
 )
 from plt_nn.plots.learning_curves import curve_panels, learning_curves_figure
-from plt_nn.plots.pixels import to_pixels
 
 SUBTITLE = "the last validation, at epoch 3, step 99"
 

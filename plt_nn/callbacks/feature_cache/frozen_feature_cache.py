@@ -16,7 +16,7 @@ from plt_nn.callbacks.feature_cache.split_cache import SplitCache
 from plt_nn.callbacks.freezing.remaining_epochs import remaining_epochs
 from plt_nn.callbacks.lightning.callback_order import callbacks_of, sort_callbacks
 from plt_nn.callbacks.lightning.compiled import is_compiled_by_lightning
-from plt_nn.callbacks.lightning.loaders import LoopLoaders, Split
+from plt_nn.callbacks.lightning.loops import LoopLoaders, Split
 from plt_nn.callbacks.speed.compile_net import CompileNet
 from plt_nn.errors import refuse
 from plt_nn.features.cache_location import CacheLocation

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from plt_nn.callbacks.feature_cache.next_action import FrozenState
-from plt_nn.callbacks.lightning.loaders import LoopLoaders, Split
+from plt_nn.callbacks.lightning.loops import LoopLoaders, Split
 from plt_nn.features.cached_loader import CachedLoader, CacheSetting
 from plt_nn.features.loader import FeatureLoader, feature_loader
 from plt_nn.features.plain_loader.data_loader import data_loader_source, why_no_source

@@ -1,10 +1,14 @@
-"""Lightning's loops: how far training has come, what the loops read, and what a resumed loop still has to do."""
+"""Lightning's loops: how far training has come and what remains, the loaders that they read, resuming exactly."""
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loops.evaluation_loop import RestartStage
+
+from plt_nn.callbacks.lightning.callback_order import callbacks_of
 
 
 def batches_done(trainer: Trainer) -> int:
@@ -104,3 +108,81 @@ def _continue_normally(fit: Any) -> None:
 
 def _has_ended(epochs: Any) -> bool:
     return bool(epochs.ready == epochs.started == epochs.processed)
+
+
+Split = Literal["training", "validation", "test"]
+
+
+class LoopLoaders:
+    """The loaders that one loop reads.
+
+    Args:
+        trainer: The trainer; its loop must have set up its data.
+        split: Which loaders; those of validation are the fit's during a fit.
+    """
+
+    def __init__(self, trainer: Trainer, split: Split) -> None:
+        loop: Any = trainer.test_loop
+        if split == "training":
+            loop = trainer.fit_loop
+        elif split == "validation":
+            loop = trainer.fit_loop.epoch_loop.val_loop if trainer.state.fn == "fit" else trainer.validate_loop
+        self._fetcher: Any = loop._data_fetcher
+        self.combined: Any = self._fetcher.combined_loader
+
+    def are_read_together(self) -> bool:
+        """Whether there are several loaders, and each step gets a batch of each."""
+        return len(self.combined.flattened) > 1 and self.combined._mode != "sequential"
+
+    def has_unused_iterator(self) -> bool:
+        """Whether Lightning knows the number of batches, and has taken none from its iterator yet."""
+        return self._fetcher.length is not None and self._fetcher.fetched == 0
+
+    def replace_iterator(self) -> None:
+        """Makes a new iterator, of the loaders that are there now."""
+        iter(self._fetcher)
+
+
+def remaining_batches(trainer: Trainer, epoch: int, done: int) -> float:
+    """Training batches until the fit reaches its limit of epochs or steps; infinite without such a limit.
+
+    Args:
+        trainer: The trainer, in a fit.
+        epoch: The epoch that runs or begins, from 0.
+        done: Batches of this epoch so far.
+    """
+    limits = [math.inf]
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        epochs = trainer.max_epochs - epoch
+        limits.append(epochs * trainer.num_training_batches - done if epochs > 0 else 0.0)  # 0 * inf would be NaN
+    if trainer.max_steps >= 0:
+        limits.append((trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches)
+    return max(0.0, min(limits))
+
+
+def evaluation_batches(trainer: Trainer) -> float:
+    """Batches of the validation, test or prediction that runs; infinite if their number is unknown."""
+    if trainer.sanity_checking:
+        batches: Any = trainer.num_sanity_val_batches
+    elif trainer.testing:
+        batches = trainer.num_test_batches
+    else:
+        batches = trainer.num_predict_batches if trainer.predicting else trainer.num_val_batches
+    return float(sum(batches) if isinstance(batches, list) else batches)
+
+
+def max_time_seconds(trainer: Trainer) -> tuple[float, float] | None:
+    """The elapsed and the remaining seconds of a fit with a limit of time (`max_time`); None without one."""
+    for timer in callbacks_of(trainer, Timer):
+        remaining = timer.time_remaining()
+        if remaining is not None:
+            return timer.time_elapsed(), max(0.0, remaining)
+    return None
+
+
+def metrics_at_hand(trainer: Trainer) -> Mapping[str, Any]:
+    """The metrics that Lightning has computed already.
+
+    After an exception `trainer.callback_metrics` could wait for processes that are gone, to compute another one.
+    """
+    return trainer._logger_connector._callback_metrics

@@ -1,4 +1,4 @@
-"""What our callbacks need of a logger beyond Lightning's own interface."""
+"""What our callbacks need of a logger beyond Lightning's own interface, and the folder of the run's checkpoints."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
+
+from plt_nn.tracking import tags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,3 +57,23 @@ def node_loggers(trainer: Trainer) -> list[RunLogger]:
     """The trainer's loggers that can store metrics of a machine, on every process."""
     real = [logger for logger in trainer.loggers if not isinstance(logger, DummyLogger)]  # which answers to any name
     return [logger for logger in real if isinstance(logger, RunLogger)]
+
+
+def run_folder(trainer: Trainer, chosen: str | None = None) -> Path:
+    """The folder for the run's checkpoints, as process 0 sees it.
+
+    Args:
+        trainer: The trainer of the run.
+        chosen: A folder that the user chose. Default: `checkpoints` in the first logger's folder for this run, or in
+            the trainer's `default_root_dir` without a logger.
+    """
+    folder = Path(chosen) if chosen else _default_folder(trainer)
+    return Path(trainer.strategy.broadcast(str(folder.absolute())))
+
+
+def _default_folder(trainer: Trainer) -> Path:
+    for logger in trainer.loggers:
+        if logger.save_dir is not None and logger.name is not None and logger.version is not None:
+            version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+            return Path(logger.save_dir) / logger.name / version / tags.CHECKPOINTS
+    return Path(trainer.default_root_dir) / tags.CHECKPOINTS

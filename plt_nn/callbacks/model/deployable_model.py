@@ -1,8 +1,10 @@
 """Writes, beside the best weights, what is needed to use them without the code that trained them."""
 
 import json
+import platform
 import warnings
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +17,6 @@ from plt_nn.backbones import backbone_info
 from plt_nn.callbacks.lightning.callback_order import all_callbacks
 from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.callbacks.model.exported_state import exported_state
-from plt_nn.callbacks.model.versions_used import versions_used
 from plt_nn.errors import ConfigError, PltNNError
 from plt_nn.files import atomic_write
 from plt_nn.inference.card import ModelCard
@@ -193,3 +194,26 @@ def _write(card: ModelCard, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as partial:
         partial.write_text(card.to_json(), "utf-8")
+
+
+_ALWAYS = ("mlflow", "torch", "numpy", "pandas", "safetensors", "lazy-loader", "pillow")
+_OF_IMAGES = ("torchvision", "timm")  # timm has some of the ways of cropping
+
+
+def versions_used(recipe: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """Package -> version, as pip names them, with `python` and `plt-nn`.
+
+    Args:
+        recipe: How the net is made.
+        kind: What it takes.
+    """
+    path = str(recipe["class_path"])
+    is_backbone = path.endswith("create_backbone") or path.startswith(("timm", "torchvision"))
+    packages = [*_ALWAYS, *(_OF_IMAGES if kind == "images" or is_backbone else ())]
+    found = {"python": platform.python_version()}
+    for name in ["plt-nn", *packages]:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a copy of the package that was never installed
+            continue
+    return found

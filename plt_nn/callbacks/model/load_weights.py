@@ -31,17 +31,11 @@ class LoadWeights(Callback):
             load_safetensors(pl_module, self.path)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Loads the weights to validate."""
+        """Loads the weights to validate, test or predict with."""
         if trainer.state.fn != "fit":
             load_safetensors(pl_module, self.path)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Loads the weights to test."""
-        load_safetensors(pl_module, self.path)
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Loads the weights to predict with."""
-        load_safetensors(pl_module, self.path)
+    on_test_start = on_predict_start = on_validation_start
 
 
 def load_safetensors(module: LightningModule, path: Path) -> None:

@@ -31,11 +31,14 @@ class SignalsBetweenSteps(Callback):
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replaces Lightning's handlers."""
-        self._replace_handlers(trainer)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._was_told_to_end, self._requeue_signal = False, None
+        if trainer.world_size > 1:
+            replace_sigterm_handler(trainer, self._note_sigterm)
+        replace_requeue_handler(trainer, self._note_requeue)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replaces Lightning's handlers."""
-        self._replace_handlers(trainer)
+    on_train_start = on_sanity_check_start
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -54,14 +57,6 @@ class SignalsBetweenSteps(Callback):
         if is_requeued:
             signum, self._requeue_signal = self._requeue_signal or signal.SIGUSR1, None
             requeue(trainer, signum)
-
-    def _replace_handlers(self, trainer: Trainer) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        self._was_told_to_end, self._requeue_signal = False, None
-        if trainer.world_size > 1:
-            replace_sigterm_handler(trainer, self._note_sigterm)
-        replace_requeue_handler(trainer, self._note_requeue)
 
     def _note_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self._was_told_to_end = True

@@ -11,8 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
 from plt_nn.callbacks.lightning.callback_order import sort_callbacks
-from plt_nn.callbacks.lightning.loaders import LoopLoaders
-from plt_nn.callbacks.lightning.loops import batches_done
+from plt_nn.callbacks.lightning.loops import LoopLoaders, batches_done
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 
 Purpose = Literal["fit", "epoch", "fetch", "step", "validation"]

@@ -82,13 +82,11 @@ class CompileNet(Callback):
             )
         self._is_used = None
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
         """Restores the forward passes."""
         self._until_end.close()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Restores the forward passes."""
-        self._until_end.close()
+    on_exception = on_fit_end
 
     def is_at_work_on(self, net: nn.Module) -> bool:
         """Whether a net is compiled now."""

@@ -13,15 +13,13 @@ from torch.optim import Optimizer
 
 from plt_nn.callbacks.lightning.callback_order import sort_callbacks
 from plt_nn.callbacks.lightning.monitored import MonitoredMetric
-from plt_nn.callbacks.lightning.run_folder import run_folder
-from plt_nn.callbacks.lightning.run_logger import run_loggers
+from plt_nn.callbacks.lightning.run_logger import run_folder, run_loggers
 from plt_nn.callbacks.lightning.strategies import require_whole_parameters
 from plt_nn.callbacks.lightning.weight_averaging import measured_weights
 from plt_nn.callbacks.model.deployable_model import DeployableModel
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 from plt_nn.callbacks.resume.signals_between_steps import SignalsBetweenSteps
-from plt_nn.callbacks.stopping.best_file import write_best
-from plt_nn.callbacks.stopping.best_weights import BestWeights
+from plt_nn.callbacks.stopping.best_weights import BestWeights, write_best
 from plt_nn.callbacks.stopping.check_history import CheckHistory
 from plt_nn.callbacks.stopping.patience import (
     Mode,

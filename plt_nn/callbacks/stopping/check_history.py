@@ -51,13 +51,9 @@ class CheckHistory:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        return {
-            "progress": self.progress.to_dict(),
-            "metrics": self.metrics,
-            "checks": self.checks,
-            "last_check": asdict(self.last_check) if self.last_check is not None else None,
-            "begin_anew": self.starts_over,
-        }
+        values = asdict(self)
+        values["begin_anew"] = values.pop("starts_over")  # its name in checkpoints
+        return values
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Self:

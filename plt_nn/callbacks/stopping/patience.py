@@ -1,7 +1,7 @@
 """The rule of early stopping on the best loss. Pure: no Trainer, no weights."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 Unit = Literal["epochs", "steps", "checks"]
@@ -39,13 +39,9 @@ class Progress:
             return "none"
         return f"{self.best:.6g} at epoch {self.best_at.epochs}, step {self.best_at.steps}"
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values, for a checkpoint."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> Self:
-        """The inverse of `to_dict`."""
+        """From what `dataclasses.asdict` has made of it for a checkpoint."""
         moments = {key: Moment(**at) for key in ("best_at", "counted_at") if isinstance(at := values[key], dict)}
         return cls(**{**values, **moments})  # type: ignore[arg-type]  # the two spreads together are the four fields
 

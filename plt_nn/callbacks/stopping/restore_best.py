@@ -1,6 +1,7 @@
 """Restores the best weights at the very end of a fit."""
 
 from collections.abc import Callable
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -17,10 +18,8 @@ class RestoreBest(Callback):
     def __init__(self, restore: Callable[[Trainer], None]) -> None:
         self.restore = restore
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
         """Restores the best weights."""
         self.restore(trainer)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restores the best weights."""
-        self.restore(trainer)
+    on_exception = on_fit_end

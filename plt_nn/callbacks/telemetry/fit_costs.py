@@ -26,7 +26,7 @@ class FitCosts(Callback):
     def __init__(self) -> None:
         self._hours = 0.0  # before this process
         self._restored: dict[str, Any] | None = None
-        self._began = 0.0
+        self._began, self._devices = 0.0, 0  # none before a fit
         self._most = 0
         self._is_due = False
 
@@ -34,7 +34,7 @@ class FitCosts(Callback):
         """Starts the clock."""
         state, self._restored = self._restored, None
         self._hours, self._most = (state["hours"], state["most"]) if state is not None else (0.0, 0)
-        self._began, self._is_due = time.monotonic(), True
+        self._began, self._devices, self._is_due = time.monotonic(), trainer.world_size, True
         for logger in run_loggers(trainer):
             logger.log_tags({tags.DEVICES: devices(trainer)})
 
@@ -55,16 +55,14 @@ class FitCosts(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the time so far."""
-        self._log_hours(trainer)
+        _log(trainer, {"device_hours": self._so_far()})
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the time."""
-        self._log_hours(trainer)
+    on_fit_end = on_train_epoch_end
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Logs the time, if training has begun."""
         if trainer.global_step > 0:
-            self._log_hours(trainer)
+            self.on_train_epoch_end(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forgets what a checkpoint held: it was for this fit, or loaded to validate."""
@@ -72,22 +70,14 @@ class FitCosts(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The time of this fit so far, and the most parameters that were trained."""
-        return {"hours": self._hours, "most": self._most}
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Stores the time as of now."""
-        state = {"hours": self._so_far(trainer), "most": self._most}
-        checkpoint.setdefault("callbacks", {})[self.state_key] = state
+        return {"hours": self._so_far(), "most": self._most}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the state for the start of the fit."""
         self._restored = state_dict
 
-    def _so_far(self, trainer: Trainer) -> float:
-        return self._hours + (time.monotonic() - self._began) * trainer.world_size / 3600
-
-    def _log_hours(self, trainer: Trainer) -> None:
-        _log(trainer, {"device_hours": self._so_far(trainer)})
+    def _so_far(self) -> float:
+        return self._hours + (time.monotonic() - self._began) * self._devices / 3600
 
 
 def devices(trainer: Trainer) -> str:

@@ -2,17 +2,20 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from plt_nn.callbacks.validation.class_results import ClassResults
 from plt_nn.plots.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 _MOST_CLASSES = 200  # whose confusion matrix is stored as numbers
 
@@ -79,3 +82,24 @@ def _jpeg(image: NDArray[np.uint8]) -> str:
     content = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(content, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def to_pixels(image: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Tensor:
+    """The pixels of an image, from 0 to 255.
+
+    Args:
+        image: float `(1 or 3, H, W)`.
+        mean: The mean that was subtracted from each channel; None if it is not known, and then the image's own range is
+            spread over all shades.
+        std: The deviation that each channel was divided by; goes with `mean`.
+
+    Returns:
+        uint8 `(1 or 3, H, W)`.
+    """
+    image = image.float().nan_to_num(0.0)
+    if mean is not None and std is not None and len(mean) == len(std) == len(image):
+        image = image * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
+    else:
+        low, high = image.min(), image.max()
+        image = (image - low) / (high - low).clamp_min(1e-12)
+    return (image.clamp(0.0, 1.0) * 255).round().to(torch.uint8)

@@ -12,19 +12,17 @@ from torch import Tensor
 
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
 from plt_nn.callbacks.lightning.callback_order import callback_of
+from plt_nn.callbacks.lightning.loops import metrics_at_hand
 from plt_nn.callbacks.lightning.monitored import logged_by_this_loop
-from plt_nn.callbacks.lightning.progress import metrics_at_hand
 from plt_nn.callbacks.lightning.run_logger import node_loggers, run_loggers
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
 from plt_nn.callbacks.validation.best_or_last import BestOrLast, ValidationResult, result_now, share_of_epoch
-from plt_nn.callbacks.validation.class_drawings import Drawings, class_drawings, class_facts
-from plt_nn.callbacks.validation.class_outputs import class_outputs, images_of
-from plt_nn.callbacks.validation.class_results import RunningResults
+from plt_nn.callbacks.validation.class_drawings import Drawings, class_drawings, class_facts, to_pixels
+from plt_nn.callbacks.validation.class_results import RunningResults, class_outputs, images_of
 from plt_nn.callbacks.validation.merge_processes import merge_processes
 from plt_nn.callbacks.validation.metric_curves import MetricCurves
 from plt_nn.errors import refuse
 from plt_nn.plots.learning_curves import curve_panels, learning_curves_figure
-from plt_nn.plots.pixels import to_pixels
 from plt_nn.tracking import tags
 
 

@@ -88,7 +88,7 @@ def fit_and_report(end: str, devices: int, store: str, folder: Path) -> None:
         "ended": ended,
         "epoch": trainer.current_epoch,
         "best": stopping.progress.best,
-        "best_at": stopping.progress.to_dict()["best_at"],
+        "best_at": stopping.state_dict()["progress"]["best_at"],
         "in memory": loss_of(module, data),
         "requires_grad": all(parameter.requires_grad for parameter in module.parameters()),
     }

@@ -1,5 +1,7 @@
 """The rule of early stopping against a plain reading of its definition."""
 
+from dataclasses import asdict
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,5 +55,5 @@ def test_the_same_value_again_is_no_improvement() -> None:
 
 def test_progress_survives_being_written_as_plain_values() -> None:
     progress = after_check(Progress(), 0.25, Moment(1, 20, 1), "min", 0.0)
-    assert Progress.from_dict(progress.to_dict()) == progress
-    assert Progress.from_dict(Progress().to_dict()) == Progress()
+    assert Progress.from_dict(asdict(progress)) == progress
+    assert Progress.from_dict(asdict(Progress())) == Progress()

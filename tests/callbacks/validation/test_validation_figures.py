@@ -31,8 +31,13 @@ from plt_nn import (
     SyntheticRegressionData,
 )
 from plt_nn.callbacks import ValidationFigures
-from plt_nn.callbacks.validation.class_outputs import ClassOutputs, class_outputs, images_of
-from plt_nn.callbacks.validation.class_results import RunningResults, worst_of_all
+from plt_nn.callbacks.validation.class_results import (
+    ClassOutputs,
+    RunningResults,
+    class_outputs,
+    images_of,
+    worst_of_all,
+)
 from plt_nn.errors import ConfigError
 from plt_nn.features.lazy_inputs import LazyInputs
 from plt_nn.plots.figures import calibration_error

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plt_nn.callbacks.lightning.progress import remaining_batches
+from plt_nn.callbacks.lightning.loops import remaining_batches
 
 
 @pytest.mark.parametrize(
