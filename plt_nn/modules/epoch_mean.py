@@ -72,11 +72,7 @@ class EpochMean(nn.Module):
         return torch.cat(rows).cpu()
 
     def add_sums(self, sums: Tensor) -> None:
-        """Adds what `sums` has returned.
-
-        Args:
-            sums: float32 `(rows, 2)`.
-        """
+        """Adds what `sums` has returned."""
         (total, weight), *waiting = sums.tolist()
         if weight != 0:
             before = self.metric.weight.clone()

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from plt_nn import MLP, BestLossStopping, Classifier, DigitsData, DurableMLFlowLogger, FreezingSchedule, Phase
 from plt_nn.callbacks import FitCosts, ValidationFigures
 from plt_nn.callbacks.lightning.callback_order import all_callbacks
-from plt_nn.callbacks.stopping.restore_best import RestoreBest
+from plt_nn.callbacks.stopping.best_weights import RestoreBest
 from plt_nn.reports import RunReport, write
 from plt_nn.tracking.read.spool_runs import spool_run
 from tests.ports import free_port

@@ -64,10 +64,6 @@ class PlateauWatch(EarlyStopping):
 
     It stops nothing and has no state. It is an `EarlyStopping` because only for these and for checkpoint callbacks
     Lightning calls `on_train_epoch_end` after the module has logged the epoch's metrics.
-
-    Args:
-        monitor: The metric.
-        on_value: Called with the value.
     """
 
     def __init__(self, monitor: str, on_value: Callable[[float, Trainer, LightningModule], None]) -> None:

@@ -31,7 +31,7 @@ def require_unchanged(
     if trainer.world_size > 1:  # first, because it has the same result on every process
         ignored = ignored_by_ddp(trainer.strategy)
         others = {name: p for name, p in pl_module.named_parameters() if name not in now and name not in ignored}
-        require_agreement(trainer, digests(others) | now, when)
+        _require_agreement(trainer, digests(others) | now, when)
     if changed := names_that_differ(before, now):
         raise TrainingError(
             f"{when}, these had changed though the phase froze them: {and_more(changed, 10)}. Something writes into "
@@ -40,19 +40,8 @@ def require_unchanged(
         )
 
 
-def require_agreement(trainer: Trainer, digests: Mapping[str, int], when: str) -> None:
-    """Compares digests over all processes, with the same result on each.
-
-    Args:
-        trainer: The trainer, whose processes all call this.
-        digests: The digests of this process by name; the same names on every process.
-        when: The moment, for the message.
-
-    Raises:
-        TrainingError: Naming what differs, on every process.
-    """
-    if trainer.world_size == 1:
-        return
+def _require_agreement(trainer: Trainer, digests: Mapping[str, int], when: str) -> None:
+    """Compares digests, of the same names on every process, over all processes, with the same result on each."""
     mine = torch.tensor(list(digests.values()), dtype=torch.int64, device=trainer.strategy.root_device)
     everyones = [torch.empty_like(mine) for _ in range(trainer.world_size)]
     torch.distributed.all_gather(everyones, mine)

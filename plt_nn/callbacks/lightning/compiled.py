@@ -13,16 +13,9 @@ def is_compiled_by_lightning(pl_module: LightningModule) -> bool:
 
 
 def before_each_forward(pl_module: LightningModule, call: Callable[[], None]) -> list[Callable[[], None]]:
-    """Has a function called before each forward pass of the module's children.
+    """Has a function called before each forward pass of the module's children; returns what removes the hooks.
 
     Compiled children are left out, because a hook would become part of what is compiled.
-
-    Args:
-        pl_module: The module.
-        call: The function.
-
-    Returns:
-        Functions that remove the hooks.
     """
     children = [] if is_compiled_by_lightning(pl_module) else pl_module.children()
     plain = [child for child in children if not is_compiled(child)]

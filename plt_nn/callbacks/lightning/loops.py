@@ -23,11 +23,6 @@ def watch_fetches(trainer: Trainer, before: Callable[[], None], after: Callable[
     Between the end of a batch and the start of the next one Lightning also validates, logs, saves and talks to other
     processes, so no hook tells how long the loader takes. The loop calls two methods around each fetch, for its
     profiler; here attributes of the instance hide them.
-
-    Args:
-        trainer: The trainer, in a fit.
-        before: Called before each fetch.
-        after: Called after each fetch.
     """
     loop: Any = trainer.fit_loop.epoch_loop
     own_before, own_after = loop._on_before_fetch, loop._on_after_fetch

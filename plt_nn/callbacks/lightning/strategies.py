@@ -67,11 +67,6 @@ def watch_buffer_exchange(strategy: Strategy, before: Callable[[], None], after:
     """Has functions called before and after each time that DistributedDataParallel exchanges buffers.
 
     It does so before it runs what it wraps. Nothing happens without it, or if it is watched already.
-
-    Args:
-        strategy: The trainer's strategy.
-        before: Called before each exchange.
-        after: Called after each exchange.
     """
     if not isinstance(strategy.model, DistributedDataParallel) or "_pre_forward" in vars(strategy.model):
         return

@@ -16,10 +16,6 @@ def measured_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[N
     """Lets the module hold, within the context, the weights that the last validation has measured.
 
     `WeightAveraging` (and `EMAWeightAveraging`) puts the averaged weights into the module for the validation alone.
-
-    Args:
-        trainer: The trainer.
-        pl_module: The module that it trains.
     """
     averaging = _averaging(trainer)
     for callback in averaging:
@@ -32,13 +28,9 @@ def measured_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[N
 
 
 def correct_frozen_averages(trainer: Trainer, frozen: Mapping[str, Tensor]) -> None:
-    """Sets the averages of frozen tensors to the tensors themselves.
+    """Sets the averages of frozen tensors, by their names in the module, to the tensors themselves.
 
     The average of a constant equals it up to rounding, and rounding errors add up over the steps.
-
-    Args:
-        trainer: The trainer.
-        frozen: The frozen tensors, by their names in the module.
     """
     for callback in _averaging(trainer):
         assert callback._average_model is not None

@@ -97,7 +97,9 @@ class DeployableModel(Callback):
             for logger in run_loggers(trainer):
                 logger.log_tags({tags.NOT_DEPLOYABLE: str(error)})
             return
-        _write(card, place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(place) as partial:
+            partial.write_text(card.to_json(), "utf-8")
 
 
 def model_card(
@@ -188,12 +190,6 @@ def _require_same_net(
                 again = rebuild(recipe, trusted)
     if (difference := fits(again, shapes)) is not None:
         raise ConfigError(f"{recipe['class_path']} as it is configured makes another net than is trained: {difference}")
-
-
-def _write(card: ModelCard, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as partial:
-        partial.write_text(card.to_json(), "utf-8")
 
 
 _ALWAYS = ("mlflow", "torch", "numpy", "pandas", "safetensors", "lazy-loader", "pillow")

@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from plt_nn.callbacks.lightning.signals import end_by_sigterm, replace_requeue_handler, replace_sigterm_handler, requeue
+from plt_nn.callbacks.lightning.connectors import (
+    end_by_sigterm,
+    replace_requeue_handler,
+    replace_sigterm_handler,
+    requeue,
+)
 
 _AGREE_EVERY = 8  # batches
 

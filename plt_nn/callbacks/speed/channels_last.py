@@ -33,11 +33,7 @@ class ChannelsLast(Callback):
 
 
 def channels_last(module: nn.Module) -> int:
-    """Converts the weights with four dimensions to the memory format `channels_last`, in place; returns their number.
-
-    Args:
-        module: Any module.
-    """
+    """Converts weights of four dimensions to the memory format `channels_last`, in place; returns their number."""
     weights = [parameter for parameter in module.parameters() if parameter.ndim == 4]
     for weight in weights:
         weight.data = weight.data.contiguous(memory_format=torch.channels_last)

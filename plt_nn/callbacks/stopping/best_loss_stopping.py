@@ -19,7 +19,7 @@ from plt_nn.callbacks.lightning.weight_averaging import measured_weights
 from plt_nn.callbacks.model.deployable_model import DeployableModel
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 from plt_nn.callbacks.resume.signals_between_steps import SignalsBetweenSteps
-from plt_nn.callbacks.stopping.best_weights import BestWeights, write_best
+from plt_nn.callbacks.stopping.best_weights import BestWeights, RestoreBest, write_best
 from plt_nn.callbacks.stopping.check_history import CheckHistory
 from plt_nn.callbacks.stopping.patience import (
     Mode,
@@ -28,7 +28,6 @@ from plt_nn.callbacks.stopping.patience import (
     argument_faults,
     patience_left,
 )
-from plt_nn.callbacks.stopping.restore_best import RestoreBest
 from plt_nn.callbacks.stopping.training_loss import TrainingLoss, not_finite_error
 from plt_nn.errors import refuse
 from plt_nn.inference.model_files import WEIGHTS

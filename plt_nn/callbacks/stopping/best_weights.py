@@ -1,11 +1,12 @@
-"""The weights of the best moment: copied in memory as far as they can change, and on disk as safetensors."""
+"""The weights of the best moment: copied in memory as far as they can change, on disk as safetensors, and restored."""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -127,3 +128,22 @@ def write_best(trainer: Trainer, weights: BestWeights, path: Path, monitor: str,
     save_weights(state, path, {**facts, "epoch": str(epoch), "step": str(step)})
     for logger in run_loggers(trainer):
         logger.log_model(path, history.metrics, step)
+
+
+class RestoreBest(Callback):
+    """Calls a function after all other callbacks, checkpoint callbacks included, have seen the last weights.
+
+    `BestLossStopping` adds it; its place is in the table of `callback_order`.
+
+    Args:
+        restore: Called once a fit has ended, whether by itself or by an exception.
+    """
+
+    def __init__(self, restore: Callable[[Trainer], None]) -> None:
+        self.restore = restore
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
+        """Restores the best weights."""
+        self.restore(trainer)
+
+    on_exception = on_fit_end

@@ -80,11 +80,7 @@ def profile(facts: Fingerprint) -> dict[str, Any]:
 
 
 def leakage(found: Mapping[str, Fingerprint]) -> str | None:
-    """A sentence on the samples of `val` and `test` that also occur in `train`; None if there are none.
-
-    Args:
-        found: Split name -> facts about it.
-    """
+    """A sentence on the samples of `val` and `test` that also occur in `train`; None if there are none."""
     shared = {split: facts for split, facts in found.items() if split != "train" and facts.duplicates.get("train")}
     if not shared:
         return None

@@ -31,16 +31,8 @@ class FitSummary(Callback):
         """Starts the clock."""
         self._began = time.monotonic()
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException | None = None) -> None:
         """Prints and logs the table."""
-        self._summarise(trainer, pl_module, None)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Prints and logs the table, with the exception as the reason."""
-        if self._began and trainer.global_step > 0:  # before the first step there is nothing but the error
-            self._summarise(trainer, pl_module, exception)
-
-    def _summarise(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException | None) -> None:
         began, self._began = self._began, 0.0
         if not trainer.is_global_zero:
             return
@@ -52,15 +44,14 @@ class FitSummary(Callback):
             facts["open it with"] = logger.ui_command()
         Console().print(_table(facts))
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Prints and logs the table, with the exception as the reason."""
+        if self._began and trainer.global_step > 0:  # before the first step there is nothing but the error
+            self.on_fit_end(trainer, pl_module, exception)
+
 
 def fit_facts(trainer: Trainer, pl_module: LightningModule, exception: BaseException | None) -> dict[str, Any]:
-    """The results of a fit by name, in the order in which they are printed.
-
-    Args:
-        trainer: The trainer, at the end of its fit.
-        pl_module: What it trained.
-        exception: What ended it, if it was an exception.
-    """
+    """The results of a fit that has ended, maybe by an exception, by name in the order in which they are printed."""
     facts: dict[str, Any] = {}
     for stopping in callbacks_of(trainer, BestLossStopping):
         facts[f"best {stopping.monitor}"] = stopping.describe_best()

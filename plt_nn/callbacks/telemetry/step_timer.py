@@ -1,12 +1,45 @@
 """Where the time of training steps goes: counted on one process, then merged for all of them. Pure."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from plt_nn.callbacks.telemetry.stopwatch import Clock, Stopwatch
+Clock = Callable[[], float]
+
+
+class Stopwatch:
+    """Adds up the time between each `start` and the next `stop`.
+
+    Args:
+        clock: Gives the time in seconds.
+    """
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._clock, self._before = clock, 0.0
+        self._since: float | None = None
+
+    def start(self) -> None:
+        """Starts, if it does not run already."""
+        if self._since is None:
+            self._since = self._clock()
+
+    def stop(self) -> None:
+        """Stops, if it runs."""
+        if self._since is not None:
+            self._before += self._clock() - self._since
+            self._since = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs."""
+        return self._since is not None
+
+    @property
+    def seconds(self) -> float:
+        """All time so far."""
+        return self._before + (self._clock() - self._since if self._since is not None else 0.0)
 
 
 class StepInterval(NamedTuple):

@@ -53,7 +53,7 @@ class SystemMetrics(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins to sample, on one process of each machine."""
-        self._stop()
+        self.on_fit_end(trainer, pl_module)
         loggers = node_loggers(trainer)
         if trainer.local_rank == 0 and loggers:
             self._sampling = _Sampling(self.interval, loggers, trainer)
@@ -61,14 +61,11 @@ class SystemMetrics(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
         """Takes the last sample, and makes sure that no thread remains."""
-        self._stop()
-
-    on_exception = teardown = on_fit_end
-
-    def _stop(self) -> None:
         sampling, self._sampling = self._sampling, None
         if sampling is not None:
             sampling.stop()
+
+    on_exception = teardown = on_fit_end
 
 
 def used_gpus(trainer: Trainer) -> dict[int, str]:

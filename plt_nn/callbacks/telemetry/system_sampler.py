@@ -152,11 +152,7 @@ class ProcessTree:
 
 
 def gpu_sources(gpus: Mapping[int, str]) -> dict[str, Source]:
-    """A source for each NVIDIA GPU; none where NVML is not installed, or finds no driver.
-
-    Args:
-        gpus: The number that a GPU has in the metrics -> its UUID, without `GPU-`.
-    """
+    """A source for each NVIDIA GPU, as of `system_sources`; none where NVML is not installed, or finds no driver."""
     if not gpus:
         return {}
     try:

@@ -18,8 +18,7 @@ from plt_nn.callbacks.lightning.run_logger import node_loggers, run_loggers
 from plt_nn.callbacks.stopping.best_loss_stopping import BestLossStopping
 from plt_nn.callbacks.validation.best_or_last import BestOrLast, ValidationResult, result_now, share_of_epoch
 from plt_nn.callbacks.validation.class_drawings import Drawings, class_drawings, class_facts, to_pixels
-from plt_nn.callbacks.validation.class_results import RunningResults, class_outputs, images_of
-from plt_nn.callbacks.validation.merge_processes import merge_processes
+from plt_nn.callbacks.validation.class_results import RunningResults, class_outputs, images_of, merge_processes
 from plt_nn.callbacks.validation.metric_curves import MetricCurves
 from plt_nn.errors import refuse
 from plt_nn.plots.learning_curves import curve_panels, learning_curves_figure

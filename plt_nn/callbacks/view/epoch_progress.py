@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from plt_nn.callbacks.telemetry.stopwatch import Clock, Stopwatch
+from plt_nn.callbacks.telemetry.step_timer import Clock, Stopwatch
 
 
 class EpochLoss:

@@ -7,9 +7,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from plt_nn.callbacks.view.epoch_table import EpochTable
 from plt_nn.callbacks.view.snapshot import BestSoFar, Snapshot, estimate, metric_text
-from plt_nn.callbacks.view.terminal import drawing
+from plt_nn.callbacks.view.terminal import EpochTable, drawing
 
 BEST = BestSoFar("val_loss", 0.0567, 2, 2, 3, "epochs")
 WHOLE = Snapshot(
