@@ -65,7 +65,16 @@ class Audit:
     @property
     def readable_paths(self) -> list[Path]:
         """The files that can be read, in their order."""
-        return [path for path, is_readable in zip(self.images.paths, self.images.readable, strict=True) if is_readable]
+        return [self.images.paths[row] for row in np.flatnonzero(self.images.readable)]
+
+    @cached_property
+    def proposed(self) -> dict[int, str]:
+        """Row of each label in doubt -> the class that the image rather looks like."""
+        issues = self.label_issues
+        if issues is None:
+            return {}
+        doubted = zip(issues.rows[: issues.flagged].tolist(), issues.proposed.tolist(), strict=False)
+        return {row: self.folders.class_names[code] for row, code in doubted}
 
     def name(self, row: int) -> str:
         """The path of a file within the folder."""
@@ -90,14 +99,14 @@ class Audit:
                 {"file": self.name(row), "reason": printable(reason)} for row, reason in images.reasons.items()
             ],
             "duplicates": [self._group(group) for group in self.duplicates.groups],
-            "labels_in_doubt": self._label_issues() if self.label_issues else None,
+            "labels_in_doubt": self._label_issues(self.label_issues) if self.label_issues else None,
             "drift": [vars(drift) for drift in self.drifts],
-            "findings": [self._finding(finding) for finding in self.findings],
+            "findings": [
+                {name: value for name, value in vars(finding).items() if name != "rows"}
+                | {"files": [self.name(row) for row in finding.rows]}
+                for finding in self.findings
+            ],
         }
-
-    def _finding(self, finding: Finding) -> dict[str, Any]:
-        facts = {name: value for name, value in vars(finding).items() if name != "rows"}
-        return facts | {"files": [self.name(row) for row in finding.rows]}
 
     def _sizes(self) -> dict[str, list[int]]:
         sizes = self.images.sizes[self.images.readable]
@@ -106,44 +115,33 @@ class Audit:
         kinds = {"smallest": sizes.min(0), "median": np.median(sizes, 0), "largest": sizes.max(0)}
         return {name: values.astype(int).tolist() for name, values in kinds.items()}
 
+    def _file(self, row: int) -> dict[str, Any]:
+        return {"file": self.name(row), "class": self.class_of(row)}
+
     def _group(self, group: DuplicateGroup) -> dict[str, Any]:
         images = self.images
+        split = {row: images.split_names[images.splits[row]] for row in group.rows}
+        files = [(copy, row) for copy, rows in enumerate(group.copies) for row in rows]
         return {
             "exact": group.is_exact,
             "across_splits": group.is_across(images.splits),
             "label_conflict": group.is_across(images.labels),
-            "files": [
-                {
-                    "file": self.name(row),
-                    "split": images.split_names[images.splits[row]],
-                    "class": self.class_of(row),
-                    "copy": copy,
-                }
-                for copy, rows in enumerate(group.copies)
-                for row in rows
-            ],
+            "files": [self._file(row) | {"split": split[row], "copy": copy} for copy, row in files],
         }
 
-    def _label_issues(self) -> dict[str, Any]:
-        issues = self.label_issues
-        assert issues is not None
+    def _label_issues(self, issues: LabelIssues) -> dict[str, Any]:
         most = max(issues.flagged, math.ceil(_LEAST_LISTED * len(issues.rows)))
+        columns = (issues.rows, issues.proposed, issues.quality)
+        ranked = list(zip(*(column[:most].tolist() for column in columns), strict=True))
+        names = self.folders.class_names
         return {
             "flagged": issues.flagged,
             "judged": len(issues.rows),
             "not_judged": issues.not_judged,
             "accuracy": issues.accuracy,
             "ranked": [
-                {
-                    "file": self.name(int(row)),
-                    "class": self.class_of(int(row)),
-                    "proposed": self.folders.class_names[int(proposed)],
-                    "quality": float(quality),
-                    "flagged": at < issues.flagged,
-                }
-                for at, (row, proposed, quality) in enumerate(
-                    zip(issues.rows[:most], issues.proposed[:most], issues.quality[:most], strict=True)
-                )
+                self._file(row) | {"proposed": names[code], "quality": quality, "flagged": at < issues.flagged}
+                for at, (row, code, quality) in enumerate(ranked)
             ],
         }
 

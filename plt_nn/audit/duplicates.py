@@ -53,11 +53,7 @@ class Duplicates:
 
 
 def find_duplicates(images: ScannedImages) -> Duplicates:
-    """Finds the files that show the same picture.
-
-    Args:
-        images: The scanned images. Those of one colour are compared by their bytes alone.
-    """
+    """Finds the files that show the same picture; those of one colour are compared by their bytes alone."""
     rows = np.flatnonzero(images.readable)
     if len(rows) == 0:
         return Duplicates(())

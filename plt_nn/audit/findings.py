@@ -25,6 +25,11 @@ class Finding:
     mend: str = ""
     rows: tuple[int, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """What was found and how to mend it."""
+        return f"{self.sentence} {self.mend}".rstrip()
+
 
 def printable(name: str) -> str:
     """The name of a file as text: on Linux names are bytes, which need not be valid text."""

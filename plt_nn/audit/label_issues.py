@@ -68,7 +68,10 @@ def find_label_issues(rows: Labels, labels: Labels, probabilities: Floats, by: M
         nothing = np.empty(0, dtype=np.int64)
         return LabelIssues(nothing, np.empty(0), nothing, 0, float("nan"), float("nan"), len(labels))
     of_judged = of_judged / np.maximum(of_judged.sum(1, keepdims=True), 1e-12)
-    quality, is_wrong = _by_cleanlab(given, of_judged) if by == "cleanlab" else _by_own(given, of_judged)
+    if by == "cleanlab":
+        quality, is_wrong = _by_cleanlab(given, of_judged)
+    else:
+        quality, is_wrong = normalised_margins(given, of_judged), confident_errors(given, of_judged)
     order = np.lexsort((quality, ~is_wrong))
     proposed = of_judged.argmax(1)
     return LabelIssues(
@@ -93,12 +96,7 @@ def require_cleanlab() -> None:
 
 
 def normalised_margins(labels: Labels, probabilities: Floats) -> Floats:
-    """How well each sample fits its label: 1 if it is certainly that class, 0 if it is certainly another; `(N,)`.
-
-    Args:
-        labels: `(N,)`.
-        probabilities: `(N, C)`.
-    """
+    """How well each sample fits its label: 1 if it is certainly that class, 0 if it is certainly another; `(N,)`."""
     at = np.arange(len(labels))
     others = probabilities.copy()
     others[at, labels] = -np.inf
@@ -106,21 +104,12 @@ def normalised_margins(labels: Labels, probabilities: Floats) -> Floats:
 
 
 def confident_errors(labels: Labels, probabilities: Floats) -> NDArray[np.bool_]:
-    """Whether each sample is confidently said to be of another class, `(N,)`.
-
-    Args:
-        labels: `(N,)`; each class occurs.
-        probabilities: `(N, C)`.
-    """
+    """Whether each sample is confidently said to be of another class, `(N,)`; each class occurs among the labels."""
     thresholds = np.array([probabilities[labels == code, code].mean() for code in range(probabilities.shape[1])])
     is_confident = probabilities >= thresholds - 1e-6
     most = probabilities.argmax(1)
     said = np.where(is_confident.sum(1) > 1, most, is_confident.argmax(1))
     return np.asarray(is_confident.any(1) & (said != labels) & (most != labels))
-
-
-def _by_own(labels: Labels, probabilities: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    return normalised_margins(labels, probabilities), confident_errors(labels, probabilities)
 
 
 def _by_cleanlab(labels: Labels, probabilities: Floats) -> tuple[Floats, NDArray[np.bool_]]:

@@ -58,12 +58,7 @@ class Section:
 
 
 def page(audit: Audit) -> str:
-    """The page.
-
-    Args:
-        audit: What it shows. Names of files and classes may be anything: they are shown as they are. The images are
-            read again for their thumbnails.
-    """
+    """The page, for which the images are read again; whatever files and classes are called is shown as it is."""
     counts = count_table(audit)
     return rendered(
         "plt_nn.audit",
@@ -114,15 +109,7 @@ def _picture(audit: Audit, row: int, is_doubted: bool) -> Picture:
         except (OSError, DataError) as error:  # it has gone or changed since
             reason = printable(str(error))
     size = f"{width} x {height}" if width else ""
-    return Picture(audit.name(row), about, size, _proposed(audit, row) if is_doubted else "", source, reason)
-
-
-def _proposed(audit: Audit, row: int) -> str:
-    issues = audit.label_issues
-    if issues is None:
-        return ""
-    found = issues.proposed[: issues.flagged][issues.rows[: issues.flagged] == row]
-    return audit.folders.class_names[int(found[0])] if len(found) else ""
+    return Picture(audit.name(row), about, size, audit.proposed[row] if is_doubted else "", source, reason)
 
 
 def _data_uri(content: bytes) -> str:

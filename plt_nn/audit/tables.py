@@ -1,6 +1,5 @@
 """An audit as text for the terminal, Markdown or JSON."""
 
-from collections.abc import Callable
 from typing import Literal
 
 from rich.console import Group, RenderableType
@@ -24,9 +23,7 @@ def as_text(audit: Audit) -> RenderableType:
     """The tables and findings for the terminal, the most serious first."""
     parts: list[RenderableType] = [Text(title(audit), "bold"), count_table(audit).as_rich(), Text(facts(audit))]
     for finding in audit.findings:
-        mend = f" {finding.mend}" if finding.mend else ""
-        style = _STYLES[finding.severity]
-        parts += [Text(), Text.assemble((f"{finding.severity}: {finding.kind}", style)), Text(finding.sentence + mend)]
+        parts += [Text(), Text(f"{finding.severity}: {finding.kind}", _STYLES[finding.severity]), Text(finding.text)]
         parts += [Text(f"  {line}") for line in examples(audit, finding)]
     return Group(*parts, *([] if audit.findings else [Text(), Text(NOTHING)]))
 
@@ -35,8 +32,7 @@ def as_markdown(audit: Audit) -> str:
     """The same in Markdown."""
     parts = [f"# {escaped(title(audit))}", count_table(audit).as_markdown(), escaped(facts(audit))]
     for finding in audit.findings:
-        mend = f" {finding.mend}" if finding.mend else ""
-        lines = [f"- **{finding.severity}: {finding.kind}.** {escaped(finding.sentence + mend)}"]
+        lines = [f"- **{finding.severity}: {finding.kind}.** {escaped(finding.text)}"]
         parts.append("\n".join(lines + [f"  - {escaped(line)}" for line in examples(audit, finding)]))
     return "\n\n".join(parts if audit.findings else [*parts, NOTHING])
 
@@ -47,12 +43,7 @@ def as_json(audit: Audit) -> str:
 
 
 def summary_lines(audit: Audit, most: int = 3) -> list[str]:
-    """The most serious findings in a line each, without the notes, for a command that audits first.
-
-    Args:
-        audit: The audit.
-        most: How many; one more line says how many others there are.
-    """
+    """The most serious findings in a line each, without the notes, and how many others there are."""
     grave = [finding for finding in audit.findings if finding.severity != "note"]
     lines = [f"{finding.severity}: {finding.sentence}" for finding in grave[:most]]
     return [*lines, f"... and {len(grave) - most} more."] if len(grave) > most else lines
@@ -101,10 +92,7 @@ def count_table(audit: Audit) -> TextTable:
 
 def examples(audit: Audit, finding: Finding, most: int = 5) -> list[str]:
     """The labels in doubt, one a line; nothing for other findings, whose sentences have examples."""
-    issues = audit.label_issues
-    if finding.kind != DOUBTED or issues is None:
+    if finding.kind != DOUBTED:
         return []
-    proposed = dict(zip(issues.rows[:most].tolist(), issues.proposed[:most].tolist(), strict=True))
-    names: Callable[[int], str] = audit.folders.class_names.__getitem__
-    lines = [f"{audit.name(row)}: rather {names(proposed[row])}?" for row in finding.rows[:most]]
+    lines = [f"{audit.name(row)}: rather {audit.proposed[row]}?" for row in finding.rows[:most]]
     return [*lines, f"and {len(finding.rows) - most:,} more"] if len(finding.rows) > most else lines

@@ -54,21 +54,19 @@ def _samples(predictor: "Predictor", words: list[str], raw: bool) -> "tuple[Tens
     from plt_nn.inference.images import read_image
     from plt_nn.inference.inputs import ImageInputs
 
+    if not words and raw:
+        pixels = np.random.default_rng(0).integers(0, 256, (4, 190, 250, 3), dtype=np.uint8)
+        return torch.from_numpy(pixels), "random images"
+    if not words:
+        return example_inputs(predictor), "random samples"
     inputs = predictor.card.inputs
     if not isinstance(inputs, ImageInputs):
-        if words:
-            raise ConfigError("--samples is for models of images.")
-        return example_inputs(predictor), "random samples"
-    if not words:
-        if raw:
-            pixels = np.random.default_rng(0).integers(0, 256, (4, 190, 250, 3), dtype=np.uint8)
-            return torch.from_numpy(pixels), "random images"
-        return example_inputs(predictor), "random samples"
+        raise ConfigError("--samples is for models of images.")
     images = [read_image(Path(path)) for path in image_paths(words)[:_MOST]]
+    images = images * 2 if len(images) == 1 else images
     if not raw:
-        return inputs.batch([*images, *images[:1]] if len(images) == 1 else images), "images"
-    size = images[0].size  # a batch is of one size
-    alike = [image.resize(size) for image in [*images, *images[:1]][: max(2, len(images))]]
+        return inputs.batch(images), "images"
+    alike = [image.resize(images[0].size) for image in images]  # a batch is of one size
     return torch.stack([torch.from_numpy(np.array(image)) for image in alike]), "images"
 
 

@@ -96,13 +96,7 @@ def find_labelled(root: Path, class_names: Sequence[str], split: str | None, kno
 
 
 def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], resamples: int) -> Evaluation:
-    """The evaluation of predictions.
-
-    Args:
-        table: What `predict_images` has given for `data.paths`.
-        data: The images.
-        class_names: The model's classes.
-        resamples: See `measure`.
+    """The evaluation of a table that `predict_images` has given for `data.paths`; `resamples` as for `measure`.
 
     Raises:
         DataError: If none of the images could be read.
@@ -125,12 +119,7 @@ def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], 
 
 
 def trained_on(paths: Sequence[str], card: ModelCard) -> Overlap | None:
-    """Which of some images a model was trained on, by the bytes of their files; None if that is not known.
-
-    Args:
-        paths: The images.
-        card: The model's card.
-    """
+    """Which of some images a model was trained on, by the bytes of their files; None if that is not known."""
     if not card.trained_on:
         return None
     try:
@@ -168,13 +157,7 @@ def as_plain(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
-    """Writes `evaluation.json`, `predictions.csv` and figures into a folder.
-
-    Args:
-        evaluation: The evaluation.
-        out: The folder; made if it is not there.
-        title: Which model this is.
-    """
+    """Writes `evaluation.json`, `predictions.csv` and figures, whose title names the model, into a folder it makes."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json_text(as_plain(evaluation), indent=1))
     names = [evaluation.class_names[code] for code in evaluation.data.y]

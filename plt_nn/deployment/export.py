@@ -27,13 +27,7 @@ _OPSET = 18
 
 
 class Parity(NamedTuple):
-    """How far an exported file is from the original on some samples.
-
-    Attributes:
-        difference: The largest difference of an output.
-        samples: How many samples were compared.
-        batches: The sizes of their batches.
-    """
+    """The largest difference of an output from the original, how many samples were compared, and in which batches."""
 
     difference: float
     samples: int

@@ -11,8 +11,8 @@ from plt_nn.inference.model_files import CARD, WEIGHTS
 from plt_nn.text import first_line
 from plt_nn.tracking import tags
 from plt_nn.tracking.mlflow_client import asking, is_server, mlflow_client
-from plt_nn.tracking.read.find_run import FoundRun, find_run, find_run_on_server, names_of_runs
-from plt_nn.tracking.resume import Resumable, find_resumable
+from plt_nn.tracking.read.find_run import find_run, find_run_on_server, names_of_runs
+from plt_nn.tracking.resume import find_resumable
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.store import Store
 from plt_nn.tracking.upload.backlog import backlog_of
@@ -25,12 +25,7 @@ FORMS = (
 
 
 class FoundModel(NamedTuple):
-    """A model on this machine.
-
-    Attributes:
-        folder: Its files.
-        name: Its name for a sentence.
-    """
+    """A model on this machine: the folder of its files, and its name for a sentence."""
 
     folder: Path
     name: str
@@ -60,19 +55,22 @@ def find_model(word: str, store: Store) -> FoundModel:
 
 
 def model_of_run(word: str, store: Store) -> Any:
-    """MLflow's entry of the model of a run; None if it has none.
-
-    Args:
-        word: The run: its uid, MLflow's id or `last`.
-        store: As for `find_model`.
+    """MLflow's entry of the model of a run (its uid, MLflow's id or `last`); None if it has none.
 
     Raises:
         ConfigError: If there is no such run.
         TrackingError: If MLflow does not answer.
     """
-    found = _run(word, store)
+    server, has_runs = os.environ.get("MLFLOW_TRACKING_URI", ""), store.database.is_file()
+    if is_server(server):
+        found = find_run_on_server(server, word)
+    elif has_runs:
+        found = find_run(store, word)
+    else:
+        found = None
     if found is None:
-        raise _unknown(word, store)
+        hint = did_you_mean(word, names_of_runs(store) if has_runs else [])
+        raise ConfigError(f"There is no model {word!r} in {store.root}.{hint} Expected {FORMS}.")
     uri, client = client_of(store)
     with asking(uri, "could not look for models"):
         models = client.search_logged_models([found.experiment], f"source_run_id = '{found.run}'")
@@ -81,10 +79,6 @@ def model_of_run(word: str, store: Store) -> Any:
 
 def best_model_of(experiment: str, store: Store) -> tuple[Any, str]:
     """MLflow's entry of the best model of an experiment, and its name for a sentence.
-
-    Args:
-        experiment: The experiment's name.
-        store: As for `find_model`.
 
     Raises:
         ConfigError: If there is none, or if the models are the best of different metrics.
@@ -124,56 +118,25 @@ def model_id_of(version: Any) -> str:
 
 def _of_run(word: str, store: Store) -> FoundModel:
     """The model of a run: in MLflow, or where it is not delivered yet, among the checkpoints."""
-    local = _local(word, store)
-    if local is not None:
-        return _whole(local, f"run {word}")
+    try:
+        local = find_resumable(store, word)
+    except ConfigError:  # `last`, and there is none
+        local = None
+    if local is not None and not _missing(local.folder / tags.CHECKPOINTS):
+        return FoundModel(local.folder / tags.CHECKPOINTS, f"run {word}")
     model = model_of_run(word, store)
     if model is None:
-        raise ConfigError(_why_none(word, store))
+        if local is not None and not backlog_of(SpoolFolder(store.spool / local.uid)).is_empty:
+            raise ConfigError(
+                f"The run {word} has no model in MLflow yet: not all of it is delivered, `plt-nn sync` does that."
+            )
+        raise ConfigError(f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet.")
     folder = _downloaded(word, model.artifact_location, store)
-    if not (folder / CARD).is_file() and (reason := _not_deployable(model, store)):
-        raise ConfigError(f"The model of run {word} consists of its weights alone ({folder}): {reason}")
+    if not (folder / CARD).is_file():
+        run = client_of(store)[1].get_run(model.source_run_id)
+        if reason := run.data.tags.get(tags.NOT_DEPLOYABLE):
+            raise ConfigError(f"The model of run {word} consists of its weights alone ({folder}): {reason}")
     return _whole(folder, f"run {word}")
-
-
-def _why_none(word: str, store: Store) -> str:
-    """Why a run has no model in MLflow."""
-    run = _trained_here(word, store)
-    if run is not None and not backlog_of(SpoolFolder(store.spool / run.uid)).is_empty:
-        return f"The run {word} has no model in MLflow yet: not all of it is delivered, `plt-nn sync` does that."
-    return f"The run {word} has no model: it was not trained with BestLossStopping, or has no best yet."
-
-
-def _not_deployable(model: Any, store: Store) -> str:
-    """Why the model of a run does not stand alone, if the run says so."""
-    run = client_of(store)[1].get_run(model.source_run_id)
-    return str(run.data.tags.get(tags.NOT_DEPLOYABLE, ""))
-
-
-def _trained_here(word: str, store: Store) -> Resumable | None:
-    try:
-        return find_resumable(store, word)
-    except ConfigError:  # `last`, and there is none
-        return None
-
-
-def _local(word: str, store: Store) -> Path | None:
-    run = _trained_here(word, store)
-    folder = run.folder / tags.CHECKPOINTS if run is not None else None
-    return folder if folder is not None and (folder / CARD).is_file() and (folder / WEIGHTS).is_file() else None
-
-
-def _run(word: str, store: Store) -> FoundRun | None:
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if is_server(uri):
-        return find_run_on_server(uri, word)
-    return find_run(store, word) if store.database.is_file() else None
-
-
-def _unknown(word: str, store: Store) -> ConfigError:
-    names = names_of_runs(store) if store.database.is_file() else []
-    hint = did_you_mean(word, names)
-    return ConfigError(f"There is no model {word!r} in {store.root}.{hint} Expected {FORMS}.")
 
 
 def _location(name: str, store: Store) -> str:
@@ -203,9 +166,12 @@ def _downloaded(word: str, location: str, store: Store) -> Path:
         return Path(download_artifacts(artifact_uri=location, tracking_uri=address))
 
 
+def _missing(folder: Path) -> list[str]:
+    return [each for each in (CARD, WEIGHTS) if not (folder / each).is_file()]
+
+
 def _whole(folder: Path, name: str) -> FoundModel:
-    missing = [each for each in (CARD, WEIGHTS) if not (folder / each).is_file()]
-    if missing:
+    if missing := _missing(folder):
         raise ConfigError(
             f"{name} is no model that stands alone: {folder} has no {' and no '.join(missing)}. The tag "
             f"`{tags.NOT_DEPLOYABLE}` of its run may say why."

@@ -11,13 +11,7 @@ _VALIDATION = f"{DATA}.validation"
 
 
 class Registered(NamedTuple):
-    """The result of registering a model.
-
-    Attributes:
-        version: The version that the alias names now.
-        is_new: Whether the version was made.
-        comparison: How it compares with the one before, in a sentence.
-    """
+    """The version that the alias names now, whether it was made, and a sentence on how it compares with the last."""
 
     version: str
     is_new: bool

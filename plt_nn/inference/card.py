@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plt_nn.errors import WeightsError
-from plt_nn.inference.inputs import Inputs, inputs_from_plain
+from plt_nn.inference.inputs import Inputs, inputs_from_plain, inputs_to_plain
 from plt_nn.inference.model_files import CARD
 
 FORMAT = 1
@@ -49,16 +49,11 @@ class ModelCard:
 
     def to_json(self) -> str:
         """The card as text."""
-        plain = {name: value for name, value in vars(self).items() if name != "inputs"}
-        return json.dumps({"format": FORMAT, **plain, "inputs": self.inputs.to_plain()}, indent=1)
+        return json.dumps({"format": FORMAT, **vars(self), "inputs": inputs_to_plain(self.inputs)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str, where: str = CARD) -> "ModelCard":
-        """The inverse of `to_json`.
-
-        Args:
-            text: The text.
-            where: Where it comes from, for errors.
+        """The inverse of `to_json`; errors say `where` the text comes from.
 
         Raises:
             WeightsError: If it is no card, or one of a later format.
@@ -68,9 +63,8 @@ class ModelCard:
             if plain["format"] > FORMAT:
                 raise WeightsError(f"{where} has format {plain['format']}; this plt_nn reads {FORMAT}. Update plt_nn.")
             del plain["format"]
-            names = plain["class_names"]
-            given = plain | {"class_names": tuple(names) if names is not None else None}
-            card = cls(**given | {"inputs": inputs_from_plain(plain["inputs"])})
+            names, inputs = plain["class_names"], inputs_from_plain(plain["inputs"])
+            card = cls(**plain | {"inputs": inputs, "class_names": tuple(names) if names is not None else None})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, WeightsError):
                 raise

@@ -16,9 +16,6 @@ def read_image(path: Path) -> Image.Image:
     Grey values, palettes and CMYK are converted, an alpha channel is dropped, and 16-bit grey values are scaled to
     8 bits (Pillow by itself cuts them off at 255).
 
-    Args:
-        path: The file.
-
     Raises:
         DataError: The file is missing, empty, cut short or not an image; the text is the reason.
     """

@@ -19,18 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """RGB images.
-
-    Args:
-        preprocessing: What is done to them.
-    """
+    """RGB images, and what is done to them."""
 
     preprocessing: Preprocessing
     kind: ClassVar[str] = "images"
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, for a file."""
-        return {"kind": self.kind, "preprocessing": asdict(self.preprocessing)}
 
     def batch(self, images: Sequence[Image.Image]) -> Tensor:
         """Images as the net takes them, float32 `(N, 3, H, W)`."""
@@ -50,10 +42,6 @@ class TableInputs:
     encoder: "TableEncoder"
     missing: str = "error"
     kind: ClassVar[str] = "table"
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, for a file."""
-        return {"kind": self.kind, "missing": self.missing, **asdict(self.encoder)}
 
     @property
     def columns(self) -> list[str]:
@@ -79,18 +67,10 @@ class TableInputs:
 
 @dataclass(frozen=True)
 class TensorInputs:
-    """Tensors, which the caller prepares as for training.
-
-    Args:
-        shape: The shape of one sample.
-    """
+    """Tensors, which the caller prepares as for training, with the shape of one sample."""
 
     shape: tuple[int, ...]
     kind: ClassVar[str] = "tensor"
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, for a file."""
-        return {"kind": self.kind, "shape": list(self.shape)}
 
     def batch(self, values: Any) -> Tensor:
         """Values as the net takes them, float32 `(N, *shape)`.
@@ -113,8 +93,14 @@ class TensorInputs:
 Inputs = ImageInputs | TableInputs | TensorInputs
 
 
+def inputs_to_plain(inputs: Inputs) -> dict[str, Any]:
+    """Plain values, for a file; what a table's encoder has learnt is beside the others."""
+    plain = asdict(inputs)
+    return {"kind": inputs.kind, **plain.pop("encoder", {}), **plain}
+
+
 def inputs_from_plain(plain: Mapping[str, Any]) -> Inputs:
-    """The inverse of `to_plain`.
+    """The inverse of `inputs_to_plain`.
 
     Raises:
         WeightsError: For a kind that this version does not know.

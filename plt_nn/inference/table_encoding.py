@@ -42,13 +42,7 @@ class TableEncoder:
 
 
 def fit_encoder(rows: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> TableEncoder:
-    """Learn means, deviations and categories.
-
-    Args:
-        rows: The training rows.
-        numeric: The columns to standardise.
-        categorical: The columns to encode as one-hot.
-    """
+    """What the training rows teach about the columns to standardise, and about those to encode as one-hot."""
     numbers = rows[list(numeric)].astype("float64")
     deviations = numbers.std(ddof=0).fillna(0.0)
     return TableEncoder(
