@@ -16,8 +16,7 @@ from plt_nn.audit.duplicates import DuplicateGroup, Duplicates, find_duplicates
 from plt_nn.audit.feature_findings import drift_findings, label_issue_findings
 from plt_nn.audit.file_findings import class_counts, file_findings
 from plt_nn.audit.findings import SEVERITIES, Finding, printable
-from plt_nn.audit.label_issues import LabelIssues, Method, find_label_issues
-from plt_nn.audit.out_of_fold import out_of_fold
+from plt_nn.audit.label_issues import LabelIssues, Method, find_label_issues, out_of_fold
 from plt_nn.audit.scan import ScannedImages, scan_images
 from plt_nn.data.class_folders import ClassFolders
 

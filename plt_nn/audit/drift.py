@@ -1,7 +1,7 @@
 """How a split differs from the training images: in its classes, its sizes, its colours and its contents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,19 +64,15 @@ def find_drift(
         train, other = (rows[images.splits[rows] == code] for code in codes)
         if min(len(train), len(other)) < _FEWEST:
             continue
-        auc, auc_p = (None, None) if features is None else _distinguished(images, features, *codes)
-        found.append(_compared(images, split, train, other, auc, auc_p))
+        drift = _compared(images, split, train, other)
+        if features is not None:
+            auc, auc_p = _distinguished(images, features, *codes)
+            drift = replace(drift, auc=auc, auc_p=auc_p)
+        found.append(drift)
     return tuple(found)
 
 
-def _compared(
-    images: ScannedImages,
-    split: str,
-    train: NDArray[np.int64],
-    other: NDArray[np.int64],
-    auc: float | None,
-    auc_p: float | None,
-) -> Drift:
+def _compared(images: ScannedImages, split: str, train: NDArray[np.int64], other: NDArray[np.int64]) -> Drift:
     number = int(images.labels.max()) + 1
     counts = np.stack([np.bincount(images.labels[rows], minlength=number) for rows in (train, other)])
     counts = counts[:, counts.any(0)]
@@ -93,8 +89,6 @@ def _compared(
         sides=(float(np.median(sides[0])), float(np.median(sides[1]))),
         grey=(float(images.grey[train].mean()), float(images.grey[other].mean())),
         grey_p=float(fisher_exact(grey)[1]),
-        auc=auc,
-        auc_p=auc_p,
     )
 
 
@@ -106,9 +100,7 @@ def _distinguished(
     draw = np.random.default_rng(0)
     chosen = np.concatenate([draw.permutation(np.flatnonzero(of_row == code))[:_MOST] for code in (train, other)])
     is_other = (of_row[chosen] == other).astype(np.int64)
-    predicted = linear_probe([features[chosen].astype(np.float64)], is_other, stratified_folds(is_other)).probabilities[
-        :, 1
-    ]
-    of_other, of_train = predicted[is_other == 1], predicted[is_other == 0]
+    probe = linear_probe([features[chosen].astype(np.float64)], is_other, stratified_folds(is_other))
+    of_train, of_other = (probe.probabilities[is_other == side, 1] for side in (0, 1))
     test = mannwhitneyu(of_other, of_train, alternative="greater")
     return float(test.statistic) / (len(of_other) * len(of_train)), float(test.pvalue)

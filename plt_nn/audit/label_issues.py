@@ -7,6 +7,7 @@ by the margin between their label and the most probable other class. The library
 (`by="cleanlab"`, the extra `audit`).
 """
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -14,12 +15,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from plt_nn.advice.probes.probe import linear_probe, stratified_folds
 from plt_nn.errors import ConfigError
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Method = Literal["own", "cleanlab"]
 
+MOST_AT_ONCE = 4_000  # samples; a probe of more takes much longer, and is hardly better
 FEWEST = 3  # samples of a class of which labels can be judged: with two that disagree either may be wrong
 
 
@@ -44,6 +47,36 @@ class LabelIssues:
     accuracy: float
     most_common: float
     not_judged: int
+
+
+def out_of_fold(features: NDArray[np.floating], labels: Labels, pictures: Labels, seed: int = 0) -> Floats:
+    """The probability of each class for each sample, `(N, C)`.
+
+    Many samples are cut into parts with near the same share of each class, each probed by itself.
+
+    Args:
+        features: `(N, D)`.
+        labels: The class of each sample, `(N,)`.
+        pictures: The number of the picture in each sample, `(N,)`: copies of a picture are in the same fold, so that
+            none is judged by the label of another.
+        seed: Of the parts and the folds.
+
+    Raises:
+        ValueError: If a feature is not finite.
+    """
+    number = math.ceil(len(labels) / MOST_AT_ONCE)
+    parts = stratified_folds(labels, number, seed) if number > 1 else np.zeros(len(labels), dtype=np.int64)
+    probabilities = np.zeros((len(labels), int(labels.max(initial=0)) + 1))
+    for part in np.unique(parts):
+        rows = np.flatnonzero(parts == part)
+        classes, codes = np.unique(labels[rows], return_inverse=True)
+        _, first, picture = np.unique(pictures[rows], return_index=True, return_inverse=True)
+        folds = stratified_folds(codes, seed=seed)[first][picture]
+        if len(np.unique(folds)) > 1:
+            probabilities[np.ix_(rows, classes)] = linear_probe(
+                [features[rows].astype(np.float64)], codes, folds
+            ).probabilities
+    return probabilities
 
 
 def find_label_issues(rows: Labels, labels: Labels, probabilities: Floats, by: Method = "own") -> LabelIssues:

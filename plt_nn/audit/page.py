@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 
 from plt_nn.audit.audit import Audit
 from plt_nn.audit.feature_findings import DOUBTED
@@ -77,25 +78,16 @@ def page(audit: Audit) -> str:
 
 
 def _section(audit: Audit, finding: Finding) -> Section:
-    groups = _grouped(audit, finding.rows)
-    sets, shown = [], 0
-    for rows in groups if groups is not None else [finding.rows]:
-        rows = rows[: _MOST - shown]
-        if rows:
-            sets.append([_picture(audit, row, finding.kind == DOUBTED) for row in rows])
-        shown += len(rows)
-    return Section(finding, sets, groups is not None, len(finding.rows) - shown)
-
-
-def _grouped(audit: Audit, rows: tuple[int, ...]) -> list[tuple[int, ...]] | None:
-    """The rows with those that show the same picture together; None if some show none that is shown twice."""
+    """A finding; if all of its images are duplicates, those that show the same picture are together."""
     picture_of = {row: at for at, group in enumerate(audit.duplicates.groups) for row in group.rows}
-    if not rows or any(row not in picture_of for row in rows):
-        return None
+    are_groups = bool(finding.rows) and all(row in picture_of for row in finding.rows)
     groups: dict[int, list[int]] = {}
-    for row in rows:
-        groups.setdefault(picture_of[row], []).append(row)
-    return [tuple(group) for group in groups.values()]
+    for row in finding.rows:
+        groups.setdefault(picture_of[row] if are_groups else 0, []).append(row)
+    shown = set(list(chain.from_iterable(groups.values()))[:_MOST])
+    is_doubted = finding.kind == DOUBTED
+    sets = [[_picture(audit, row, is_doubted) for row in rows if row in shown] for rows in groups.values()]
+    return Section(finding, list(filter(None, sets)), are_groups, len(finding.rows) - len(shown))
 
 
 def _picture(audit: Audit, row: int, is_doubted: bool) -> Picture:

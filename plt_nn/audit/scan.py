@@ -76,14 +76,13 @@ class ScannedImages:
 
 
 class _Facts(NamedTuple):
-    """The facts about one file; of one that cannot be read only the reason."""
+    """The facts about one file."""
 
-    reason: str | None
-    content: bytes = b""
-    size: tuple[int, int] = (0, 0)
-    mode: str = ""
-    bits: NDArray[np.bool_] | bool = False
-    thumbnail: NDArray[np.uint8] | int = 0
+    content: bytes
+    size: tuple[int, int]
+    mode: str
+    bits: NDArray[np.bool_]
+    thumbnail: NDArray[np.uint8]
 
 
 def scan_images(
@@ -115,7 +114,11 @@ def scan_images(
         for begin in range(0, count, _AT_ONCE):
             paths = scanned.paths[begin : begin + _AT_ONCE]
             for row, facts in enumerate(pool.map(_facts_of, paths), begin):
-                _store(scanned, row, facts)
+                if isinstance(facts, str):
+                    scanned.reasons[row] = facts
+                    continue
+                scanned.contents[row], scanned.sizes[row], scanned.modes[row] = facts.content, facts.size, facts.mode
+                scanned.bits[row], scanned.thumbnails[row] = facts.bits, facts.thumbnail
             progress(len(paths))
     return scanned
 
@@ -125,15 +128,8 @@ def thumbnail_of(image: Image.Image, side: int) -> Image.Image:
     return ImageOps.contain(image, (side, side), Image.Resampling.BILINEAR)
 
 
-def _store(scanned: ScannedImages, row: int, facts: _Facts) -> None:
-    if facts.reason is not None:
-        scanned.reasons[row] = facts.reason
-        return
-    scanned.sizes[row], scanned.modes[row], scanned.contents[row] = facts.size, facts.mode, facts.content
-    scanned.bits[row], scanned.thumbnails[row] = facts.bits, facts.thumbnail
-
-
-def _facts_of(path: Path) -> _Facts:
+def _facts_of(path: Path) -> _Facts | str:
+    """The facts about a file, or why it cannot be read."""
     try:
         content = path.read_bytes()
         image = decode_image(content, preview=_DECODED)
@@ -142,9 +138,9 @@ def _facts_of(path: Path) -> _Facts:
             if header.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
                 width, height = height, width
     except OSError as error:
-        return _Facts(error.strerror or str(error))
+        return error.strerror or str(error)
     except DataError as error:
-        return _Facts(str(error).removeprefix("the image: "))
+        return str(error).removeprefix("the image: ")
     small = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
     bits = np.asarray(imagehash.phash(image).hash).ravel()
-    return _Facts(None, content_hash(content), (width, height), mode, bits, small)
+    return _Facts(content_hash(content), (width, height), mode, bits, small)

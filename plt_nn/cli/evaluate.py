@@ -37,14 +37,7 @@ def run(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv[1:])
     import pandas as pd
 
-    from plt_nn.deployment.evaluate import (
-        as_plain,
-        evaluate,
-        find_labelled,
-        trained_on,
-        training_warning,
-        write_evaluation,
-    )
+    from plt_nn.deployment.evaluate import as_plain, evaluate, find_labelled, training_warning, write_evaluation
     from plt_nn.deployment.find_model import find_model
     from plt_nn.deployment.predict import predict_images
     from plt_nn.inference.inputs import ImageInputs
@@ -54,14 +47,13 @@ def run(argv: list[str]) -> int:
     predictor = load_predictor(found.folder, device_named(arguments.device), arguments.trust)
     if not isinstance(predictor.card.inputs, ImageInputs) or predictor.card.task != "classification":
         raise ConfigError(f"{found.name} does not classify images; `plt-nn evaluate` is for models that do.")
-    names = predictor.class_names
-    data = find_labelled(arguments.data.expanduser(), names, arguments.split, arguments.known_only)
+    folder = arguments.data.expanduser()
+    data = find_labelled(folder, predictor.class_names, arguments.split, arguments.known_only)
     print(f"Model: {found.name}", file=sys.stderr)
     with progress(len(data.paths)) as advance:
         size, workers = arguments.batch_size, workers_of(arguments)
         table = pd.concat(predict_images(predictor, data.paths, size, workers, advance), ignore_index=True)
-    evaluation = evaluate(table, data, names, arguments.resamples)
-    evaluation = evaluation._replace(trained_on=trained_on(evaluation.data.paths, predictor.card))
+    evaluation = evaluate(table, data, predictor, arguments.resamples)
     for path, reason in table.loc[table["error"] != "", ["path", "error"]].itertuples(index=False):
         print(f"Left out, because it cannot be read: {path}: {reason}", file=sys.stderr)
     if warning := training_warning(evaluation.trained_on):

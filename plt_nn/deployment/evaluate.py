@@ -13,8 +13,8 @@ from plt_nn.data.hashes import Overlap, as_array, overlap
 from plt_nn.data.image_check import file_hashes
 from plt_nn.deployment.class_metrics import ConfidenceInterval, class_scores, count_classes, measure
 from plt_nn.errors import DataError, PltNNError, did_you_mean, refuse
-from plt_nn.inference.card import ModelCard
 from plt_nn.inference.images import read_image
+from plt_nn.inference.predictor import Predictor
 from plt_nn.plots.figures import WrongSample, calibration_figure, confusion_figure, most_wrong_figure
 from plt_nn.text import and_more, json_text
 
@@ -62,7 +62,7 @@ class Evaluation(NamedTuple):
     classes: pd.DataFrame
     confusion: NDArray[np.int64]
     worst: pd.DataFrame
-    trained_on: Overlap | None = None
+    trained_on: Overlap | None
 
 
 def find_labelled(root: Path, class_names: Sequence[str], split: str | None, known_only: bool) -> LabelledFolder:
@@ -95,7 +95,7 @@ def find_labelled(root: Path, class_names: Sequence[str], split: str | None, kno
     return LabelledFolder(folder, [str(path) for path, _ in samples], y, absent, unknown)
 
 
-def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], resamples: int) -> Evaluation:
+def evaluate(table: pd.DataFrame, data: LabelledFolder, predictor: Predictor, resamples: int) -> Evaluation:
     """The evaluation of a table that `predict_images` has given for `data.paths`; `resamples` as for `measure`.
 
     Raises:
@@ -106,6 +106,7 @@ def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], 
         raise DataError(f"None of the {len(table)} images in {data.folder} can be read.")
     paths = [path for path, is_good in zip(data.paths, good, strict=True) if is_good]
     read = data._replace(paths=paths, y=data.y[good])
+    class_names = predictor.class_names
     columns = [f"probability_{name}" for name in class_names]
     probabilities = table.loc[good, columns].to_numpy(dtype=np.float64)
     confusion = count_classes(probabilities, read.y).confusion.numpy()
@@ -114,18 +115,8 @@ def evaluate(table: pd.DataFrame, data: LabelledFolder, class_names: list[str], 
     samples = pd.DataFrame({"path": paths, "true": names[read.y], "said": names[said]})
     samples["probability"], samples["probability_of_true"] = probabilities[at, said], probabilities[at, read.y]
     worst = samples[said != read.y].sort_values("probability_of_true", kind="stable")
-    scores = class_scores(confusion, class_names)
-    return Evaluation(read, class_names, probabilities, metrics, scores, confusion, worst)
-
-
-def trained_on(paths: Sequence[str], card: ModelCard) -> Overlap | None:
-    """Which of some images a model was trained on, by the bytes of their files; None if that is not known."""
-    if not card.trained_on:
-        return None
-    try:
-        return overlap(as_array(list(file_hashes([Path(path) for path in paths]).values())), card.trained_on)
-    except ValueError:  # of a later version
-        return None
+    scores, known = class_scores(confusion, class_names), _trained_on(paths, predictor.card.trained_on)
+    return Evaluation(read, class_names, probabilities, metrics, scores, confusion, worst, known)
 
 
 def training_warning(overlap: Overlap | None) -> str | None:
@@ -199,3 +190,13 @@ def _split_folder(root: Path, split: str | None) -> Path:
             raise DataError(f"{root} has no folder for {split!r} with a folder for each class in it.")
         return inside[split]
     return inside.get("test") or inside.get("val") or root
+
+
+def _trained_on(paths: Sequence[str], sketch: str) -> Overlap | None:
+    """Which of some images a model was trained on, by the bytes of their files; None if that is not known."""
+    if not sketch:
+        return None
+    try:
+        return overlap(as_array(list(file_hashes([Path(path) for path in paths]).values())), sketch)
+    except ValueError:  # of a later version
+        return None

@@ -17,9 +17,6 @@ class PreprocessingNet(nn.Module):
     Resizing is a matrix for the rows and one for the columns, of which only the cropped part is computed; it is rounded
     to whole shades after each, as Pillow does, and differs from it by one shade at most.
 
-    Args:
-        preprocessing: What to do.
-
     Raises:
         ConfigError: For a kind of cropping or resizing that is not supported.
     """

@@ -1,10 +1,14 @@
-"""The Python files of a user's own net, so that its model can be made where they are not."""
+"""The Python files of a user's own net, so that its model can be made where they are not: collected and imported."""
 
 import ast
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from plt_nn.errors import ConfigError
@@ -27,6 +31,19 @@ def own_sources(recipe: Mapping[str, Any], known: Sequence[str]) -> dict[str, di
     paths = sorted(set(_class_paths(recipe)))
     tops = dict.fromkeys(path.partition(".")[0] for path in paths)
     return {top: _files(top) for top in tops if top not in known}
+
+
+def make_importable(sources: Mapping[str, str]) -> None:
+    """Lets modules be imported from their text, for the life of this process.
+
+    Those that Python finds elsewhere have priority. Importing them runs their code: only for models that are trusted.
+
+    Args:
+        sources: Python files by their path, and their text, as `own_sources` has collected them.
+    """
+    finder = _TextFinder(dict(sources))
+    if finder not in sys.meta_path:
+        sys.meta_path.append(finder)
 
 
 def _class_paths(value: Any) -> Iterator[str]:
@@ -90,3 +107,30 @@ def _beside(base: Path, names: set[str]) -> list[Path]:
         return []
     files = [base / each for name in sorted(names) for each in (f"{name}.py", f"{name}/__init__.py")]
     return [file for file in files if file.is_file()]
+
+
+class _TextFinder(MetaPathFinder, InspectLoader):
+    def __init__(self, sources: dict[str, str]) -> None:
+        self.sources = sources
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _TextFinder) and other.sources == self.sources
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        file = self._file(fullname)
+        return None if file is None else spec_from_loader(fullname, self, origin=file)
+
+    def is_package(self, fullname: str) -> bool:
+        return str(self._file(fullname)).endswith("/__init__.py")
+
+    def get_source(self, fullname: str) -> str | None:
+        file = self._file(fullname)
+        return None if file is None else self.sources[file]
+
+    def _file(self, fullname: str) -> str | None:
+        base = fullname.replace(".", "/")
+        return next((file for file in (f"{base}/__init__.py", f"{base}.py") if file in self.sources), None)

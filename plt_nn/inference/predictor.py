@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from plt_nn.errors import WeightsError
 from plt_nn.inference.card import ModelCard, read_card
 from plt_nn.inference.model_files import WEIGHTS
-from plt_nn.inference.own_modules import make_importable
+from plt_nn.inference.own_sources import make_importable
 from plt_nn.inference.rebuild import rebuild
 from plt_nn.text import counted
 

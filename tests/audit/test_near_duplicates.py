@@ -1,8 +1,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from plt_nn.audit import near_duplicates
-from plt_nn.audit.near_duplicates import near_pairs
+from plt_nn.audit import duplicates
+from plt_nn.audit.duplicates import near_pairs
 
 
 def pictures(count: int, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
@@ -40,5 +40,5 @@ def test_a_flood_is_bounded_and_told() -> None:
     bits[:], thumbnails[:] = bits[0], thumbnails[0]
     pairs, left_out = near_pairs(bits, thumbnails, np.ones(600, dtype=np.bool_))
     assert left_out == 600 * 599 // 2 - len(pairs) > 0
-    assert len(pairs) <= near_duplicates._PER_ROW * 600
+    assert len(pairs) <= duplicates._PER_ROW * 600
     assert set(pairs.ravel().tolist()) == set(range(600)), "still each is found to be like another"

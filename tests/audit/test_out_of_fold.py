@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from plt_nn.audit import out_of_fold as module
-from plt_nn.audit.out_of_fold import out_of_fold
+from plt_nn.audit import label_issues as module
+from plt_nn.audit.label_issues import out_of_fold
 
 
 def test_parts_tell_as_much_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

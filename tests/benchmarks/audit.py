@@ -21,8 +21,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from plt_nn.audit.duplicates import find_duplicates
-from plt_nn.audit.near_duplicates import near_pairs
+from plt_nn.audit.duplicates import find_duplicates, near_pairs
 from plt_nn.audit.scan import scan_images
 from plt_nn.data.class_folders import survey_class_folders
 

@@ -8,8 +8,7 @@ from torch import nn
 
 from plt_nn.backbones import backbone_info
 from plt_nn.errors import ConfigError, WeightsError
-from plt_nn.inference.own_modules import make_importable
-from plt_nn.inference.own_sources import own_sources
+from plt_nn.inference.own_sources import make_importable, own_sources
 from plt_nn.inference.rebuild import TRUSTED, rebuild, without_downloads
 
 OWN = """
