@@ -80,10 +80,10 @@ def near_pairs(
     """The pairs of images that show the same picture, and how many pairs were left out for too many are alike.
 
     The perceptual hash (`imagehash.phash`: the signs of the 64 lowest frequencies of the discrete cosine transform)
-    shows which pairs to compare: in another size, format or quality a picture changes it by a few bits. Flat and similar
-    pictures can share it by chance, so that a pair counts only if its thumbnails correlate as well. On the 398 photographs
-    of ants and bees no two are within 12 bits; their copies at a quarter of the size and JPEG quality 30 are within 6, with
-    a correlation of 0.97.
+    shows which pairs to compare: in another size, format or quality a picture changes it by a few bits. Flat and
+    similar pictures can share it by chance, so that a pair counts only if its thumbnails correlate as well. On the 398
+    photographs of ants and bees no two are within 12 bits; their copies at a quarter of the size and JPEG quality 30
+    are within 6, with a correlation of 0.97.
 
     Args:
         bits: Perceptual hashes, `(N, 64)`.
@@ -112,12 +112,11 @@ def near_pairs(
 def _groups(
     rows: NDArray[np.int64], copy_of: NDArray[np.int64], picture: NDArray[np.int64]
 ) -> tuple[DuplicateGroup, ...]:
-    repeated = np.bincount(picture)[picture] > 1
-    table = pd.DataFrame({"row": rows, "copy": copy_of, "picture": picture})[repeated]
-    return tuple(
-        DuplicateGroup(tuple(tuple(copy.tolist()) for _, copy in group.groupby("copy", sort=False)["row"]))
-        for _, group in table.groupby("picture", sort=False)
-    )
+    repeated = np.flatnonzero(np.bincount(picture)[picture] > 1)
+    grouped: dict[int, dict[int, list[int]]] = {}
+    for at in repeated.tolist():
+        grouped.setdefault(int(picture[at]), {}).setdefault(int(copy_of[at]), []).append(int(rows[at]))
+    return tuple(DuplicateGroup(tuple(map(tuple, copies.values()))) for copies in grouped.values())
 
 
 def _alike(pairs: NDArray[np.int64], thumbnails: NDArray[np.uint8], detailed: NDArray[np.bool_]) -> NDArray[np.bool_]:
