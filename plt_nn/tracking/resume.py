@@ -21,17 +21,11 @@ RUN_KEY = "plt_nn_run"  # in a checkpoint: the run that saved it
 
 
 class Resumable(NamedTuple):
-    """A run to resume.
-
-    Attributes:
-        uid: Its uid.
-        experiment: Its experiment's name.
-        folder: Its folder among the checkpoints.
-    """
+    """A run to resume."""
 
     uid: str
-    experiment: str
-    folder: Path
+    experiment: str  # its experiment's name
+    folder: Path  # its folder among the checkpoints
 
     @property
     def config(self) -> Path:

@@ -70,12 +70,15 @@ class AllRuns:
                 found[uid] = run.record
         return sorted(found.values(), key=lambda run: -run.began)
 
-    def histories(self, runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> Histories:
+    def histories(
+        self, runs: Sequence[RunRecord], names: Sequence[str] | None = None, step: int | None = None
+    ) -> Histories:
         """All rows of metrics.
 
         Args:
             runs: The runs.
             names: The metrics. Default: all that a run has.
+            step: The only step that matters, so that a database need not give the others. Default: all do.
         """
         found: Histories = {}
         stored: list[RunRecord] = []
@@ -85,19 +88,16 @@ class AllRuns:
                 found[run.id] = spool.histories(names)[spool.record.id]
             else:
                 stored.append(run)
-        return found | (self._remote.histories(stored, names) if self._remote is not None and stored else {})
+        return found | (self._remote.histories(stored, names, step) if self._remote is not None and stored else {})
 
     def value_at(self, run: RunRecord, name: str, step: int) -> float | None:
         """A metric's value at a step; None if it has none there."""
-        spool = self._undelivered(run)
-        if spool is not None:
-            return spool.histories([name])[spool.record.id][name].at(step) if name in spool.rows else None
-        return self._remote.value_at(run, name, step) if self._remote is not None else None
+        history = self.histories([run], [name], step).get(run.id, {}).get(name)
+        return history.at(step) if history is not None else None
 
     def artifact(self, run: RunRecord, path: str) -> bytes | None:
         """The content of an artifact that MLflow has; None if there is none of this path."""
-        is_stored = self._remote is not None and run.id != run.uid
-        return self._remote.artifact(run, path) if is_stored and self._remote is not None else None
+        return self._remote.artifact(run, path) if self._remote is not None and run.id != run.uid else None
 
     @cached_property
     def _remote(self) -> "DatabaseReader | ServerReader | None":

@@ -40,9 +40,6 @@ WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND e.name IN :na
 """
 _HISTORY = "SELECT step, value, timestamp, is_nan FROM metrics {hint} WHERE run_uuid = :run AND key = :key"
 _INDEX = "index_metrics_run_uuid_key_step"
-_AT = """
-SELECT value, is_nan FROM metrics {hint} WHERE run_uuid = :run AND key = :key AND step = :step ORDER BY timestamp DESC
-"""
 
 
 class DatabaseReader:
@@ -80,19 +77,11 @@ class DatabaseReader:
             for run, name, experiment, status, began, ended, place in self._rows(_RUNS, names)
         ]
 
-    def histories(self, runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> Histories:
-        """All rows of metrics; see `AllRuns`."""
-        found: Histories = {}
-        for run in runs:
-            wanted = [name for name in (run.last if names is None else names) if name in run.last]
-            found[run.id] = {name: self._history(run.id, name) for name in wanted}
-        return found
-
-    def value_at(self, run: RunRecord, name: str, step: int) -> float | None:
-        """A metric's value at a step; None if it has none there."""
-        query = _AT.format(hint=self._hint)
-        rows = self._rows(query, {"run": run.id, "key": name, "step": step}) if name in run.last else []
-        return float(rows[0][0]) if rows and not rows[0][1] else None
+    def histories(
+        self, runs: Sequence[RunRecord], names: Sequence[str] | None = None, step: int | None = None
+    ) -> Histories:
+        """All rows of metrics, or those of one step; see `AllRuns`."""
+        return {run.id: {name: self._history(run.id, name, step) for name in run.metrics(names)} for run in runs}
 
     def artifact(self, run: RunRecord, path: str) -> bytes | None:
         """The content of an artifact; None if there is none of this path."""
@@ -112,8 +101,9 @@ class DatabaseReader:
         known = self._rows("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = :index", {"index": _INDEX})
         return f"INDEXED BY {_INDEX}" if known else ""
 
-    def _history(self, run: str, name: str) -> History:
-        rows = self._rows(_HISTORY.format(hint=self._hint), {"run": run, "key": name})
+    def _history(self, run: str, name: str, step: int | None) -> History:
+        query = _HISTORY.format(hint=self._hint) + ("" if step is None else " AND step = :step")
+        rows = self._rows(query, {"run": run, "key": name, "step": step})
         table = np.fromiter(chain.from_iterable(rows), np.float64, 4 * len(rows)).reshape(-1, 4)
         table[table[:, 3] == 1, 1] = np.nan
         return history_of(table[:, :3])

@@ -23,12 +23,7 @@ WHERE r.lifecycle_stage = 'active' ORDER BY r.start_time DESC, r.rowid DESC LIMI
 
 
 class FoundRun(NamedTuple):
-    """Where a run is.
-
-    Args:
-        experiment: The experiment's id.
-        run: The run's id.
-    """
+    """Where a run is, by MLflow's ids."""
 
     experiment: str
     run: str

@@ -1,6 +1,6 @@
 """Runs as they are read back: plain values, wherever they come from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,31 +13,24 @@ VANISHED = "The training process was gone without a word: killed, out of memory,
 
 
 class Point(NamedTuple):
-    """The last row of a metric.
+    """The last row of a metric."""
 
-    Attributes:
-        value: The value, perhaps NaN.
-        step: The step.
-        time: Milliseconds since 1970.
-    """
-
-    value: float
+    value: float  # perhaps NaN
     step: int
-    time: int
+    time: int  # milliseconds since 1970
 
 
 class History(NamedTuple):
-    """All rows of a metric, one a step in the order of the steps.
-
-    Attributes:
-        steps: int64 `(N,)`.
-        values: float64 `(N,)`, NaN where the metric was not finite.
-        times: int64 `(N,)`: milliseconds since 1970.
-    """
+    """All rows of a metric, one a step in the order of the steps; each array has the shape `(N,)`."""
 
     steps: NDArray[np.int64]
-    values: NDArray[np.float64]
-    times: NDArray[np.int64]
+    values: NDArray[np.float64]  # NaN where the metric was not finite
+    times: NDArray[np.int64]  # milliseconds since 1970
+
+    @property
+    def last(self) -> Point:
+        """The row of the highest step."""
+        return Point(float(self.values[-1]), int(self.steps[-1]), int(self.times[-1]))
 
     def at(self, step: int) -> float | None:
         """The value at a step; None if there is none."""
@@ -58,15 +51,17 @@ class RunRecord:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     last: Mapping[str, Point] = field(default_factory=dict)  # the last row of each metric
-    data: Mapping[str, str] = field(
-        default_factory=dict
-    )  # the digest of the data used, by context (`training`, `validation`)
+    data: Mapping[str, str] = field(default_factory=dict)  # digests of the data used, by context (`training` ...)
     artifacts: str | None = None  # the address of its artifacts, where that is known
 
     @property
     def uid(self) -> str | None:
         """Its uid; None for a run of another logger."""
         return self.tags.get(tags.UID)
+
+    def metrics(self, names: Sequence[str] | None = None) -> list[str]:
+        """The names of its metrics, or those of some names that it has."""
+        return [name for name in (self.last if names is None else names) if name in self.last]
 
     @property
     def last_sign(self) -> int:

@@ -19,10 +19,7 @@ _PAGE = 1000  # runs
 
 
 class ServerReader:
-    """Reads runs from an MLflow server.
-
-    Args:
-        uri: Its address.
+    """Reads runs from the MLflow server of an address.
 
     Raises:
         TrackingError: From any of its methods, if the server does not answer.
@@ -53,19 +50,17 @@ class ServerReader:
                     break
         return runs
 
-    def histories(self, runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> Histories:
-        """All rows of metrics; see `AllRuns`."""
-        wanted = [(run.id, name) for run in runs for name in (run.last if names is None else names) if name in run.last]
+    def histories(
+        self, runs: Sequence[RunRecord], names: Sequence[str] | None = None, step: int | None = None
+    ) -> Histories:
+        """All rows of metrics, also where one step would do: a server gives no fewer; see `AllRuns`."""
+        wanted = [(run.id, name) for run in runs for name in run.metrics(names)]
         with self._asking(), ThreadPoolExecutor(_AT_ONCE) as pool:
             read = list(pool.map(lambda one: self._history(*one), wanted))
         found: Histories = {run.id: {} for run in runs}
         for (run, name), history in zip(wanted, read, strict=True):
             found[run][name] = history
         return found
-
-    def value_at(self, run: RunRecord, name: str, step: int) -> float | None:
-        """A metric's value at a step; None if it has none there."""
-        return self.histories([run], [name])[run.id][name].at(step) if name in run.last else None
 
     def artifact(self, run: RunRecord, path: str) -> bytes | None:
         """The content of an artifact; None if there is none of this path."""

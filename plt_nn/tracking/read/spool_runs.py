@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plt_nn.tracking.read.runs import VANISHED, Histories, Point, RunRecord, history_of
+from plt_nn.tracking.read.runs import VANISHED, Histories, History, RunRecord, history_of
 from plt_nn.tracking.spool.events import Begin, BestLogged, End, Event, Metrics, Params, Tags, UsedDataset
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_events
@@ -24,7 +24,7 @@ class SpoolRun:
     folder: SpoolFolder
     is_alive: bool  # whether the process that logs is still running
     is_whole: bool  # whether it has the first row, rather than begins where the run was resumed elsewhere
-    rows: Mapping[str, "array[float]"] = field(repr=False)
+    rows: Mapping[str, History] = field(repr=False)
 
     @property
     def backlog(self) -> Backlog:
@@ -33,27 +33,23 @@ class SpoolRun:
 
     def histories(self, names: Sequence[str] | None = None) -> Histories:
         """All rows of metrics, as `AllRuns` gives them."""
-        wanted = [name for name in (self.rows if names is None else names) if name in self.rows]
-        return {self.record.id: {name: history_of(_table(self.rows[name])) for name in wanted}}
+        return {self.record.id: {name: self.rows[name] for name in self.record.metrics(names)}}
 
 
 def spool_run(folder: SpoolFolder) -> SpoolRun | None:
-    """The run of a spool; None for a spool without a beginning.
-
-    Args:
-        folder: The spool.
-    """
+    """The run of a spool; None for a spool without a beginning."""
     replayed = _Replayed()
     for read in read_events(folder.events):
         replayed.add(read.event)
     if replayed.begin is None:
         return None
     is_alive, state = folder.writer_is_alive(), load_state(folder.state)
-    record = replayed.record(replayed.begin, state.run_id or folder.uid)
+    rows = {name: history_of(rows) for name, rows in replayed.rows.items()}
+    record = replayed.record(replayed.begin, state.run_id or folder.uid, rows)
     if not is_alive and replayed.end is None:  # the same as the uploader's `end_vanished`
         ended = int(folder.events.stat().st_mtime * 1000)
         record = replace(record, ended=ended, tags={**record.tags, FAILURE: VANISHED}, status="KILLED")
-    return SpoolRun(record, folder, is_alive, not replayed.begin.resumed, replayed.rows)
+    return SpoolRun(record, folder, is_alive, not replayed.begin.resumed, rows)
 
 
 def spool_runs(store: Path) -> list[SpoolRun]:
@@ -89,7 +85,7 @@ class _Replayed:
         if event is not None and (handler := self._handlers.get(type(event))) is not None:
             handler(event)
 
-    def record(self, begin: Begin, run_id: str) -> RunRecord:
+    def record(self, begin: Begin, run_id: str, rows: Mapping[str, History]) -> RunRecord:
         """The run after the events so far."""
         reason = {FAILURE: self.end.reason} if self.end is not None and self.end.reason else {}
         tags = {UID: begin.uid, HOST: self._host, **begin.tags, **self._tags, **reason}
@@ -102,7 +98,7 @@ class _Replayed:
             ended=self.end.time if self.end is not None else None,
             params=self._params,
             tags=tags,
-            last={name: _last(rows) for name, rows in self.rows.items()},
+            last={name: history.last for name, history in rows.items()},
             data=self._data,
         )
 
@@ -124,14 +120,3 @@ class _Replayed:
                 continue
             rows = self.rows.setdefault(name, array("d"))
             rows.extend((event.step, value if math.isfinite(value) else math.nan, event.time))
-
-
-def _last(rows: "array[float]") -> Point:
-    step, value, time = max(zip(rows[::3], rows[1::3], rows[2::3], strict=True), key=lambda row: (row[0], row[2]))
-    return Point(value, int(step), int(time))
-
-
-def _table(rows: "array[float]") -> Any:
-    import numpy as np
-
-    return np.frombuffer(rows, dtype=np.float64).reshape(-1, 3)

@@ -123,19 +123,8 @@ class UnknownEvent:
     values: Mapping[str, Any]
 
 
-Event = (
-    Begin
-    | Metrics
-    | Params
-    | Tags
-    | Artifact
-    | RemovedArtifact
-    | UsedDataset
-    | BestLogged
-    | LostRows
-    | End
-    | UnknownEvent
-)
+KnownEvent = Begin | Metrics | Params | Tags | Artifact | RemovedArtifact | UsedDataset | BestLogged | LostRows | End
+Event = KnownEvent | UnknownEvent
 KINDS: dict[str, type[Any]] = {
     "begin": Begin,
     "metrics": Metrics,

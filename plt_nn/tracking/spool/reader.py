@@ -10,15 +10,10 @@ _CHUNK = 1 << 20  # bytes read at once
 
 
 class Read(NamedTuple):
-    """An event and where it lies.
+    """An event and where it lies."""
 
-    Attributes:
-        event: The event; None for a line that was torn when its writer was killed or the disk was full.
-        end: The offset of the byte after its line.
-    """
-
-    event: Event | None
-    end: int
+    event: Event | None  # None for a line that was torn when its writer was killed or the disk was full
+    end: int  # the offset of the byte after its line
 
 
 def read_events(path: Path, offset: int = 0) -> Iterator[Read]:

@@ -21,21 +21,13 @@ from plt_nn.tracking.upload.state import UploadState
 
 
 class _Model(NamedTuple):
-    """The best weights of a run, in a file that nobody replaces any more.
-
-    Attributes:
-        file: The file.
-        digest: The digest of its content.
-        metrics: What they have reached.
-        step: The step at which that was.
-        card: The model card, as JSON; None where the net could not be described.
-    """
+    """The best weights of a run, in a file that nobody replaces any more."""
 
     file: Path
-    digest: str
-    metrics: Mapping[str, float]
-    step: int
-    card: str | None
+    digest: str  # of its content
+    metrics: Mapping[str, float]  # what they have reached
+    step: int  # at which that was
+    card: str | None  # the model card, as JSON; None where the net could not be described
 
 
 def deliver_model(

@@ -51,8 +51,9 @@ def test_the_database_and_the_server_say_the_same(server: MLflowServer) -> None:
         np.testing.assert_array_equal(histories["loss"].values, [0.9, 1 / 3, 0.25, math.nan])
         assert histories["a/b c"].times.tolist() == [2000]
         assert reader.histories(found, ["loss", "absent"])[first.id].keys() == {"loss"}
-        assert [reader.value_at(first, "loss", step) for step in (2, 4, 9)] == [1 / 3, None, None]
-        assert reader.value_at(first, "absent", 1) is None
+        at_step = {step: reader.histories([first], ["loss"], step)[first.id]["loss"].at(step) for step in (2, 4, 9)}
+        assert at_step == {2: 1 / 3, 4: None, 9: None}
+        assert reader.histories([first], ["absent"], 1) == {first.id: {}}
     assert readers[1].artifact(first, "figures/note.txt") == b"hello"
     assert readers[1].artifact(first, "figures/none.txt") is None
     with pytest.raises(TrackingError):  # they lie with the server
