@@ -20,17 +20,12 @@ def optimizer_and_scheduler(
 ) -> OptimizerLRScheduler:
     """An optimizer over all parameters, and its scheduler if there is one.
 
-    Vectors and scalars (biases, the scale and shift of norms) get no weight decay, as in timm's recipes.
-
-    Args:
-        module: The module whose parameters are trained, whether they require gradients now or not.
-        optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the scheduler from the optimizer.
-        lr_interval: Whether the scheduler steps after each epoch or after each optimizer step.
+    Vectors and scalars (biases, the scale and shift of norms) get no weight decay, as in timm's recipes. Parameters
+    are taken whether they require gradients now or not; the other arguments are those of `Classifier`.
     """
     made = optimizer(module.parameters())
     if made.defaults.get("weight_decay"):
-        split_groups(made, [], _decay_label, key="decay")
+        split_groups(made, [], lambda parameter: "decay" if parameter.ndim > 1 else "no_decay", key="decay")
         for group in made.param_groups:
             group["weight_decay"] = group["weight_decay"] if group["decay"] == "decay" else 0.0
     if lr_scheduler is None:
@@ -45,7 +40,3 @@ def optimizer_and_scheduler(
 def adamw(parameters: Iterable[Parameter]) -> Optimizer:
     """The default optimizer: AdamW with learning rate 1e-3."""
     return AdamW(parameters, lr=1e-3)
-
-
-def _decay_label(parameter: Parameter) -> str:
-    return "decay" if parameter.ndim > 1 else "no_decay"

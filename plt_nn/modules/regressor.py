@@ -1,6 +1,6 @@
 """A LightningModule that predicts numbers with any net."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -69,14 +69,6 @@ class Regressor(SupervisedModule):
                 "equal. Make the net with as many outputs as there are targets, and the targets of shape (N, targets)."
             )
         return self._loss(output, y), float(len(y))
-
-    def predictions(self, output: Tensor) -> Tensor:
-        """The output itself: values of shape `(N, targets)`."""
-        return output
-
-    def train_metrics(self, output: Tensor, y: Tensor) -> Mapping[str, Tensor]:
-        """None besides the loss."""
-        return {}
 
     def new_metrics(self) -> dict[str, Metric | MetricCollection]:
         """Mean absolute error and coefficient of determination."""

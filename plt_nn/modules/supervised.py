@@ -46,13 +46,13 @@ class SupervisedModule(LightningModule, ABC):
     def batch_loss(self, output: Tensor, y: Tensor) -> tuple[Tensor, Tensor | float]:
         """The mean loss of a batch, and the weight of this mean in the mean over an epoch."""
 
-    @abstractmethod
     def predictions(self, output: Tensor) -> Tensor:
-        """The predictions that an output of the net stands for."""
+        """The predictions that an output of the net stands for: the output itself, unless a subclass says otherwise."""
+        return output
 
-    @abstractmethod
     def train_metrics(self, output: Tensor, y: Tensor) -> Mapping[str, Tensor]:
         """Metrics of a training batch besides the loss, each with the name of an `EpochMean` of this module."""
+        return {}
 
     @abstractmethod
     def new_metrics(self) -> dict[str, Metric | MetricCollection]:
@@ -111,7 +111,7 @@ class SupervisedModule(LightningModule, ABC):
         return {self.prediction: predicted, "y": y, "index": index}
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics; Lightning computes them over all processes and resets them."""
+        """Logs the metrics of the validation or test; Lightning computes them over all processes and resets them."""
         self.log(f"{self.eval_metrics.prefix}loss", self.eval_loss.complete(), prog_bar=True)
         for name, metric in self.eval_metrics.items():
             self.log(name, metric, prog_bar=name.endswith(("_acc", "_r2")))

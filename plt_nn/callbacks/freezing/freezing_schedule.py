@@ -168,13 +168,11 @@ class FreezingSchedule(Callback):
         if trainer.global_step - self._began <= self.phases[self.current].warmup:
             self._set_learning_rates(trainer)
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Corrects the frozen part of averaged weights, which are measured now."""
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
+        """Corrects the frozen part of averaged weights, which are measured or saved now."""
         correct_frozen_averages(trainer, self._frozen.tensors())
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Corrects the frozen part of averaged weights, which are saved now."""
-        correct_frozen_averages(trainer, self._frozen.tensors())
+    on_save_checkpoint = on_validation_epoch_start
 
     def _on_monitored(self, value: float, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._best is None or self.current is None:

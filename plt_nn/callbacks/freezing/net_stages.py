@@ -35,7 +35,8 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
     if not children:
         raise ConfigError(f"{type(pl_module).__name__} holds no net with parameters, so there is nothing to freeze.")
     # torch.compile returns a wrapper around the net; the stages have the names of the net alone.
-    inner = {_path(name, child): _inside(child) for name, child in children.items()}
+    suffixes = {name: "._orig_mod" if hasattr(child, "_orig_mod") else "" for name, child in children.items()}
+    inner = {name + suffixes[name]: getattr(child, "_orig_mod", child) for name, child in children.items()}
     *bodies, (last, net_with_head) = inner.items()
     before = [stage for name, body in bodies for stage in _of_body(name, body)]
     return before + [_moved(stage, last, stage.name) for stage in stages(net_with_head)]
@@ -43,16 +44,6 @@ def net_stages(pl_module: LightningModule, net: str | None = None) -> list[Stage
 
 def _is_trained(child: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in child.parameters())
-
-
-def _path(name: str, child: nn.Module) -> str:
-    return name if _inside(child) is child else f"{name}._orig_mod"
-
-
-def _inside(child: nn.Module) -> nn.Module:
-    inside = getattr(child, "_orig_mod", child)
-    assert isinstance(inside, nn.Module)
-    return inside
 
 
 def _of_body(name: str, body: nn.Module) -> list[Stage]:

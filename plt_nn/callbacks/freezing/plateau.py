@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from plt_nn.callbacks.lightning.monitored import MonitoredMetric
 from plt_nn.callbacks.stopping.best_weights import BestWeights, TensorMap
-from plt_nn.callbacks.stopping.check_history import CheckHistory
-from plt_nn.callbacks.stopping.patience import Mode, patience_left
+from plt_nn.callbacks.stopping.patience import CheckHistory, Mode, patience_left
 
 
 class PlateauBest:

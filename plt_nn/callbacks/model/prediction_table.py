@@ -1,6 +1,6 @@
 """Writes what a net predicts to a CSV file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,6 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
 
 class PredictionTable(BasePredictionWriter):
@@ -42,7 +41,7 @@ class PredictionTable(BasePredictionWriter):
 
 
 def write_predictions(
-    batches: Sequence[dict[str, Tensor | None]],
+    batches: Sequence[Mapping[str, Any]],
     path: Path,
     names: Sequence[str] | None = None,
     files: Sequence[Path] | None = None,
@@ -59,7 +58,7 @@ def write_predictions(
     import pandas as pd
 
     kind = "probabilities" if "probabilities" in batches[0] else "values"
-    outputs = torch.cat([_tensor(batch[kind]).float().cpu() for batch in batches])
+    outputs = torch.cat([batch[kind].float().cpu() for batch in batches])
     indices = [batch["index"] for batch in batches]
     known = [index.cpu() for index in indices if index is not None]
     order = torch.cat(known) if len(known) == len(indices) else torch.arange(len(outputs))
@@ -74,10 +73,5 @@ def write_predictions(
     table.sort_values("index").to_csv(path, index=False)
 
 
-def _tensor(value: Tensor | None) -> Tensor:
-    assert value is not None, "predict_step gave no output"
-    return value
-
-
-def _value_names(outputs: Tensor) -> list[str]:
+def _value_names(outputs: torch.Tensor) -> list[str]:
     return ["value"] if outputs.shape[1] == 1 else [f"value_{number}" for number in range(outputs.shape[1])]

@@ -20,8 +20,8 @@ from plt_nn.callbacks.model.deployable_model import DeployableModel
 from plt_nn.callbacks.resume.exact_resume import ExactResume
 from plt_nn.callbacks.resume.signals_between_steps import SignalsBetweenSteps
 from plt_nn.callbacks.stopping.best_weights import BestWeights, RestoreBest, write_best
-from plt_nn.callbacks.stopping.check_history import CheckHistory
 from plt_nn.callbacks.stopping.patience import (
+    CheckHistory,
     Mode,
     Progress,
     Unit,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plt_nn.callbacks.lightning.run_logger import run_loggers
 from plt_nn.callbacks.model.exported_state import exported_state
-from plt_nn.callbacks.stopping.check_history import CheckHistory
+from plt_nn.callbacks.stopping.patience import CheckHistory
 from plt_nn.files import atomic_write
 
 TensorMap = dict[str, Tensor]
