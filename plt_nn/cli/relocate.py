@@ -3,17 +3,14 @@
 import argparse
 from pathlib import Path
 
+from plt_nn.cli.options import add_store
 from plt_nn.text import and_more
 from plt_nn.tracking import store_at
-from plt_nn.tracking.relocate.rebase import path_of
-from plt_nn.tracking.relocate.relocate import Relocated, relocate
+from plt_nn.tracking.relocate import Relocated, path_of, relocate
 
 
 def run(argv: list[str]) -> int:
     """Rewrites the places in the database, and prints what it rewrote.
-
-    Args:
-        argv: The verb and its words.
 
     Raises:
         ConfigError: If there is no store.
@@ -48,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="plt-nn relocate",
         description="Correct the places of artifacts after the folder of the runs was moved, copied or renamed.",
     )
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="the folder where it is now")
+    add_store(parser)
     parser.add_argument(
         "--from",
         dest="old",

@@ -3,13 +3,13 @@
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plt_nn.cli.options import add_format, add_store
 from plt_nn.reports.run_list import ListedRun, list_runs
 from plt_nn.reports.words import ago, number
 from plt_nn.text import byte_size
@@ -22,9 +22,6 @@ _STYLES = {"RUNNING": "green", "FAILED": "red", "KILLED": "yellow"}
 
 def run(argv: list[str]) -> int:
     """Lists runs: those that are running, then the newest.
-
-    Args:
-        argv: The verb and its words.
 
     Raises:
         ConfigError: For an experiment that does not exist.
@@ -96,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("experiment", metavar="EXPERIMENT", nargs="*", help="default: all experiments")
     parser.add_argument("--all", action="store_true", help=f"more than the running ones and the {_SHOWN} newest")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    add_format(parser, "text", "json")
+    add_store(parser)
     parser.add_argument("--tracking-uri", metavar="URI", help="an MLflow server; default: $MLFLOW_TRACKING_URI")
     return parser

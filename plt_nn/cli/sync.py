@@ -1,23 +1,23 @@
 """`plt-nn sync`: delivers to MLflow what is not delivered yet."""
 
 import argparse
-import signal
 import threading
 import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from plt_nn.cli.options import add_store
 from plt_nn.errors import ConfigError
 from plt_nn.text import byte_size, counted
+from plt_nn.text_table import TextTable
 from plt_nn.tracking.mlflow_client import set_defaults
 from plt_nn.tracking.spool.events import Begin
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import first_event
 from plt_nn.tracking.store import store_at
 from plt_nn.tracking.upload.backlog import backlog_of, is_delivered
-from plt_nn.tracking.upload.loop import upload
+from plt_nn.tracking.upload.loop import stop_signals, upload
 from plt_nn.tracking.upload.prune import prune
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
@@ -27,9 +27,6 @@ _EVERY = 2.0  # seconds between looks with --watch
 
 def run(argv: list[str]) -> int:
     """Delivers every spool of a store, or lists them.
-
-    Args:
-        argv: The verb and its words.
 
     Returns:
         0 if everything is delivered, 1 if something remains.
@@ -44,14 +41,12 @@ def run(argv: list[str]) -> int:
     if arguments.status:
         return _show(store.root)
     set_defaults()
-    stop = threading.Event()
-    for received in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(received, lambda *_: stop.set())
-    while True:
-        done = [_deliver(folder, stop, arguments.wait) for folder in _waiting(store.root)]
-        if not arguments.watch or stop.is_set():
-            break
-        stop.wait(_EVERY)
+    with stop_signals() as stop:
+        while True:
+            done = [_deliver(folder, stop, arguments.wait) for folder in _waiting(store.root)]
+            if not arguments.watch or stop.is_set():
+                break
+            stop.wait(_EVERY)
     prune(store.root)
     if not arguments.watch:
         print("Everything is in MLflow." if all(done) else "Something remains; `plt-nn sync --status` lists it.")
@@ -80,20 +75,19 @@ def _deliver(folder: SpoolFolder, stop: threading.Event, wait: float) -> bool:
 
 
 def _show(store: Path) -> int:
-    table = Table(title=f"What waits in {store}", title_justify="left")
-    table.add_column("run", no_wrap=True)
-    for column in ("experiment", "state", "in MLflow", "remaining", "problems"):
-        table.add_column(column, overflow="fold")
     folders = list(spool_folders(store))
-    for folder in folders:
-        state, backlog = load_state(folder.state), backlog_of(folder)
-        waits = "nothing" if backlog.is_empty else f"{byte_size(backlog.size)}, {counted(backlog.files, 'file')}"
-        counts = {"refused": state.refused, "lost": state.lost, "missing files": len(state.missing)}
-        problems = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        rows = counted(state.rows, "row")
-        table.add_row(folder.root.name, _experiment(folder), _state(folder), rows, waits, problems)
-    Console().print(table if folders else f"There is no spool in {store}.")
+    header = ("run", "experiment", "state", "in MLflow", "remaining", "problems")
+    table = TextTable(header, [_row(folder) for folder in folders], f"What waits in {store}", unbroken=(0,))
+    Console().print(table.as_rich() if folders else f"There is no spool in {store}.")
     return 0 if all(is_delivered(folder) or folder.writer_is_alive() for folder in folders) else 1
+
+
+def _row(folder: SpoolFolder) -> list[str]:
+    state, backlog = load_state(folder.state), backlog_of(folder)
+    waits = "nothing" if backlog.is_empty else f"{byte_size(backlog.size)}, {counted(backlog.files, 'file')}"
+    counts = {"refused": state.refused, "lost": state.lost, "missing files": len(state.missing)}
+    problems = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return [folder.root.name, _experiment(folder), _state(folder), counted(state.rows, "row"), waits, problems]
 
 
 def _state(folder: SpoolFolder) -> str:
@@ -114,7 +108,7 @@ def _experiment(folder: SpoolFolder) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="plt-nn sync", description="Deliver to MLflow what is not delivered yet.")
-    parser.add_argument("--store", type=Path, default=Path("mlruns"), help="folder of the runs (default: mlruns)")
+    add_store(parser)
     parser.add_argument("--status", action="store_true", help="list what waits, and deliver nothing")
     parser.add_argument("--watch", action="store_true", help="continue until Ctrl-C")
     parser.add_argument(

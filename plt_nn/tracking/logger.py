@@ -214,14 +214,14 @@ class DurableMLFlowLogger(Logger):
     @rank_zero_only
     def log_text(self, text: str, name: str) -> None:
         """Logs a text as an artifact with a file name."""
-        self._open().add_content(text.encode(), name)
+        self._open().add_file(text.encode(), name)
 
     @rank_zero_only
     def log_figure(self, figure: "Figure", name: str) -> None:
         """Logs a figure of matplotlib as an artifact with a file name whose ending is the format."""
         content = io.BytesIO()
         figure.savefig(content, format=Path(name).suffix.lstrip(".") or "png")
-        self._open().add_content(content.getvalue(), name)
+        self._open().add_file(content.getvalue(), name)
 
     @rank_zero_only
     def log_dataset(self, name: str, context: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
@@ -307,7 +307,7 @@ class DurableMLFlowLogger(Logger):
         )
         spool = RunSpool(self._folder(node), begin, self._most_bytes, login)
         if node == 0 and (diff := git_diff()):
-            spool.add_content(diff.encode(), names.DIFF_FILE)
+            spool.add_file(diff.encode(), names.DIFF_FILE)
         return spool
 
 

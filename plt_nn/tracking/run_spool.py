@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from plt_nn.text import byte_size, counted, quoted
 from plt_nn.tracking.masking import masked_code
-from plt_nn.tracking.spool.events import Artifact, Begin, End, Event, RemovedArtifact, is_line_of
+from plt_nn.tracking.spool.events import Begin, End, Event, RemovedArtifact, is_line_of
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.upload.backlog import Backlog, wait_for_delivery
@@ -57,13 +57,10 @@ class RunSpool:
             self._is_open = True
             self.ensure_delivery()
 
-    def add_file(self, source: Path, path: str, is_replaced: bool = False) -> None:
-        """Adds a file to the run's artifacts; see `SpoolWriter.stage`."""
-        self._add_staged(self._writer.stage(source, path, is_replaced), path)
-
-    def add_content(self, content: bytes, path: str) -> None:
-        """Adds a content to the run's artifacts, under a path."""
-        self._add_staged(self._writer.stage_bytes(content, path), path)
+    def add_file(self, content: Path | bytes, path: str, is_replaced: bool = False) -> None:
+        """Adds a file, or the content of one, to the run's artifacts; see `SpoolWriter.stage`."""
+        if (artifact := self._writer.stage(content, path, is_replaced)) is not None:
+            self.append(artifact)
 
     def remove_file(self, path: str) -> None:
         """Removes a file from the run's artifacts."""
@@ -83,12 +80,7 @@ class RunSpool:
             self._uploader = start_uploader(self.folder, self._login)
 
     def finish(self, end: End, seconds: float) -> Backlog:
-        """Writes that the run has ended, and waits for delivery.
-
-        Args:
-            end: How.
-            seconds: How long to wait at most.
-        """
+        """Writes how the run has ended, and waits for delivery, for some seconds at most."""
         self._end(end)
         self.sync()
         return wait_for_delivery(self.folder, seconds, self.ensure_delivery)
@@ -96,10 +88,6 @@ class RunSpool:
     def _end(self, end: End) -> None:
         self._writer.append(end)
         self._is_open, self._last_end = False, end
-
-    def _add_staged(self, file: str | None, path: str) -> None:
-        if file is not None:
-            self.append(Artifact(file, path))
 
     def _at_exit(self) -> None:
         """The program exits without having ended the run, as when the logger is used without a Trainer."""

@@ -8,7 +8,7 @@ from typing import Any
 from plt_nn.tracking.environment import environment_tags
 from plt_nn.tracking.masking import flat_params
 from plt_nn.tracking.mlflow_client import set_defaults, without_password
-from plt_nn.tracking.spool.events import Artifact, Begin, End, Metrics, Params
+from plt_nn.tracking.spool.events import Begin, End, Metrics, Params
 from plt_nn.tracking.spool.folder import SpoolFolder, new_uid
 from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.store import Store, tracking_address
@@ -56,8 +56,8 @@ def write_run(
         values = {name: float(values[step]) for name, values in run.metrics.items() if step in values}
         writer.append(Metrics(step, values))
     for path, content in run.files.items():
-        if (staged := writer.stage_bytes(content, path)) is not None:
-            writer.append(Artifact(staged, path))
+        if (artifact := writer.stage(content, path)) is not None:
+            writer.append(artifact)
     writer.append(End("FINISHED"))
     writer.sync()
     writer.close()

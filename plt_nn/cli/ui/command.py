@@ -13,7 +13,7 @@ from plt_nn.errors import ConfigError
 from plt_nn.tracking import Store, masked, store_at
 from plt_nn.tracking.mlflow_client import is_server
 from plt_nn.tracking.read.find_run import FoundRun, find_run, find_run_on_server, names_of_runs
-from plt_nn.tracking.relocate.relocate import stale_roots
+from plt_nn.tracking.relocate import stale_roots
 
 
 def run(argv: list[str]) -> int:

@@ -5,12 +5,11 @@ import os
 import shutil
 import threading
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 from plt_nn.errors import TrackingError
 from plt_nn.files import link_or_copy
-from plt_nn.tracking.spool.events import Begin, End, Event, LostRows, Metrics, encode, rows_in
+from plt_nn.tracking.spool.events import Artifact, Begin, End, Event, LostRows, Metrics, encode, rows_in
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.locks import ProcessLock
 
@@ -72,24 +71,35 @@ class SpoolWriter:
             is_written = self._write_overdue() and self._write(line)
             return is_written or self._lose(event, self._reason)
 
-    def stage(self, source: Path, path: str, is_replaced: bool = False) -> str | None:
+    def stage(self, content: Path | bytes, path: str, is_replaced: bool = False) -> Artifact | None:
         """Copies a file for delivery, as it is now, and drops an earlier copy for the same path.
 
         Args:
-            source: The file.
+            content: The file, or the content of one that does not exist yet.
             path: Its path among the run's artifacts.
             is_replaced: Whether whoever writes the file replaces it rather than writing into it, as for checkpoints:
                 then a second name for it suffices, which takes neither time nor space.
 
         Returns:
-            The name in the spool's folder; None if the file could not be copied.
+            The event to append; None if the file could not be copied.
         """
-        put = link_or_copy if is_replaced else shutil.copyfile
-        return self._stage(path, lambda target: put(source, target))
-
-    def stage_bytes(self, content: bytes, path: str) -> str | None:
-        """The same for a file that does not exist yet."""
-        return self._stage(path, lambda target: target.write_bytes(content))
+        with self._lock:
+            self._file_number += 1
+            folder = self.folder.files / f"{self._file_number:06d}"  # one each: MLflow names artifacts by their file
+        target = folder / Path(path).name
+        try:
+            folder.mkdir(exist_ok=True)
+            if isinstance(content, bytes):
+                target.write_bytes(content)
+            else:
+                (link_or_copy if is_replaced else shutil.copyfile)(content, target)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._warn_once("files", f"{path} could not be copied for MLflow: {error}")
+            return None
+        self.unstage(path)
+        self._staged[path] = target
+        return Artifact(str(target.relative_to(self.folder.root)), path)
 
     def unstage(self, path: str) -> None:
         """Drops the file that waits for delivery under a path."""
@@ -166,22 +176,6 @@ class SpoolWriter:
         if about not in self._warned:
             self._warned.add(about)
             warnings.warn(f"{self.folder.root}: {text}.", stacklevel=4)
-
-    def _stage(self, path: str, put: Callable[[Path], object]) -> str | None:
-        with self._lock:
-            self._file_number += 1
-            folder = self.folder.files / f"{self._file_number:06d}"  # one each: MLflow names artifacts by their file
-        target = folder / Path(path).name
-        try:
-            folder.mkdir(exist_ok=True)
-            put(target)
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            self._warn_once("files", f"{path} could not be copied for MLflow: {error}")
-            return None
-        self.unstage(path)
-        self._staged[path] = target
-        return str(target.relative_to(self.folder.root))
 
 
 def _ends_torn(path: Path) -> bool:

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from plt_nn.text import first_line
@@ -56,6 +58,18 @@ def upload(
         return _Upload(folder, stop, follow, patience).run()
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Gives an event that SIGTERM and Ctrl-C set within the block; after it they do what they did before."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Upload:
@@ -117,7 +131,7 @@ class _Upload:
 
     def _finished(self) -> bool | None:
         """Saves that all is delivered, then looks for new events: who logs writes first, then reads the state."""
-        self._state.finish()
+        self._state.error, self._state.finished_at = None, time.time()
         self._state.save(self._folder.state)
         return True if self._folder.size() == self._seen else None
 

@@ -1,7 +1,6 @@
 """How far the delivery of a spool has come, saved whole after each step."""
 
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,10 +59,6 @@ class UploadState:
         """Notes a file that was gone before it could be delivered."""
         if path not in self.missing:
             self.missing.append(path)
-
-    def finish(self) -> None:
-        """Notes that everything is delivered."""
-        self.error, self.finished_at = None, time.time()
 
 
 def load_state(path: Path) -> UploadState:

@@ -177,9 +177,9 @@ def test_a_file_is_set_aside_as_it_is_and_a_later_one_takes_its_place(folder: Sp
     staged: list[Path] = []
     for text in ("one", "two"):
         source.write_text(text)
-        name = writer.stage(source, "notes/a.txt")
-        assert name is not None
-        staged.append(folder.root / name)
+        artifact = writer.stage(source, "notes/a.txt")
+        assert artifact is not None
+        staged.append(folder.root / artifact.file)
     source.write_text("three")
     assert not staged[0].exists()
     assert staged[1].read_text() == "two"
@@ -192,13 +192,13 @@ def test_a_file_that_is_only_replaced_takes_no_space(folder: SpoolFolder, tmp_pa
     writer = SpoolWriter(folder, MEGABYTE)
     source = tmp_path / "last.ckpt"
     source.write_text("one")
-    name = writer.stage(source, "checkpoints/last.ckpt", is_replaced=True)
-    assert name is not None
-    assert (folder.root / name).samefile(source)
+    artifact = writer.stage(source, "checkpoints/last.ckpt", is_replaced=True)
+    assert artifact is not None
+    assert (folder.root / artifact.file).samefile(source)
     other = tmp_path / "new"
     other.write_text("two")
     other.replace(source)
-    assert (folder.root / name).read_text() == "one"
+    assert (folder.root / artifact.file).read_text() == "one"
     writer.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plt_nn.tracking.relocate.rebase import moved, path_of
+from plt_nn.tracking.relocate import moved, path_of
 
 OLD, NEW = Path("/a/ml runs"), Path("/b/100% neu ü")
 

@@ -3,11 +3,12 @@
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import psutil
 from filelock import Timeout
@@ -15,9 +16,9 @@ from filelock import Timeout
 from plt_nn.errors import ConfigError, TrackingError
 from plt_nn.files import atomic_write
 from plt_nn.text import and_more
-from plt_nn.tracking.relocate.rebase import moved, path_of
 from plt_nn.tracking.store import Store
 
+_FILE = "file:"
 _PATIENCE = 10.0  # seconds to wait for another writer
 
 
@@ -195,3 +196,34 @@ def _backup(database: Path) -> Path:
             source.backup(target)
         partial.chmod(database.stat().st_mode)
     return backup
+
+
+def path_of(place: str) -> PurePosixPath | None:
+    """The absolute path that a plain path or a `file:` address stands for; None for anything else."""
+    path = unquote(place.removeprefix(_FILE)) if place.startswith(_FILE) else place
+    if place.startswith(_FILE) and path.startswith("//"):
+        host, slash, rest = path.removeprefix("//").partition("/")
+        path = slash + rest if host in ("", "localhost") else ""
+    return PurePosixPath(path) if path.startswith("/") else None
+
+
+def moved(place: str, old: Iterable[Path], new: Path) -> str:
+    """A place with the old folder at its beginning replaced by the new one.
+
+    Only whole components count: /a/mlruns2 is not inside /a/mlruns. What is already inside the new folder stays, unless
+    an old folder is the nearer of the two (a folder that has moved up into its parent).
+
+    Args:
+        place: A path or a `file:` address; anything else is returned unchanged.
+        old: Absolute folders.
+        new: The absolute folder in their place.
+    """
+    path = path_of(place)
+    if path is None:
+        return place
+    around = [root for root in {*old, new} if path.is_relative_to(root)]
+    nearest = max(around, key=lambda root: len(root.parts), default=new)
+    if nearest == new:
+        return place
+    target = new / path.relative_to(nearest)
+    return target.as_uri() if place.startswith(_FILE) else str(target)

@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from plt_nn.errors import ConfigError, TrackingError
 from plt_nn.tracking import Store, store_at
-from plt_nn.tracking.relocate.relocate import relocate, stale_roots
+from plt_nn.tracking.relocate import relocate, stale_roots
 
 NAMES = ["new", "a space", "100% ü", "mlruns2"]
 
@@ -207,7 +207,7 @@ def test_a_lock_that_is_held_is_waited_for_and_then_told(
 ) -> None:
     new = store_at(tmp_path / "new")
     old.rename(new.root)
-    monkeypatch.setattr("plt_nn.tracking.relocate.relocate._PATIENCE", 0.2)
+    monkeypatch.setattr("plt_nn.tracking.relocate._PATIENCE", 0.2)
     with new.lock(), pytest.raises(TrackingError, match="is in use"):
         relocate(new)
     with closing(sqlite3.connect(new.root / "mlflow.db", isolation_level=None)) as writer:

@@ -1,1 +1,0 @@
-"""Correcting the absolute artifact locations of a store whose folder was moved."""
