@@ -98,12 +98,7 @@ class DecodedSplits:
 
 
 def expected_bytes(paths: Sequence[Path], transform: ImageTransform) -> int:
-    """The approximate size in bytes of the decoded images of some files.
-
-    Args:
-        paths: The image files.
-        transform: The transform, whose first steps are applied.
-    """
+    """The approximate size in bytes of the decoded images of some files, after the first steps of a transform."""
     chosen = [paths[at * len(paths) // _MEASURED] for at in range(min(_MEASURED, len(paths)))]
     sizes: list[tuple[int, int]] = [transform.led(read_image(path)).size for path in chosen]
     return sum(3 * width * height for width, height in sizes) * len(paths) // max(len(chosen), 1)

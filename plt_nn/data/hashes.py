@@ -24,12 +24,7 @@ def content_hash(content: bytes | memoryview) -> bytes:
 
 
 def row_hashes(x: Tensor, y: Tensor) -> NDArray[np.bytes_]:
-    """The hash of each row's bytes in two tensors, `(N,)`.
-
-    Args:
-        x: The inputs `(N, ...)`.
-        y: The targets `(N, ...)`.
-    """
+    """The hash of each row's bytes in two tensors, `(N,)`."""
     rows = np.concatenate([_row_bytes(x), _row_bytes(y)], axis=1)
     whole, width = memoryview(rows.tobytes()), rows.shape[1]
     return as_array([content_hash(whole[begin : begin + width]) for begin in range(0, len(whole), width)])

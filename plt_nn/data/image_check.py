@@ -28,9 +28,6 @@ def check_images(paths: Sequence[Path]) -> CheckedImages:
 
     The hashes are taken here because the bytes are in memory: they add a twentieth to the time, and a second reading
     of the files, a third.
-
-    Args:
-        paths: The image files.
     """
     with ThreadPoolExecutor(max_workers=usable_cores()) as pool:  # Pillow decodes without holding Python's lock
         found = list(zip(paths, pool.map(_reason_or_hash, paths), strict=True))
@@ -41,11 +38,7 @@ def check_images(paths: Sequence[Path]) -> CheckedImages:
 
 
 def file_hashes(paths: Sequence[Path]) -> dict[Path, bytes]:
-    """The hash of each file's bytes; files that cannot be read are left out.
-
-    Args:
-        paths: The files.
-    """
+    """The hash of each file's bytes; files that cannot be read are left out."""
     with ThreadPoolExecutor(max_workers=usable_cores()) as pool:  # hashing does not hold Python's lock
         hashes = zip(paths, pool.map(_file_hash, paths), strict=True)
         return {path: found for path, found in hashes if found is not None}

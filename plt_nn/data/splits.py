@@ -10,10 +10,7 @@ from plt_nn.text import quoted
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Check the shares of the data that are not used for training.
-
-    Args:
-        fractions: Split name -> share of the data.
+    """Check the shares of the data, by the name of their split, that are not used for training.
 
     Raises:
         ConfigError: A share is not in [0, 1), or nothing remains for training.
@@ -27,10 +24,7 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 def size_faults(class_names: Sequence[str], labels: Tensor, fractions: Mapping[str, float]) -> list[str]:
     """The fault of classes with too few samples for `stratified_split`, which must leave one for training.
 
-    Args:
-        class_names: The name of each class code.
-        labels: Class code of each sample, int64 `(N,)`.
-        fractions: Split name -> share of each class.
+    `class_names` has the name of each class code; the other arguments are those of `stratified_split`.
 
     Returns:
         One sentence that names them, or nothing.

@@ -64,14 +64,7 @@ def table_faults(
     task: Literal["classification", "regression"],
     missing: Literal["error", "mean"],
 ) -> list[str]:
-    """All faults of a table, one sentence each.
-
-    Args:
-        frame: The table.
-        columns: The columns to use.
-        task: What is learnt.
-        missing: Whether missing feature values are a fault.
-    """
+    """All faults of a table, one sentence each."""
     used = [columns.target, *columns.numeric, *columns.categorical]
     unknown = [column for column in used if column not in frame.columns]
     if unknown:

@@ -70,12 +70,7 @@ class CachedLoader:
         self._open()
 
     def run(self, x: LazyInputs, forward: Forward) -> Any:
-        """The net's output for a batch that the loader serves.
-
-        Args:
-            x: The batch's inputs.
-            forward: The net's own forward pass.
-        """
+        """The net's output for a batch that the loader serves."""
         frontier, guard, recipe = self._frontier, self.guard, self._recipe
         self._calls += 1
         if self.loader.serving is not x.served_by or frontier is None or guard is None:
@@ -224,13 +219,7 @@ class CachedLoader:
 
 
 def run_net(forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What replaces the forward pass of a net: batches that have features continue from these.
-
-    Args:
-        forward: The net's own forward pass.
-        args: Its arguments by position.
-        kwargs: Its arguments by keyword.
-    """
+    """What replaces the forward pass of a net: batches that have features continue from these."""
     given = [*args, *kwargs.values()]
     for x in given:
         cached = x.served_by.cached if isinstance(x, LazyInputs) and isinstance(x.served_by, Serving) else None

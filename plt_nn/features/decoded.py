@@ -46,11 +46,7 @@ class DecodedImages:
         self.close = weakref.finalize(self, os.close, file)
 
     def get(self, number: int) -> Tensor | None:
-        """An image, uint8 `(H, W, 3)`; None if it is absent or damaged.
-
-        Args:
-            number: Its number.
-        """
+        """An image, uint8 `(H, W, 3)`; None if it is absent or damaged."""
         head = os.pread(self._file, _HEAD.size, number * _HEAD.size)
         if len(head) < _HEAD.size:
             return None
@@ -63,11 +59,7 @@ class DecodedImages:
         return torch.frombuffer(pixels, dtype=torch.uint8).view(height, width, 3)
 
     def put(self, number: int, image: Tensor) -> bool:
-        """Stores an image.
-
-        Args:
-            number: Its number.
-            image: uint8 `(H, W, 3)`.
+        """Stores an image, uint8 `(H, W, 3)`.
 
         Returns:
             Whether there was room for it.
@@ -123,12 +115,7 @@ class DecodedImages:
 
 
 def count_images(path: Path, size: int) -> int:
-    """How many images a file holds.
-
-    Args:
-        path: The file.
-        size: For how many images it was made.
-    """
+    """How many of the `size` images of a file are there."""
     with path.open("rb") as file:
         return _count(file.read(size * _HEAD.size))
 

@@ -144,11 +144,7 @@ def create(
 
 @contextmanager
 def one_at_a_time(root: Path) -> Iterator[None]:
-    """Lets one process at a time make room and use it, so that files are not removed before they are open.
-
-    Args:
-        root: The folder of all features; it is created.
-    """
+    """Lets one process at a time make room in a folder, which is created, and open files before they are removed."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

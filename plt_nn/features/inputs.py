@@ -11,11 +11,7 @@ NAMES = ("x", "image", "images", "input", "inputs", "pixel_values", "data")
 
 
 def inputs_of(batch: Any) -> Tensor | None:
-    """The inputs of a batch: its first entry, or the entry with one of `NAMES`; None if they are not one tensor.
-
-    Args:
-        batch: What a loader gives.
-    """
+    """The inputs of a batch: its first entry, or the entry with one of `NAMES`; None if they are not one tensor."""
     found = batch
     if isinstance(batch, Sequence) and batch:
         found = batch[0]
@@ -36,12 +32,7 @@ def place_of_inputs(batch: Any, leaves: Sequence[Any]) -> int | None:
 
 
 def with_inputs(batch: Any, inputs: Tensor) -> Any:
-    """The batch with other inputs.
-
-    Args:
-        batch: The batch.
-        inputs: The inputs that replace its own.
-    """
+    """The batch with other inputs."""
     leaves, spec = tree_flatten(batch)
     place = place_of_inputs(batch, leaves)
     return tree_unflatten([inputs if at == place else leaf for at, leaf in enumerate(leaves)], spec)

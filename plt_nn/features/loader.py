@@ -47,10 +47,6 @@ class FeatureLoader:
 
     While it is `serving`, inputs are `LazyInputs`. Those with cached features are not read at all; the others are read
     as without it. When it is not serving it is the loader.
-
-    Args:
-        loader: The loader.
-        source: The loader's samples by number.
     """
 
     def __init__(self, loader: Any, source: Source) -> None:

@@ -34,7 +34,7 @@ class RowStore:
 
     Each row has a mark: a checksum of what it holds. A row that is damaged, or of which only a part had reached the
     disk when the machine stopped, does not match its mark, and counts as absent. Processes that read and write the same
-    files need no other synchronisation.
+    files need no other synchronisation. Methods take the numbers of rows, int64 `(N,)`.
 
     Args:
         size: Number of rows.
@@ -72,11 +72,7 @@ class RowStore:
         return int((self._marks.rows != _ABSENT).sum())
 
     def has(self, rows: Tensor) -> bool:
-        """Whether all of some rows are there, and undamaged.
-
-        Args:
-            rows: Their numbers, int64 `(N,)`.
-        """
+        """Whether all of some rows are there, and undamaged."""
         unchecked = rows[~self._checked[rows]]
         if len(unchecked) == 0:
             return True
@@ -94,21 +90,13 @@ class RowStore:
         return True
 
     def get(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """Copies of some rows, tensors `(N, ...)`; they must be there.
-
-        Args:
-            rows: Their numbers, int64 `(N,)`.
-        """
+        """Copies of some rows, tensors `(N, ...)`; they must be there."""
         copies = tuple(column.rows.index_select(0, rows) for column in self._columns)
         self._release(len(rows))
         return copies
 
     def put(self, rows: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Stores rows.
-
-        Args:
-            rows: Their numbers, int64 `(N,)`.
-            tensors: What they hold, tensors `(N, ...)` of the store's types, on any device.
+        """Stores rows, tensors `(N, ...)` of the store's types on any device.
 
         Raises:
             OSError: If the disk is full.
@@ -171,10 +159,6 @@ class _Column:
 
     def write(self, rows: Tensor, values: Tensor) -> None:
         """Writes rows.
-
-        Args:
-            rows: Their numbers, int64 `(N,)`.
-            values: What they hold, `(N, ...)`.
 
         Raises:
             OSError: If the disk is full.

@@ -39,10 +39,6 @@ def of_class(kind: type, describe: Describe) -> list[object]:
 def of_instance(value: Any, describe: Describe) -> list[object]:
     """The parts of a description of an object: its class, its attributes, and what else pickle would store.
 
-    Args:
-        value: Any object.
-        describe: Describes what the object holds.
-
     Raises:
         NotFingerprintable: For an object known by its address alone, an iterator, and what pickle cannot store.
     """
@@ -55,12 +51,7 @@ def of_instance(value: Any, describe: Describe) -> list[object]:
 
 
 def of_attributes(value: Any, describe: Describe) -> list[tuple[str, str]]:
-    """The descriptions of an object's attributes and slots, sorted by name.
-
-    Args:
-        value: Any object.
-        describe: Describes each attribute.
-    """
+    """The descriptions of an object's attributes and slots, sorted by name."""
     slots = {
         name: getattr(value, name)
         for base in type(value).__mro__

@@ -30,11 +30,7 @@ class CodeFacts:
 
 @cache  # a code object never changes, unlike what it looks up
 def code_facts(code: CodeType) -> CodeFacts:
-    """Reads a loaded code object; the file it came from may have changed since.
-
-    Args:
-        code: The code of a function.
-    """
+    """Reads a loaded code object; the file it came from may have changed since."""
     inner = [code_facts(part) for part in code.co_consts if isinstance(part, CodeType)]
     steps = list(dis.get_instructions(code))
     looked_up = {str(step.argval) for step in steps if step.opname in _GLOBALS}

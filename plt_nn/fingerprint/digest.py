@@ -33,9 +33,6 @@ def tensor_digest(tensor: Tensor) -> str:
 def array_digest(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> str:
     """A digest of an array's shape, dtype and values.
 
-    Args:
-        array: Any array of numbers or text.
-
     Raises:
         NotFingerprintable: For an array of objects.
     """

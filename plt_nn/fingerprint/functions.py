@@ -19,12 +19,7 @@ _DYNAMO = "_torchdynamo_"  # attributes that torch's compiler sets on functions;
 
 
 def of_function(function: FunctionType, describe: Describe) -> list[object]:
-    """The parts of a description of a function; a wrapped function is captured by its wrapper or is its attribute.
-
-    Args:
-        function: Any function written in Python.
-        describe: Describes what the function holds.
-    """
+    """The parts of a description of a function; a wrapped function is captured by its wrapper or is its attribute."""
     code = function.__code__
     module = str(function.__globals__.get("__name__"))  # __module__ may be that of a wrapped function
     name, package = f"{module}.{code.co_qualname}", package_of(module)

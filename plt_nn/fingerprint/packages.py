@@ -15,11 +15,7 @@ _STANDARD = Path(os.__file__).parent
 
 
 def package_of(module: str) -> str | None:
-    """The package of a module with its version; None for the user's own code, which no version identifies.
-
-    Args:
-        module: The module's full name.
-    """
+    """The package of a module, by its full name, with its version; None for the user's own code, which has none."""
     package = module.partition(".")[0]
     return None if package == "__main__" else _identified(package, _file_of(module))
 

@@ -18,9 +18,6 @@ def phases_from_text(text: str) -> tuple[Phase, ...]:
     its adapters as `adapt.key=value`. Start and arguments may be left out. A pattern that holds a `;`, `@`, `,` or
     `key=` needs a YAML file.
 
-    Args:
-        text: The phases in order.
-
     Raises:
         ConfigError: Naming every fault at once, the phases counted from 0.
     """

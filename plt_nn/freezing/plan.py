@@ -52,10 +52,6 @@ def held_modules(stages: Sequence[StageLike], trained: frozenset[str]) -> frozen
 
     That is a module with parameters of its own if none of them is trained; one without (Dropout, DropPath) if nothing
     in its stage is trained; a container if everything in it stays in eval mode.
-
-    Args:
-        stages: The net's stages.
-        trained: The names of the trained parameters.
     """
     held: dict[str, bool] = {}
     for stage in stages:

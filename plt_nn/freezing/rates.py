@@ -12,10 +12,6 @@ def stage_factors(phase: Phase, stages: Sequence[StageLike]) -> dict[str, float]
     The last stage that has parameters gets `lr_scale`, and each stage before it `layer_decay` times the factor of the
     one behind it (layer-wise decay: Clark et al. 2020, ELECTRA, https://arxiv.org/abs/2003.10555; for images Bao et al.
     2021, BEiT, https://arxiv.org/abs/2106.08254).
-
-    Args:
-        phase: The phase.
-        stages: The net's stages from input to head.
     """
     filled = [stage.name for stage in stages if stage.parameters]
     distance = {name: len(filled) - 1 - place for place, name in enumerate(filled)}

@@ -44,10 +44,6 @@ def memory_of(graph: fx.Graph, module: nn.Module) -> Memory:
 
     A module is traced into only if it matters what it does to its input. If nothing else uses the value, and the module
     is frozen, the module may be assumed to change it.
-
-    Args:
-        graph: A graph of `trace`.
-        module: What was traced.
     """
     changes, origins = _of_functions(graph, module)
     known: _Known = {}

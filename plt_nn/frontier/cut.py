@@ -70,10 +70,7 @@ class Frontier:
     guard: CutGuard = field(repr=False)
 
     def before(self, *inputs: Any) -> Crossing:
-        """Runs the prefix, which gives no gradients because all of it is frozen.
-
-        Args:
-            inputs: The module's inputs for N samples.
+        """Runs the prefix on N samples, which gives no gradients because all of it is frozen.
 
         Raises:
             NotCuttable: If what crosses does not have a row for each sample, or gets gradients.
@@ -95,11 +92,7 @@ class Frontier:
         return Crossing(tuple(rows), Layout(spec, stand_ins, constants))
 
     def after(self, crossing: Crossing) -> Any:
-        """Runs the suffix.
-
-        Args:
-            crossing: The values that cross.
-        """
+        """Runs the suffix."""
         first, leaves = crossing.rows[0], list[Any](crossing.rows)
         for place, constant in crossing.layout.constants:
             leaves.insert(place, constant)

@@ -28,11 +28,7 @@ class SideEffects:
 
 @contextmanager
 def dry_run(module: nn.Module) -> Iterator[SideEffects]:
-    """Restores generators of random numbers, and the buffers and attributes of a module.
-
-    Args:
-        module: The net that is run or traced.
-    """
+    """Restores generators of random numbers, and the buffers and attributes of a module."""
     before = [(name, buffer, _version(buffer), buffer.clone()) for name, buffer in module.named_buffers()]
     with generators_restored() as has_drawn, attributes_restored(module) as attributes:
         effects = SideEffects(has_drawn, attributes)

@@ -14,9 +14,6 @@ def cut_features_and_head(net: nn.Module) -> "FeaturesAndHead | None":
 
     The nets of timm do so (https://huggingface.co/docs/timm/feature_extraction). What is trained must belong to the
     second step, which is checked whenever the first step runs.
-
-    Args:
-        net: Any module.
     """
     code = getattr(type(net).forward, "__code__", None)
     if code is None or code.co_names != ("forward_features", "forward_head"):

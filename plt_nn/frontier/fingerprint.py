@@ -21,9 +21,6 @@ def frontier_fingerprint(frontier: Frontier) -> str | None:
     Two prefixes with the same fingerprint give the same output for the same input on the same kind of machine. Weights
     are read once: a second for a few gigabytes.
 
-    Args:
-        frontier: The net in two parts.
-
     Returns:
         The digest; None if something in the prefix cannot be identified.
     """

@@ -86,12 +86,7 @@ def plain_attributes(modules: Iterable[nn.Module], read: Set[Slot] | None = None
 
 
 def are_unchanged(attributes: Iterable[Plain], but: Set[Slot] = frozenset()) -> bool:
-    """Whether attributes still have their values.
-
-    Args:
-        attributes: What `plain_attributes` gave.
-        but: Attributes that may change.
-    """
+    """Whether what `plain_attributes` gave still holds, apart from the attributes in `but`."""
     return all(_is_equal(own.get(name, attributes), value) or (id(own), name) in but for own, name, value in attributes)
 
 

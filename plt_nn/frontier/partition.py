@@ -49,11 +49,7 @@ class Parts:
 
 
 def partition(graph: fx.Graph, module: nn.Module) -> Parts:
-    """Divides a graph where it stops being frozen.
-
-    Args:
-        graph: A graph of `trace`.
-        module: What was traced.
+    """Divides a graph of `trace` where it stops being frozen.
 
     Raises:
         NotCuttable: If a node of the suffix runs without gradients, or is checkpointed, in the module.

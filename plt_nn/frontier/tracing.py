@@ -66,14 +66,7 @@ def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) 
 
 
 class _FreezingTracer(fx.Tracer):
-    """Traces only into modules of which a part is frozen and a part is not.
-
-    Args:
-        functions: Functions that are not traced into.
-        modules: Classes of modules that are not traced into.
-        whole: Whether to trace into all others.
-        contexts: Counts the contexts that are entered meanwhile.
-    """
+    """Traces only into modules of which a part is frozen and a part is not."""
 
     def __init__(
         self,

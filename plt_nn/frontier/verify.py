@@ -35,11 +35,6 @@ def verify_first_batch(module: nn.Module, frontier: Frontier, inputs: Tensor) ->
 
     It has no side effects: random numbers, buffers and attributes are restored.
 
-    Args:
-        module: The net.
-        frontier: The net in two parts.
-        inputs: The batch's inputs.
-
     Raises:
         NotCuttable: If features would change what the net gives.
         Exception: Whatever the net raises.

@@ -21,11 +21,7 @@ MetricHistories = Mapping[str, History]  # of one run, by the name of the metric
 
 
 def wanted_metrics(runs: Sequence[RunRecord], first: str) -> dict[str, list[str]]:
-    """Which metrics a report shows, by its section, the most important first.
-
-    Args:
-        runs: The runs.
-        first: The metric that is compared.
+    """Which metrics a report shows, by its section, the most important first, `first` before all.
 
     Returns:
         `curves`, `rates` and `machine`: names of metrics.
@@ -46,14 +42,7 @@ def wanted_metrics(runs: Sequence[RunRecord], first: str) -> dict[str, list[str]
 def lines(
     runs: Sequence[RunRecord], histories: Sequence[MetricHistories], name: str, block: ArrayBlock
 ) -> list[dict[str, Any]]:
-    """The lines of a metric: of each run that has it, the steps, values, epochs trained and minutes.
-
-    Args:
-        runs: The runs.
-        histories: The metrics of each.
-        name: The metric.
-        block: Where arrays are put.
-    """
+    """The lines of a metric: of each run that has it, the steps, values, epochs trained and minutes."""
     found = []
     for number, (run, own) in enumerate(zip(runs, histories, strict=True)):
         history = own.get(name)

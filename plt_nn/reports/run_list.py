@@ -46,13 +46,7 @@ class ListedRun:
 
 
 def list_runs(reader: AllRuns, runs: Sequence[RunRecord], now: float | None = None) -> list[ListedRun]:
-    """The runs as a list shows them: those that run first, then the newest.
-
-    Args:
-        reader: Where they were read from.
-        runs: The runs.
-        now: Seconds since 1970. Default: now.
-    """
+    """The runs as a list shows them: those that run first, then the newest; `now` is in seconds since 1970."""
     found = [_listed_run(reader, run, time.time() if now is None else now) for run in runs]
     return sorted(found, key=lambda one: (one.run.status != "RUNNING", -one.run.began))
 

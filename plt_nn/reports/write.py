@@ -64,12 +64,7 @@ def _facts(reader: AllRuns, runs: Sequence[RunRecord]) -> tuple[list[dict[str, A
 
 
 def report_of_spool(folder: SpoolFolder, status: str, facts: dict[str, Any]) -> str | None:
-    """The page of one run, from what is on disk.
-
-    Args:
-        folder: The run's spool.
-        status: How the run ends.
-        facts: What its best validation has shown.
+    """The page of one run, which ends with `status`, from its spool on disk and the facts of its best validation.
 
     Returns:
         The page; None if the run has logged no metric.

@@ -42,9 +42,6 @@ class DatasetWatch:
     Tensors are compared by identity and by torch's count of changes in place, arrays and short lists by content,
     transforms by their attributes, and all other objects by identity. What merely reading a sample changes, such as a
     counter or a cache, is to be named by `ignore`.
-
-    Args:
-        watched: A data set, or another object.
     """
 
     def __init__(self, watched: object) -> None:
@@ -66,11 +63,7 @@ class DatasetWatch:
         self._facts = None
 
     def ignore(self, names: Iterable[str]) -> None:
-        """Ignores attributes from now on, because reading a sample changes them.
-
-        Args:
-            names: The attributes, as `changed` names them.
-        """
+        """Ignores attributes from now on, because reading a sample changes them."""
         self._of_reading |= set(names)
 
     def changed(self) -> Changed:

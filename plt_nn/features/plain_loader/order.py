@@ -26,12 +26,7 @@ _FIXED_ORDER = (SequentialSampler, SubsetRandomSampler, WeightedRandomSampler, D
 
 
 class Order:
-    """The batches of a DataLoader's epochs.
-
-    Args:
-        loader: The loader.
-        size: Number of samples.
-    """
+    """The batches of a DataLoader's epochs."""
 
     def __init__(self, loader: DataLoader[Any], size: int) -> None:
         self._loader, self._size = loader, size

@@ -47,10 +47,6 @@ class Probe(NamedTuple):
 def probe(loader: DataLoader[Any], size: int) -> Probe:
     """Reads a few samples of a loader: alone, alone again, and together.
 
-    Args:
-        loader: The loader.
-        size: Number of samples.
-
     Raises:
         ValueError: If it is not known which samples can be read.
         Exception: Whatever the data set raises.
@@ -71,10 +67,6 @@ def is_read_at_random(read: Callable[[int], Any], size: int) -> bool:
     """Whether reading samples draws random numbers, or gives other values the second time.
 
     A few samples are read; the generators of torch, numpy and Python are restored.
-
-    Args:
-        read: Gives the sample of a number.
-        size: Number of samples.
     """
     chosen = _spread(size)
     with generators_restored() as has_drawn:
@@ -99,12 +91,7 @@ class _Read(NamedTuple):
 
 
 class _WatchedCollation:
-    """A loader's collation that also reports what reading each batch has done.
-
-    Args:
-        loader: The loader.
-        batches: How many batches are read.
-    """
+    """A loader's collation that also reports what reading each batch has done."""
 
     def __init__(self, loader: DataLoader[Any], batches: int) -> None:
         self._collate, self._begin = loader.collate_fn, loader.worker_init_fn if loader.num_workers else None

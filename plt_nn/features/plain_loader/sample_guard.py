@@ -53,11 +53,7 @@ class SampleGuard:
         return found.why_random()
 
     def look(self, may_read: bool) -> None:
-        """Checks the attributes when an epoch begins, and now and then a few samples.
-
-        Args:
-            may_read: Whether samples may be read.
-        """
+        """Checks the attributes when an epoch begins, and now and then a few samples."""
         if self.has_changed:
             return
         try:
@@ -68,12 +64,7 @@ class SampleGuard:
             self._found_change()
 
     def remember(self, rows: Tensor, batch: Any) -> None:
-        """Checks a batch that was read, and remembers its targets.
-
-        Args:
-            rows: The numbers of its samples.
-            batch: The batch.
-        """
+        """Checks a batch that was read, and remembers its targets."""
         inputs = inputs_of(batch)
         if inputs is None or len(inputs) != len(rows) or self.has_changed:
             return
@@ -117,11 +108,7 @@ class SampleGuard:
 
 
 class SampleChecksums:
-    """Checksums of the inputs of a few chosen samples when they were first read.
-
-    Args:
-        size: Number of samples.
-    """
+    """Checksums of the inputs of a few chosen samples when they were first read."""
 
     def __init__(self, size: int) -> None:
         self._generator = torch.Generator().manual_seed(size)  # not the global one, from which the training draws
@@ -129,12 +116,7 @@ class SampleChecksums:
         self._sums: dict[int, int] = {}
 
     def agree(self, rows: Tensor, inputs: Tensor) -> bool:
-        """Whether the watched samples in a batch have the checksums of before; notes those of new ones.
-
-        Args:
-            rows: The numbers of the batch's samples.
-            inputs: Their inputs, `(N, ...)`.
-        """
+        """Whether the watched samples in a batch have the checksums of before; notes those of new ones."""
         at = [place for place, row in enumerate(rows.tolist()) if row in self._watched]
         if not at:
             return True

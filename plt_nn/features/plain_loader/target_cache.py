@@ -12,11 +12,7 @@ MOST = 512_000_000  # bytes; if targets take more, such as masks of large images
 
 
 class TargetCache:
-    """Targets of samples that have been read, if these are tensors with a row for each sample.
-
-    Args:
-        size: Number of samples.
-    """
+    """Targets of samples that have been read, if these are tensors with a row for each sample."""
 
     def __init__(self, size: int) -> None:
         self._size, self._is_enabled = size, True
@@ -35,12 +31,7 @@ class TargetCache:
         self.forget()
 
     def put(self, rows: Tensor, batch: Any) -> None:
-        """Remembers a batch that was read.
-
-        Args:
-            rows: Its samples.
-            batch: The batch.
-        """
+        """Remembers a batch that was read."""
         leaves, spec = tree_flatten(batch)
         place = place_of_inputs(batch, leaves)
         if not self._is_enabled or place is None:
@@ -60,12 +51,7 @@ class TargetCache:
         return len(self._known) > 0 and bool(self._known[rows].all())
 
     def batch(self, rows: Tensor, inputs: Tensor) -> Any:
-        """A batch of samples that have been read.
-
-        Args:
-            rows: The samples.
-            inputs: Their inputs.
-        """
+        """A batch of samples that have been read."""
         assert self._tensors is not None and self._spec is not None  # noqa: PT018
         leaves = [tensor.index_select(0, rows.to(tensor.device)) for tensor in self._tensors]
         leaves.insert(self._place, inputs)

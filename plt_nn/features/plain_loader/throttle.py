@@ -15,11 +15,7 @@ class Throttle:
         self._ended, self._cost, self._spent = time.perf_counter(), 0.0, 0.0
 
     def expect(self, cost: float) -> None:
-        """Sets, before the first check, how long a check is expected to take.
-
-        Args:
-            cost: Seconds.
-        """
+        """Sets, before the first check, how many seconds a check is expected to take."""
         self._ended, self._cost = time.perf_counter(), cost
 
     def is_due(self) -> bool:
