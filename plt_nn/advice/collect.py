@@ -19,7 +19,8 @@ from plt_nn.advice.images import Images
 from plt_nn.advice.probes.stage_features import StageFeatures
 from plt_nn.backbones import Preprocessing
 from plt_nn.backbones.image_transform import ImageTransform
-from plt_nn.features.cache_location import CacheEntry, CacheLocation, NoRoom
+from plt_nn.features.cache_location import CacheLocation, NoRoom
+from plt_nn.features.folder import CacheEntry
 from plt_nn.features.rows import RowStore, RowType
 from plt_nn.fingerprint.digest import digests
 from plt_nn.fingerprint.identity import files_identity, object_identity
@@ -114,7 +115,7 @@ def _cache(
     try:
         return place.make(key, size, types, {"stages": list(found)}, about)
     except NoRoom:  # pooled features are small enough for memory
-        return CacheEntry(RowStore(size, types), {}, None)
+        return CacheEntry(RowStore(size, types), {})
 
 
 def _key(

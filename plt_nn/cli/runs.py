@@ -11,7 +11,7 @@ from rich.text import Text
 
 from plt_nn.cli.options import add_format, add_store
 from plt_nn.reports.run_list import ListedRun, list_runs
-from plt_nn.reports.words import ago, number
+from plt_nn.reports.tables import ago, number
 from plt_nn.text import byte_size
 from plt_nn.tracking import store_at
 from plt_nn.tracking.read.all_runs import AllRuns

@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 import PIL
 import torchvision
-from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.errors import ConfigError
 from plt_nn.features.cache_location import NoRoom, room_for
 from plt_nn.features.decoded import DecodedImages
-from plt_nn.features.folder import MORE_BYTES, OpenFeatures, create
+from plt_nn.features.folder import MORE_BYTES, create, open_entry
 from plt_nn.fingerprint.identity import files_identity, object_identity
 from plt_nn.inference.images import read_image
 from plt_nn.text import byte_size
@@ -82,9 +81,9 @@ class DecodedSplits:
         steps = ", ".join(type(step).__name__ for step in transform.lead)
         about = {"net": "decoded images", "samples": split, "up to": steps}
         with room_for(folder, key, most, _MOST_ON_DISK):
-            files = OpenFeatures(create(folder, key, len(paths), (), {MORE_BYTES: most}, about), 0)
-        images = DecodedImages(len(paths), most, files.entry.folder)
-        weakref.finalize(images, files.close)  # until then they are not deleted to make room
+            entry = open_entry(create(folder, key, len(paths), (), {MORE_BYTES: most}, about), 0)
+        images = DecodedImages(len(paths), most, folder / key)
+        weakref.finalize(images, entry.close)  # until then they are not deleted to make room
         return images
 
     def _say(self, split: str, count: int, expected: int, folder: Path) -> None:
@@ -102,9 +101,3 @@ def expected_bytes(paths: Sequence[Path], transform: ImageTransform) -> int:
     chosen = [paths[at * len(paths) // _MEASURED] for at in range(min(_MEASURED, len(paths)))]
     sizes: list[tuple[int, int]] = [transform.led(read_image(path)).size for path in chosen]
     return sum(3 * width * height for width, height in sizes) * len(paths) // max(len(chosen), 1)
-
-
-def features_folder(trainer: Trainer | None) -> Path:
-    """The folder of features in the store of the trainer's logger, else `mlruns/features`."""
-    folders = [getattr(logger, "features_dir", None) for logger in trainer.loggers] if trainer is not None else []
-    return next((folder for folder in folders if isinstance(folder, Path)), Path("mlruns", "features"))

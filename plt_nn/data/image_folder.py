@@ -11,7 +11,7 @@ from torch import nn
 
 from plt_nn.backbones import Preprocessing, inner_preprocessing
 from plt_nn.data.class_folders import ClassFolders, Sample, scan_class_folders
-from plt_nn.data.decoded_images import DecodedSplits, features_folder
+from plt_nn.data.decoded_images import DecodedSplits
 from plt_nn.data.fingerprints import SplitContent, SplitFingerprint, fingerprints_of
 from plt_nn.data.hashes import as_array
 from plt_nn.data.image_batches import ImageBatches, image_loader
@@ -20,6 +20,7 @@ from plt_nn.data.image_files import ImageFiles
 from plt_nn.data.sampling import run_seed, sampler_for
 from plt_nn.data.workers import default_num_workers
 from plt_nn.errors import DataError, refuse
+from plt_nn.features.folder import features_root
 from plt_nn.inference.inputs import ImageInputs
 from plt_nn.text import quoted
 
@@ -236,7 +237,8 @@ class ImageFolderData(LightningDataModule):
             else preprocessing.evaluation_transform()
         )
         paths = self.paths[split]
-        decoded = self._decoded.images(split, paths, transform, features_folder(self.trainer))
+        folder = features_root(self.trainer.loggers if self.trainer else ())
+        decoded = self._decoded.images(split, paths, transform, folder)
         files = ImageFiles(paths, _labels(self.samples[split]), transform, run_seed(), decoded)
         workers = default_num_workers(self.trainer) if self.num_workers is None else self.num_workers
         return image_loader(files, sampler_for(self.trainer, len(files), self.batch_size, training), workers)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plt_nn.features.folder import OpenFeatures, create, find, make_room, one_at_a_time, remove
+from plt_nn.features.folder import CacheEntry, create, find, make_room, one_at_a_time, open_entry
 from plt_nn.features.rows import RowStore, RowType
 from plt_nn.text import byte_size
 
@@ -32,32 +32,22 @@ class CacheLocation:
     most_on_disk: int
     most_in_memory: int
 
-    def find(self, key: str | None) -> "CacheEntry | None":
+    def find(self, key: str | None) -> CacheEntry | None:
         """The features of a key that were cached earlier.
 
         Args:
             key: The fingerprint of what they are computed from; None if it is unknown.
         """
         entry = find(self.folder, key) if self.folder is not None and key is not None else None
-        if entry is None:
-            return None
         try:
-            opened = OpenFeatures(entry, self.most_in_memory)
+            return open_entry(entry, self.most_in_memory) if entry is not None else None
         except OSError:
             return None
-        return CacheEntry(opened.store, entry.extra, opened)
 
     def make(
         self, key: str | None, size: int, types: Sequence[RowType], extra: Mapping[str, Any], about: Mapping[str, str]
-    ) -> "CacheEntry":
-        """A new, empty entry for the features of a key.
-
-        Args:
-            key: As for `find`.
-            size: Number of rows.
-            types: What a row consists of.
-            extra: What else is needed to use them; plain values.
-            about: What they are, in words.
+    ) -> CacheEntry:
+        """A new, empty entry for the features of a key, as for `find`; the other arguments are those of `create`.
 
         Raises:
             NoRoom: If they fit nowhere.
@@ -67,12 +57,11 @@ class CacheLocation:
         if self.folder is not None and key is not None:
             try:
                 with room_for(self.folder, key, needed, self.most_on_disk):
-                    opened = OpenFeatures(create(self.folder, key, size, types, extra, about), self.most_in_memory)
-                return CacheEntry(opened.store, opened.entry.extra, opened)
+                    return open_entry(create(self.folder, key, size, types, extra, about), self.most_in_memory)
             except (OSError, NoRoom) as error:
                 reason = str(error)
         if needed <= self.most_in_memory:
-            return CacheEntry(RowStore(size, types), dict(extra), None)
+            return CacheEntry(RowStore(size, types), dict(extra))
         most = byte_size(self.most_in_memory)
         raise NoRoom(f"{byte_size(needed)} are more than the {most} allowed in memory, and {reason}")
 
@@ -100,31 +89,3 @@ def room_for(folder: Path, key: str, needed: int, most_on_disk: int) -> Iterator
             if free < needed + _RESERVE:
                 raise NoRoom(f"the disk of {folder} has {byte_size(free)} left")
         yield
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """Features that are cached.
-
-    Args:
-        store: Their rows.
-        extra: What else is needed to use them.
-        files: Their files; None if they are in memory.
-    """
-
-    store: RowStore
-    extra: dict[str, Any]
-    files: OpenFeatures | None
-
-    def close(self) -> None:
-        """Closes the files, or frees the memory."""
-        if self.files is not None:
-            self.files.close()
-        else:
-            self.store.close()
-
-    def discard(self) -> None:
-        """Closes and removes the files, so that the features are never used again."""
-        self.close()
-        if self.files is not None:
-            remove(self.files.entry)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plt_nn.features.cache_location import CacheEntry, CacheLocation
+from plt_nn.features.cache_location import CacheLocation
 from plt_nn.features.costs import Costs
+from plt_nn.features.folder import CacheEntry
 from plt_nn.features.forward import Forward
 from plt_nn.features.lazy_inputs import LazyInputs, as_read
 from plt_nn.features.loader import FeatureLoader, Serving
@@ -211,7 +212,7 @@ class CachedLoader:
     def _sentence(self, why: str) -> str:
         assert self._entry is not None and self._frontier is not None  # noqa: PT018
         store, where = self._entry.store, ", ".join(self._frontier.crosses)
-        place = str(self._entry.files.entry.folder) if self._entry.files is not None else "memory"
+        place = str(self._entry.files.folder) if self._entry.files is not None else "memory"
         return (
             f"Features of the {self.name} samples are cached as they leave {where}: {byte_size(store.row_nbytes)} a "
             f"sample, {byte_size(store.nbytes)} in {place}; {why}."

@@ -6,12 +6,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import torch
 
 from plt_nn.features.decoded import IMAGES, count_images
@@ -51,11 +52,9 @@ class FeatureEntry:
         try:
             if (self.folder / IMAGES).exists():
                 return count_images(self.folder / IMAGES, self.size)
-            marks = (self.folder / MARKS).read_bytes()
+            return int(np.count_nonzero(np.fromfile(self.folder / MARKS, np.int64)))
         except OSError:
             return 0
-        whole = len(marks) // 8 * 8
-        return int((torch.frombuffer(bytearray(marks[:whole]), dtype=torch.int64) != 0).sum()) if whole else 0
 
     def is_in_use(self) -> bool:
         """Whether a process has them open."""
@@ -69,25 +68,46 @@ class FeatureEntry:
         return False
 
 
-class OpenFeatures:
-    """Stored features that this process has open; while it does, nobody removes them to make room.
+class CacheEntry:
+    """Features in use: in memory, or in files, which nobody removes to make room while they are open.
 
     Args:
-        entry: The features.
-        most_in_memory: Bytes of them that are held in memory at a time.
+        store: Their rows.
+        extra: What else is needed to use them.
+        files: Their files. Default: they are in memory.
+        lock: What keeps others from removing the files.
     """
 
-    def __init__(self, entry: FeatureEntry, most_in_memory: int) -> None:
-        self.entry = entry
-        self._meta = (entry.folder / META).open("rb")
-        fcntl.flock(self._meta, fcntl.LOCK_SH)
-        os.utime(entry.folder / META)  # the least recently used are removed first
-        self.store = RowStore(entry.size, entry.types, entry.folder, most_in_memory)
+    def __init__(
+        self, store: RowStore, extra: dict[str, Any], files: FeatureEntry | None = None, lock: IO[bytes] | None = None
+    ) -> None:
+        self.store, self.extra, self.files, self._lock = store, extra, files, lock
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files, or frees the memory."""
         self.store.close()
-        self._meta.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def discard(self) -> None:
+        """Closes and removes the files, so that the features are never used again."""
+        self.close()
+        if self.files is not None:
+            remove(self.files)
+
+
+def open_entry(files: FeatureEntry, most_in_memory: int) -> CacheEntry:
+    """Opens stored features, of which at most so many bytes are held in memory at a time."""
+    lock = (files.folder / META).open("rb")
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    os.utime(files.folder / META)  # the least recently used are removed first
+    return CacheEntry(RowStore(files.size, files.types, files.folder, most_in_memory), files.extra, files, lock)
+
+
+def features_root(loggers: Iterable[object]) -> Path:
+    """The folder of all features in the store of the first logger that has one, else `mlruns/features`."""
+    folders = [getattr(logger, "features_dir", None) for logger in loggers]
+    return next((folder for folder in folders if isinstance(folder, Path)), Path("mlruns", "features"))
 
 
 def entries(root: Path) -> list[FeatureEntry]:

@@ -8,8 +8,7 @@ from torch import fx, nn
 
 from plt_nn.frontier.dry_run import dry_run
 from plt_nn.frontier.nondeterminism import is_live
-from plt_nn.frontier.symbols import in_place
-from plt_nn.frontier.tracing import trace
+from plt_nn.frontier.tracing import in_place, trace
 
 _IN_PLACE = frozenset((operator.setitem, in_place))
 # Functions and methods whose result may share memory with their first argument.

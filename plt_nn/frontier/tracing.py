@@ -1,20 +1,24 @@
 """Traces a net into a graph in which a module that is wholly frozen or wholly trained is a single node."""
 
 import inspect
+import operator
 import sys
 from collections.abc import Callable, Set
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from threading import RLock, get_ident
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
+import torch
 from torch import fx, nn
+from torch.amp.autocast_mode import autocast
+from torch.autograd.graph import saved_tensors_hooks
 
-from plt_nn.frontier.contexts import Contexts
 from plt_nn.frontier.module_attributes import Slot, attributes_read
 from plt_nn.frontier.nondeterminism import has_hooks, is_active
-from plt_nn.frontier.symbols import Symbol
 
 WITHOUT_GRADIENTS = "without gradients"  # in the `meta` of a node that runs where gradients are handled differently
+_OPERATORS = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul", "iand", "ior", "ixor")
 _lock = RLock()  # torch.fx replaces methods of every module in the process while it traces, and so do we
 
 
@@ -63,6 +67,71 @@ def trace(net: nn.Module, whole: bool = False, are_buffers_fixed: bool = False) 
         if node.op == "placeholder" and not node.users and node.name not in {p.name for p in taken}:
             graph.erase_node(node)
     return Traced(graph, [net, *tracer.looked_into], read)
+
+
+def in_place(value: Any, other: Any, name: str) -> Any:
+    """The value after an in-place operator: the same tensor, or another number.
+
+    Args:
+        value: The left operand, which is changed.
+        other: The right operand.
+        name: The operator's name in the module `operator`, such as `iadd`.
+    """
+    return getattr(operator, name)(value, other)
+
+
+class Symbol(fx.Proxy):
+    """A value in a trace that records in-place operators; torch.fx would trace `x += 1` as `x = x + 1`."""
+
+
+def _record(name: str) -> Any:
+    def record(self: Symbol, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", in_place, (self, other, name), {})
+
+    return record
+
+
+for _name in _OPERATORS:
+    setattr(Symbol, f"__{_name}__", _record(_name))
+
+
+class Contexts:
+    """Counts the contexts of `torch.autocast` and of checkpointing that this thread has entered.
+
+    Only one thread may use it at a time, because it replaces methods of torch's classes; others are not affected.
+
+    Attributes:
+        autocast: How many autocast contexts are open, whatever they switch on or off.
+        saved: How many contexts are open that save tensors for the backward pass in another way.
+    """
+
+    def __init__(self) -> None:
+        self.autocast = self.saved = 0
+        self._mode, self._thread = torch.is_grad_enabled(), get_ident()
+        self._patches = ExitStack()
+
+    def changes_gradients(self) -> bool:
+        """Whether gradients are switched on or off here, or tensors for them are saved in another way."""
+        return self.saved > 0 or torch.is_grad_enabled() != self._mode
+
+    def __enter__(self) -> Self:
+        for kind, name in ((autocast, "autocast"), (saved_tensors_hooks, "saved")):
+            for method, change in (("__enter__", 1), ("__exit__", -1)):
+                own = getattr(kind, method)
+                setattr(kind, method, self._counted(own, name, change))
+                self._patches.callback(setattr, kind, method, own)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._patches.close()
+
+    def _counted(self, own: Any, name: str, change: int) -> Any:
+        def counted(this: Any, *args: Any) -> Any:
+            if get_ident() == self._thread:
+                setattr(self, name, getattr(self, name) + change)
+            return own(this, *args)
+
+        return counted
 
 
 class _FreezingTracer(fx.Tracer):

@@ -1,12 +1,13 @@
 """What the plots of a report show: curves of runs in full resolution, phases, learning rates, fronts. Pure."""
 
+import base64
+import gzip
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plt_nn.reports.arrays import ArrayBlock
 from plt_nn.reports.comparison import Row
 from plt_nn.reports.metric import Mode, is_of_training
 from plt_nn.tracking import tags
@@ -18,6 +19,46 @@ _SPEED = ("perf/samples_per_second", "perf/step_ms_mean", "perf/gpu_memory_mb_ma
 _REPEATED = ("_step", "_epoch")
 
 MetricHistories = Mapping[str, History]  # of one run, by the name of the metric
+
+
+Place = list[Any]  # offset in bytes, number of elements, and the dtype as JavaScript's typed arrays know it
+
+
+class ArrayBlock:
+    """Collects arrays; those with the same content are stored once, such as the steps that many metrics share."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._known: dict[tuple[str, bytes], Place] = {}
+
+    def add(self, values: NDArray[Any], kind: str = "f4") -> Place:
+        """Adds an array.
+
+        Args:
+            values: The array, `(N,)`.
+            kind: `f4` or `f8` for floats, `i4` for whole numbers.
+
+        Returns:
+            Where it lies.
+        """
+        content = np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()
+        place = self._known.get((kind, content))
+        if place is None:
+            place = self._known[(kind, content)] = [self._size, len(values), kind]
+            padding = -len(content) % 8
+            self._parts.append(content + b"\0" * padding)
+            self._size += len(content) + padding
+        return place
+
+    def packed(self) -> str:
+        """The whole block, compressed, in base64."""
+        return packed(b"".join(self._parts))
+
+
+def packed(content: bytes) -> str:
+    """Bytes compressed and in base64, as the page's script unpacks them."""
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
 
 
 def wanted_metrics(runs: Sequence[RunRecord], first: str) -> dict[str, list[str]]:

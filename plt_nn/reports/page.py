@@ -9,11 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from plt_nn.reports.arrays import ArrayBlock, packed
 from plt_nn.reports.comparison import Comparison, Row
-from plt_nn.reports.curves import MetricHistories, lines, phases, prices, wanted_metrics
-from plt_nn.reports.tables import run_columns, sentences
-from plt_nn.reports.words import number
+from plt_nn.reports.curves import ArrayBlock, MetricHistories, lines, packed, phases, prices, wanted_metrics
+from plt_nn.reports.tables import number, run_columns, sentences
 from plt_nn.text import and_more
 
 COLOURS = 8

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from plt_nn.errors import ConfigError
 from plt_nn.reports.comparison import epoch_of
 from plt_nn.reports.metric import Best, best_value, better, chosen_metric, logged_best
-from plt_nn.reports.words import state
+from plt_nn.reports.tables import state
 from plt_nn.tracking import tags
 from plt_nn.tracking.read.all_runs import AllRuns
 from plt_nn.tracking.read.runs import RunRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plt_nn.features.folder import OpenFeatures, create, find
+from plt_nn.features.folder import create, find, open_entry
 from plt_nn.features.rows import RowType
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -23,7 +23,7 @@ def features(here: Path) -> Path:
         create(root, key, 5, [RowType((250,), torch.float32)], {}, about)
     first = find(root, KEYS[0])
     assert first is not None
-    opened = OpenFeatures(first, 1000)
+    opened = open_entry(first, 1000)
     opened.store.put(torch.tensor([0, 3]), [torch.ones(2, 250)])
     opened.close()
     return root

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plt_nn.features.decoded import IMAGES, DecodedImages, count_images
-from plt_nn.features.folder import MORE_BYTES, OpenFeatures, create, entries
+from plt_nn.features.folder import MORE_BYTES, create, entries, open_entry
 
 
 def image(number: int, height: int = 5) -> Tensor:
@@ -144,7 +144,7 @@ def test_what_nobody_holds_is_given_back(place: Path | None) -> None:
 
 def test_their_entry_counts_them_and_the_room_they_take(tmp_path: Path) -> None:
     entry = create(tmp_path, "key", 4, (), {MORE_BYTES: 5_000}, {"net": "decoded images"})
-    files = OpenFeatures(entry, 0)
+    files = open_entry(entry, 0)
     DecodedImages(4, 5_000, entry.folder).put(1, image(1))
     (found,) = entries(tmp_path)
     assert (found.nbytes, found.rows(), found.is_in_use()) == (5_000 + 4 * 8, 1, True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from plt_nn.features import folder
-from plt_nn.features.folder import META, FeatureEntry, OpenFeatures, create, entries, find, make_room, remove
+from plt_nn.features.folder import META, FeatureEntry, create, entries, find, make_room, open_entry, remove
 from plt_nn.features.rows import MARKS, RowType
 
 TYPES = (RowType((4,), torch.float32), RowType((), torch.bool))
@@ -39,7 +39,7 @@ def test_what_was_made_is_found_as_it_was_made(tmp_path: Path) -> None:
 
 def test_rows_are_counted(tmp_path: Path) -> None:
     entry = made(tmp_path, "key")
-    features = OpenFeatures(entry, 1 << 20)
+    features = open_entry(entry, 1 << 20)
     features.store.put(torch.tensor([1, 5]), [torch.randn(2, 4), torch.tensor([True, False])])
     features.close()
     assert entry.rows() == 2
@@ -50,7 +50,7 @@ def test_rows_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_second_making_keeps_what_is_there(tmp_path: Path) -> None:
-    features = OpenFeatures(made(tmp_path, "key"), 1 << 20)
+    features = open_entry(made(tmp_path, "key"), 1 << 20)
     features.store.put(torch.tensor([1]), [torch.randn(1, 4), torch.tensor([True])])
     assert made(tmp_path, "key").rows() == 1
     features.close()
@@ -98,14 +98,14 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
 def test_use_makes_young(tmp_path: Path) -> None:
     old = made(tmp_path, "old", 1e9 - 1)
     made(tmp_path, "new", 1e9)
-    OpenFeatures(old, 1 << 20).close()
+    open_entry(old, 1 << 20).close()
     make_room(tmp_path, 1, 2 * NBYTES)
     assert [entry.key for entry in entries(tmp_path)] == ["old"]
 
 
 def test_what_is_in_use_is_spared(tmp_path: Path) -> None:
     entry = made(tmp_path, "used")
-    features = OpenFeatures(entry, 1 << 20)
+    features = open_entry(entry, 1 << 20)
     made(tmp_path, "idle")
     assert entry.is_in_use()
     assert make_room(tmp_path, NBYTES, NBYTES) == NBYTES
@@ -117,8 +117,9 @@ def test_what_is_in_use_is_spared(tmp_path: Path) -> None:
 
 
 def test_what_is_removed_in_use_can_be_used_to_the_end(tmp_path: Path) -> None:
-    features = OpenFeatures(made(tmp_path, "key"), 1 << 20)
-    remove(features.entry)
+    entry = made(tmp_path, "key")
+    features = open_entry(entry, 1 << 20)
+    remove(entry)
     features.store.put(torch.tensor([3]), [torch.ones(1, 4), torch.tensor([True])])
     assert features.store.has(torch.tensor([3]))
     features.close()
@@ -133,7 +134,7 @@ def test_what_another_process_makes_meanwhile_stays(step: str, tmp_path: Path, m
     def be_late(*args: Any, **kwargs: Any) -> Any:
         done = own(*args, **kwargs)
         monkeypatch.setattr(place, step, own)
-        features = OpenFeatures(made(tmp_path, "key"), 1 << 20)
+        features = open_entry(made(tmp_path, "key"), 1 << 20)
         features.store.put(torch.tensor([1]), [torch.ones(1, 4), torch.tensor([True])])
         features.close()
         return done
@@ -152,7 +153,7 @@ def test_processes_that_make_the_same_at_once_share_it(tmp_path: Path) -> None:
         if child == 0:
             try:
                 time.sleep(max(0.0, begin - time.time()))
-                features = OpenFeatures(made(tmp_path, "key"), 1 << 20)
+                features = open_entry(made(tmp_path, "key"), 1 << 20)
                 features.store.put(torch.tensor([number]), [torch.ones(1, 4), torch.tensor([True])])
                 os._exit(0)
             finally:

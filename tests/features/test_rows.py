@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plt_nn.features.checksums import row_checksums
-from plt_nn.features.rows import MARKS, RowStore, RowType
+from plt_nn.features.rows import MARKS, RowStore, RowType, row_checksums
 from tests import warm
 
 DTYPES = [

@@ -5,8 +5,7 @@ import gzip
 
 import numpy as np
 
-from plt_nn.reports.arrays import ArrayBlock
-from plt_nn.reports.curves import epochs_trained, front, phases
+from plt_nn.reports.curves import ArrayBlock, epochs_trained, front, phases
 from plt_nn.tracking.read.runs import RunRecord, history_of
 
 

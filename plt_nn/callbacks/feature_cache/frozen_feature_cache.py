@@ -21,6 +21,7 @@ from plt_nn.callbacks.speed.compile_net import CompileNet
 from plt_nn.errors import refuse
 from plt_nn.features.cache_location import CacheLocation
 from plt_nn.features.cached_loader import CacheSetting, run_net
+from plt_nn.features.folder import features_root
 from plt_nn.features.forward import feature_net, is_compiled, take_over
 
 _SPLITS: tuple[Split, ...] = ("training", "validation", "test")
@@ -218,17 +219,12 @@ class FrozenFeatureCache(Callback):
         device = trainer.strategy.root_device.type
         numerics = f"{trainer.precision} {device} torch {torch.__version__} {platform.machine()} {_matmuls(device)}"
         dtype = _DTYPES[self.dtype] if self.dtype is not None else None
-        location = CacheLocation(self._root(trainer) if self.reuse else None, self._most_on_disk, self._most_in_memory)
+        root = Path(self.folder) if self.folder is not None else features_root(trainer.loggers)
+        location = CacheLocation(root if self.reuse else None, self._most_on_disk, self._most_in_memory)
         passes = remaining_epochs(trainer) if trainer.state.fn == "fit" else math.inf
         compilers = callbacks_of(trainer, CompileNet)
         compiled = next((compiler.compiled for compiler in compilers if compiler.is_at_work_on(net)), None)
         return CacheSetting(location, dtype, numerics, passes, self._say, compiled)
-
-    def _root(self, trainer: Trainer) -> Path:
-        if self.folder is not None:
-            return Path(self.folder)
-        folders = [getattr(logger, "features_dir", None) for logger in trainer.loggers]
-        return next((folder for folder in folders if isinstance(folder, Path)), Path("mlruns", "features"))
 
     def _say(self, sentence: str) -> None:
         if sentence not in self._said:

@@ -1,6 +1,8 @@
 """Whether the samples of a DataLoader are still what they were when they were first read."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -8,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from plt_nn.features.checksums import row_checksums
 from plt_nn.features.inputs import inputs_of
 from plt_nn.features.plain_loader.dataset_watch import DatasetWatch
 from plt_nn.features.plain_loader.probe import is_equal, probe
 from plt_nn.features.plain_loader.reader import read_apart
 from plt_nn.features.plain_loader.target_cache import TargetCache
-from plt_nn.features.plain_loader.throttle import Throttle
+from plt_nn.features.rows import row_checksums
 
+SHARE = 0.02  # of the time since the last check
+AT_FIRST = 0.05  # seconds that all checks may take besides: most fits need no more
 _WATCHED = 64  # samples
 _AT_ONCE = 4
 
@@ -132,3 +135,30 @@ class SampleChecksums:
     def forget(self) -> None:
         """Forgets all checksums."""
         self._sums = {}
+
+
+class Throttle:
+    """Decides when a check may be made again, so that checks take a small share of the time."""
+
+    def __init__(self) -> None:
+        self._ended, self._cost, self._spent = time.perf_counter(), 0.0, 0.0
+
+    def expect(self, cost: float) -> None:
+        """Sets, before the first check, how many seconds a check is expected to take."""
+        self._ended, self._cost = time.perf_counter(), cost
+
+    def is_due(self) -> bool:
+        """Whether a check may be made now."""
+        passed = time.perf_counter() - self._ended
+        return self._cost <= SHARE * passed or self._spent + self._cost <= AT_FIRST
+
+    @contextmanager
+    def doing(self) -> Iterator[None]:
+        """Times the check that is made inside."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._ended = time.perf_counter()
+            self._cost = self._ended - began
+            self._spent += self._cost

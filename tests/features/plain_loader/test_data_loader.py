@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
 from plt_nn.features.inputs import inputs_of, with_inputs
-from plt_nn.features.plain_loader import sample_guard, throttle
+from plt_nn.features.plain_loader import sample_guard
 from plt_nn.features.plain_loader.data_loader import data_loader_source, why_no_source
 from plt_nn.features.plain_loader.reader import read_apart
 from plt_nn.features.source import Source
@@ -209,12 +209,12 @@ def read_source(dataset: Any, workers: int = 0) -> Source:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_samples_are_read_again_only_where_it_costs_little(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     looks, source = Looks(monkeypatch), read_source(Scaled(), workers)
-    monkeypatch.setattr(throttle, "AT_FIRST", 0.0)
-    monkeypatch.setattr(throttle, "SHARE", 0.0)
+    monkeypatch.setattr(sample_guard, "AT_FIRST", 0.0)
+    monkeypatch.setattr(sample_guard, "SHARE", 0.0)
     for _ in range(3):
         source.look(True)
     assert looks.count == 0
-    monkeypatch.setattr(throttle, "AT_FIRST", 60.0)
+    monkeypatch.setattr(sample_guard, "AT_FIRST", 60.0)
     for _ in range(3):
         source.look(True)
     assert looks.count == 3
@@ -222,7 +222,7 @@ def test_samples_are_read_again_only_where_it_costs_little(workers: int, monkeyp
 
 
 def test_samples_that_their_attributes_tell_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "AT_FIRST", 60.0)
+    monkeypatch.setattr(sample_guard, "AT_FIRST", 60.0)
     for dataset in (DATA, Subset(DATA, range(10))):
         looks, source = Looks(monkeypatch), read_source(dataset)
         source.look(True)
@@ -234,8 +234,8 @@ def test_samples_that_their_attributes_tell_are_not_read_again(monkeypatch: pyte
 def test_what_is_read_tells_whether_something_was_only_opened(
     scale: float, has_changed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "AT_FIRST", 0.0)
-    monkeypatch.setattr(throttle, "SHARE", 0.0)
+    monkeypatch.setattr(sample_guard, "AT_FIRST", 0.0)
+    monkeypatch.setattr(sample_guard, "SHARE", 0.0)
     dataset = Scaled()
     looks, source = Looks(monkeypatch), read_source(dataset)
     dataset.file = File(scale)

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from plt_nn.features.plain_loader import throttle
-from plt_nn.features.plain_loader.throttle import Throttle
+from plt_nn.features.plain_loader import sample_guard
+from plt_nn.features.plain_loader.sample_guard import Throttle
 
 
 class Clock:
@@ -20,7 +20,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(throttle, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(sample_guard, "time", SimpleNamespace(perf_counter=clock))
     return clock
 
 
