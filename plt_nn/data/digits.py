@@ -11,7 +11,6 @@ from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, stratified_split
 from plt_nn.data.tensors import TensorData, TensorSplit
 from plt_nn.errors import DataError, refuse
-from plt_nn.inference.inputs import TensorInputs
 
 
 class DigitsData(TensorData):
@@ -38,6 +37,7 @@ class DigitsData(TensorData):
     """
 
     name = "digits"
+    source = "sklearn.datasets.load_digits"
     class_names = [str(digit) for digit in range(10)]  # noqa: RUF012  # of every instance
 
     def __init__(
@@ -88,11 +88,7 @@ class DigitsData(TensorData):
         scans, labels = _load_digits()
         chosen = stratified_split(labels, self.fractions, self.split_seed)
         splits = {name: TensorSplit(scans[rows], labels[rows]) for name, rows in chosen.items()}
-        return tensor_fingerprints(splits, self.class_names, "sklearn.datasets.load_digits")
-
-    def model_inputs(self) -> TensorInputs:
-        """The inputs of a net that is trained on these samples."""
-        return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
+        return tensor_fingerprints(splits, self.class_names, self.source)
 
     def _arrange(self, scans: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         """Scans `(N, 8, 8)` in [0, 1] -> normalised inputs in the layout."""

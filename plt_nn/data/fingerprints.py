@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from plt_nn.data.hashes import HASH_BYTES, row_hashes, sketch
-from plt_nn.data.tensors import TensorSplit
 
 _MOST_EXAMPLES = 3
 
@@ -86,15 +86,9 @@ def fingerprints_of(
 
 
 def tensor_fingerprints(
-    splits: Mapping[str, TensorSplit], class_names: Sequence[str] | None, source: str
+    splits: Mapping[str, tuple[Tensor, Tensor]], class_names: Sequence[str] | None, source: str
 ) -> dict[str, SplitFingerprint]:
-    """The fingerprints of splits in memory; the content of a sample is its input and its target.
-
-    Args:
-        splits: Split name -> its samples.
-        class_names: The name of each class code; None where the targets are not classes.
-        source: Where the data come from.
-    """
+    """The `fingerprints_of` splits in memory; the content of a sample is its input and its target."""
     contents = {
         split: SplitContent(row_hashes(x, y), None if class_names is None else y.cpu().numpy(), "sample {}".format)
         for split, (x, y) in splits.items()

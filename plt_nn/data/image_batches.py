@@ -58,13 +58,7 @@ class ImageBatches(DataLoader[Batch]):
 
 
 def image_loader(files: ImageFiles, sampler: EpochBatches, num_workers: int) -> ImageBatches:
-    """The loader of `files`.
-
-    Args:
-        files: The image files.
-        sampler: The order of the samples and the batches.
-        num_workers: Number of processes that read; 0 reads in this process.
-    """
+    """The loader of `files` in the order of `sampler`, read by `num_workers` processes; 0 reads in this process."""
     return ImageBatches(files, sampler=sampler, **reading_options(num_workers, files.seed))
 
 

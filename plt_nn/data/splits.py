@@ -41,16 +41,7 @@ def size_faults(class_names: Sequence[str], labels: Tensor, fractions: Mapping[s
 
 
 def hold_out(labels: Tensor, fractions: Mapping[str, float], seed: int) -> dict[str, Tensor]:
-    """A `stratified_split` in which classes that are too small for it stay in training.
-
-    Args:
-        labels: Class code of each sample, int64 `(N,)`.
-        fractions: Split name -> share of each class; a share of 0 gives no split.
-        seed: Seed of the choice.
-
-    Returns:
-        Split name -> ascending sample indices, int64; nothing for no samples.
-    """
+    """A `stratified_split` in which classes that are too small for it stay in training; nothing for no samples."""
     if len(labels) == 0:
         return {}
     too_small = torch.tensor([_is_too_small(size, fractions) for size in torch.bincount(labels).tolist()])[labels]

@@ -2,10 +2,8 @@
 
 import torch
 
-from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.tensors import ROWS_AT_ONCE, TensorData, TensorSplit
 from plt_nn.errors import ConfigError
-from plt_nn.inference.inputs import TensorInputs
 
 
 class SyntheticRegressionData(TensorData):
@@ -23,6 +21,7 @@ class SyntheticRegressionData(TensorData):
     """
 
     name = "synthetic_regression"
+    source = "y = 2 x0^3 + 0.5 x1^2 + noise e"
     num_features = 2
 
     def __init__(
@@ -49,14 +48,6 @@ class SyntheticRegressionData(TensorData):
         """Plain facts for the record of a run."""
         facts: dict[str, str | int | float] = {"noise": self.noise, "data_seed": self.data_seed}
         return facts | self.sizes
-
-    def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """The content of each split."""
-        return tensor_fingerprints(self.splits, None, "y = 2 x0^3 + 0.5 x1^2 + noise e")
-
-    def model_inputs(self) -> TensorInputs:
-        """The inputs of a net that is trained on these samples."""
-        return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
 
 
 def _draw(size: int, noise: float, seed: int) -> TensorSplit:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.splits import check_fractions, size_faults, stratified_split
 from plt_nn.data.tensors import ROWS_AT_ONCE, TensorData, TensorSplit
 from plt_nn.errors import DataError, refuse
@@ -59,6 +58,7 @@ class TabularData(TensorData):
         check_fractions(self.fractions)
         self.path = Path(path).expanduser()
         self.name = self.path.stem
+        self.source = str(self.path.absolute())
         self.target = target
         self.task = task
         self.numeric = numeric
@@ -101,10 +101,6 @@ class TabularData(TensorData):
         if self.class_names is not None:
             facts["classes"] = len(self.class_names)
         return facts | {"features": self.num_features} | self.sizes
-
-    def fingerprints(self) -> dict[str, SplitFingerprint]:
-        """The content of each split, by the encoded rows; other columns or another split give other fingerprints."""
-        return tensor_fingerprints(self.splits, self.class_names, str(self.path.absolute()))
 
     def model_inputs(self) -> TableInputs:
         """The inputs of a net that is trained on these rows."""

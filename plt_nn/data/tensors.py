@@ -7,10 +7,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from plt_nn.data.batch import Batch
+from plt_nn.data.fingerprints import SplitFingerprint, tensor_fingerprints
 from plt_nn.data.sampling import EpochBatches, sampler_for
 from plt_nn.errors import DataError
 from plt_nn.features.source import Source
 from plt_nn.fingerprint.identity import object_identity
+from plt_nn.inference.inputs import TableInputs, TensorInputs
 
 # Rows of a table are so small that the cost of a batch hardly depends on its size.
 ROWS_AT_ONCE = 4096
@@ -39,9 +41,11 @@ class TensorData(LightningDataModule):
     Attributes:
         splits: The samples by the name of their split.
         class_names: The classes; None for regression.
+        source: Where the data come from: a path, or how they are made.
     """
 
     class_names: list[str] | None = None
+    source = ""
 
     def __init__(
         self, batch_size: int, fractions: Mapping[str, float] = {}, evaluation_batch_size: int | None = None
@@ -66,6 +70,14 @@ class TensorData(LightningDataModule):
     def sizes(self) -> dict[str, int]:
         """Number of samples by split, as `train_samples` and so on."""
         return {f"{name}_samples": len(split.y) for name, split in self.splits.items()}
+
+    def fingerprints(self) -> dict[str, SplitFingerprint]:
+        """The content of each split, by its inputs and targets: another encoding or split gives other fingerprints."""
+        return tensor_fingerprints(self.splits, self.class_names, self.source)
+
+    def model_inputs(self) -> TableInputs | TensorInputs:
+        """The inputs of a net that is trained on these samples."""
+        return TensorInputs(tuple(self.splits["train"].x.shape[1:]))
 
     def train_dataloader(self) -> "TensorBatches":
         """Shuffled training samples."""

@@ -134,13 +134,7 @@ def compare(
 
 
 def row_of(run: RunRecord, best: Best | None, epoch: float | None) -> Row:
-    """A run as the table shows it.
-
-    Args:
-        run: The run.
-        best: The best that it has reached.
-        epoch: The epoch of that.
-    """
+    """A run as the table shows it, with the best that it has reached and the epoch of that."""
     last, hours, trained = (run.last.get(name) for name in ("epoch", DEVICE_HOURS, TRAINED))
     seconds = ((run.ended or run.last_sign) - run.began) / 1000
     return Row(

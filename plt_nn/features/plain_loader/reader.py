@@ -58,13 +58,8 @@ def read_apart(
     """Reads a few batches without affecting the epoch.
 
     If the loader has workers, a worker of its own reads: a data set that this process has read may no longer be fit
-    for workers, such as one that opens a file at the first reading.
-
-    Args:
-        loader: The loader.
-        batches: The keys of each batch's samples.
-        collate: Replaces the loader's collation; called in the process that reads.
-        begin: Replaces the loader's `worker_init_fn`; called in the process that reads, before it reads.
+    for workers, such as one that opens a file at the first reading. The arguments are those of `reader`; `collate` and
+    `begin` are called in the process that reads.
     """
     if loader.num_workers:
         batches_read: Any = iter(reader(loader, batches, 1, collate, begin))
