@@ -52,10 +52,12 @@ def without_resume(words: Sequence[str]) -> tuple[list[str], Resumable | None]:
     store = store_at(_store_of(config))
     run = find_resumable(store, word, Path(config).stem if config else None) or _fetched(store, word)
     _require_at_rest(store, run)
-    chosen = [] if config else ["--config", str(require_whole_config(run.config))]
-    if given["ckpt_path"] is None:
-        chosen += ["--ckpt_path", str(last_checkpoint(run, _scheduler_folders(config or str(run.config))))]
-    return [rest[0], *chosen[:2], *rest[1:], *chosen[2:]] if not config else [*rest, *chosen], run
+    configured = [] if config else ["--config", str(require_whole_config(run.config))]
+    checkpoint: list[str] = []
+    if given["ckpt_path"] is None:  # a scheduler's checkpoint is where Lightning puts it when a job is ended
+        folder = Path(_trainer(config or str(run.config)).get("default_root_dir") or ".")
+        checkpoint = ["--ckpt_path", str(last_checkpoint(run, [folder]))]
+    return [rest[0], *configured, *rest[1:], *checkpoint], run
 
 
 def _require_at_rest(store: Store, run: Resumable) -> None:
@@ -86,11 +88,6 @@ def _store_of(config: str | None) -> str:
     logger = (_trainer(config).get("logger") or {}) if config else {}
     arguments = logger.get("init_args") or {} if isinstance(logger, dict) else {}
     return str(arguments.get("store", "mlruns"))
-
-
-def _scheduler_folders(config: str) -> list[Path]:
-    """Where Lightning puts the checkpoint that it makes when a scheduler ends a job."""
-    return [Path(_trainer(config).get("default_root_dir") or ".")]
 
 
 def _trainer(config: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from plt_nn.tracking import tags
 from plt_nn.tracking.masking import masked_code, masked_words
 
 _PACKAGES = ("plt-nn", "lightning", "torch", "torchvision", "timm", "torchmetrics", "mlflow", "numpy")
+_VARIABLES = {tags.SLURM_JOB: "SLURM_JOB_ID", tags.SEED: "PL_GLOBAL_SEED"}
 _LONGEST_DIFF = 1 << 20
 
 
@@ -23,7 +24,10 @@ def environment_tags() -> dict[str, str]:
 
     In a job of SLURM also `slurm/job_id`.
     """
-    found_tags = {f"{tags.VERSION}{name}": found for name in _PACKAGES if (found := _version(name))}
+    found_tags = {tag: os.environ[variable] for tag, variable in _VARIABLES.items() if variable in os.environ}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found_tags[f"{tags.VERSION}{name}"] = version(name)
     with contextlib.suppress(OSError, KeyError):  # a user without a name, as in many a container
         found_tags[tags.USER] = getpass.getuser()
     found_tags |= {
@@ -34,10 +38,6 @@ def environment_tags() -> dict[str, str]:
         tags.HOST: socket.gethostname(),
         tags.COMMAND: shlex.join(masked_words(sys.argv)),
     }
-    if "SLURM_JOB_ID" in os.environ:
-        found_tags[tags.SLURM_JOB] = os.environ["SLURM_JOB_ID"]
-    if "PL_GLOBAL_SEED" in os.environ:
-        found_tags[tags.SEED] = os.environ["PL_GLOBAL_SEED"]
     return found_tags | git_tags()
 
 
@@ -56,13 +56,6 @@ def git_diff() -> str | None:
     if not diff:
         return None
     return masked_code(diff if len(diff) <= _LONGEST_DIFF else f"{diff[:_LONGEST_DIFF]}\n... cut at 1 MB\n")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _git(*arguments: str) -> str | None:

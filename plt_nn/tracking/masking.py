@@ -13,11 +13,7 @@ _ASSIGNED = re.compile(  # in a text, such as a line of YAML, TOML or Python
 
 
 def flat_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters by dotted name, as texts; secrets are masked.
-
-    Args:
-        values: Nested mappings and sequences of plain values.
-    """
+    """Nested mappings and sequences of plain values as texts by dotted name; secrets are masked."""
     return {key: str(value) for key, value in _leaves("", masked(values))}
 
 

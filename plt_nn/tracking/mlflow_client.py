@@ -9,8 +9,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from plt_nn.errors import TrackingError
 from plt_nn.text import first_line
 from plt_nn.tracking.masking import masked_text
+from plt_nn.tracking.tags import DATA_CONTEXT
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 # MLflow's settings hold for a whole process. What the user has set stays.
@@ -51,6 +53,12 @@ def asking(uri: str, purpose: str) -> Iterator[None]:
     except (MlflowException, OSError) as error:
         # requests raises OSErrors
         raise TrackingError(f"MLflow at {masked_text(uri)} {purpose}: {first_line(error)}") from error
+
+
+def data_digests(run: "Run") -> dict[str, str]:
+    """The digest of each data set of a run in MLflow, by its use, such as `validation`."""
+    inputs = run.inputs.dataset_inputs if run.inputs is not None else []
+    return {tag.value: each.dataset.digest for each in inputs for tag in each.tags if tag.key == DATA_CONTEXT}
 
 
 def is_server(uri: str | None) -> bool:

@@ -17,14 +17,9 @@ _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 @dataclass(frozen=True)
 class Store:
-    """A folder that holds an MLflow database, the artifacts and the checkpoints.
+    """A folder that holds an MLflow database, the artifacts and the checkpoints."""
 
-    Args:
-        root: The folder, absolute.
-    """
-
-    root: Path
-
+    root: Path  # absolute
     database = InFolder("mlflow.db")
     checkpoints = InFolder(CHECKPOINTS)  # `EXPERIMENT/UID/checkpoints` below it
     spool = InFolder(SPOOL)  # what waits for delivery, a folder for each run

@@ -46,11 +46,7 @@ def names_of_runs(store: Store) -> list[str]:
 
 
 def find_run_on_server(uri: str, name: str) -> FoundRun | None:
-    """The run of an MLflow server with this name.
-
-    Args:
-        uri: The server's address.
-        name: As in `find_run`.
+    """The run of an MLflow server with this name, as in `find_run`.
 
     Raises:
         TrackingError: If the server does not answer.

@@ -73,11 +73,7 @@ Histories = dict[str, dict[str, History]]  # by a run's id and a metric's name
 
 
 def history_of(rows: Any) -> History:
-    """A history from rows of step, value and time in any order; of rows with the same step the latest counts.
-
-    Args:
-        rows: An array `(N, 3)` or a sequence of tuples.
-    """
+    """A history from rows of step, value and time `(N, 3)` in any order; the latest of a step counts."""
     table = np.array(rows, dtype=np.float64).reshape(-1, 3)  # steps and milliseconds are whole numbers far below 2^53
     table = table[np.lexsort((table[:, 2], table[:, 0]))]
     table = table[np.append(table[1:, 0] != table[:-1, 0], True)[: len(table)]]

@@ -7,9 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from plt_nn.tracking.mlflow_client import asking, mlflow_client
+from plt_nn.tracking.mlflow_client import asking, data_digests, mlflow_client
 from plt_nn.tracking.read.runs import Histories, History, Point, RunRecord, history_of
-from plt_nn.tracking.tags import DATA_CONTEXT
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -78,7 +77,7 @@ class ServerReader:
 
 
 def _record(run: "Run", experiment: str) -> RunRecord:
-    info, inputs = run.info, run.inputs.dataset_inputs if run.inputs is not None else []
+    info = run.info
     rows = run.data._metric_objs  # of the highest step; there is no public name for more than the value
     return RunRecord(
         id=info.run_id,
@@ -90,6 +89,6 @@ def _record(run: "Run", experiment: str) -> RunRecord:
         params=run.data.params,
         tags=run.data.tags,
         last={row.key: Point(row.value, row.step, row.timestamp) for row in rows},
-        data={tag.value: each.dataset.digest for each in inputs for tag in each.tags if tag.key == DATA_CONTEXT},
+        data=data_digests(run),
         artifacts=info.artifact_uri,
     )

@@ -26,14 +26,9 @@ def start_of(uid: str) -> int:
 
 @dataclass(frozen=True)
 class SpoolFolder:
-    """The folder of a run's spool, `STORE/spool/UID`; machines beyond the first have their own, `UID.node1` and so on.
+    """The folder of a run's spool, `STORE/spool/UID`; each further machine has its own, such as `UID.node1`."""
 
-    Args:
-        root: The folder, absolute.
-    """
-
-    root: Path
-
+    root: Path  # absolute
     events = InFolder("events.jsonl")  # what was logged, one event a line; only the training process writes, at the end
     files = InFolder("files")  # artifacts that wait for delivery
     reserve = InFolder("reserve")  # space on the disk that is set aside for the run's end

@@ -17,12 +17,7 @@ class Read(NamedTuple):
 
 
 def read_events(path: Path, offset: int = 0) -> Iterator[Read]:
-    """The complete lines from `offset` on; a line that is still being written is left out.
-
-    Args:
-        path: The file.
-        offset: Where to begin: the start of a line.
-    """
+    """The complete lines from `offset` on, the start of a line; one that is still being written is left out."""
     with path.open("rb") as file:
         file.seek(offset)
         rest = b""
@@ -35,13 +30,7 @@ def read_events(path: Path, offset: int = 0) -> Iterator[Read]:
 
 
 def read_batch(path: Path, offset: int, most_rows: int) -> list[Read]:
-    """Some of the lines from `offset` on: as many as hold `most_rows` rows of metrics, but at least one.
-
-    Args:
-        path: The file.
-        offset: The start of a line.
-        most_rows: How many rows of metrics to take at most, unless a single event holds more.
-    """
+    """Some of the lines from `offset` on: as many as hold `most_rows` rows of metrics, but at least one."""
     batch: list[Read] = []
     rows = 0
     for read in read_events(path, offset):

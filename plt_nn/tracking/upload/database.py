@@ -14,9 +14,6 @@ def ensure_database(uri: str) -> None:
 
     MLflow makes one in dozens of migrations. Several processes at once break each other's, and what a killed one
     leaves behind cannot be opened again. So one process at a time makes it under another name and moves it into place.
-
-    Args:
-        uri: MLflow's address of the database.
     """
     url = make_url(uri)
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):

@@ -34,10 +34,7 @@ class DeadLetters:
     ) -> None:
         """Sends items together; if MLflow refuses them, by halves, until what it refuses stands alone.
 
-        Args:
-            items: The items.
-            send: Sends some of them.
-            event: Gives the event that holds one item, for the quarantine.
+        The quarantine gets the event that `event` makes of such an item.
         """
         if not items:
             return

@@ -43,9 +43,7 @@ ROWS_AT_ONCE = 1000  # MLflow's limit for a batch
 class Delivery:
     """Delivers the events of a spool. What raises can be tried again: nothing is done twice, and nothing left out.
 
-    Args:
-        folder: The spool.
-        state: How far delivery has come; it is updated in memory, and saved by `save`.
+    The state says how far delivery has come; it is updated in memory, and saved with each file.
     """
 
     def __init__(self, folder: SpoolFolder, state: UploadState) -> None:
@@ -72,10 +70,6 @@ class Delivery:
             UnknownEvent: self._set_aside,
         }
         self._connect(replace(begin, uri=state.uri) if state.run_id else begin)
-
-    def save(self) -> None:
-        """Saves the state."""
-        self.state.save(self.folder.state)
 
     def apply(self, batch: list[Read]) -> None:
         """Delivers some events; if that fails, the state is what it was before."""
@@ -110,11 +104,11 @@ class Delivery:
                 refused, passed = error, passed + 1
                 continue
             self.state.files.pop(passed)
-            self.save()
+            self.state.save(self.folder.state)
             self._dead_letters.write()
         if self.state.status is not None and self.node == 0:
             deliver_model(self.folder, self.state, self._remote, self._texts.name)
-            self.save()
+            self.state.save(self.folder.state)
         if refused is not None:
             raise refused
 
@@ -254,9 +248,7 @@ class Delivery:
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
         self._dead_letters.send_together(
-            rows,
-            self._remote.log,
-            lambda row: Metrics(row.step, {row.key: row.value}, row.time),
+            rows, self._remote.log, lambda row: Metrics(row.step, {row.key: row.value}, row.time)
         )
         self.state.rows += len(rows)
 

@@ -13,13 +13,7 @@ from plt_nn.tracking.upload.state import UploadState
 
 
 class FileDelivery:
-    """Delivers the artifacts that a spool names.
-
-    Args:
-        folder: The spool.
-        state: How far delivery has come; it is updated.
-        remote: The run in MLflow.
-    """
+    """Delivers the artifacts that a spool names, and updates the state, which says how far delivery has come."""
 
     def __init__(self, folder: SpoolFolder, state: UploadState, remote: RemoteRun) -> None:
         self._folder, self._state, self._remote = folder, state, remote

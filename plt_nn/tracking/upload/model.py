@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mlflow.entities import LoggedModel, LoggedModelStatus, Run
+from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 
 from plt_nn.files import link_or_copy
 from plt_nn.inference.model_files import CARD
 from plt_nn.tracking import tags
+from plt_nn.tracking.mlflow_client import data_digests
 from plt_nn.tracking.spool.events import BestLogged
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.upload.files import file_digest
@@ -71,7 +72,7 @@ def deliver_model(
 def _put(remote: RemoteRun, best: _Model, rows: list[MetricRow]) -> None:
     """Creates or completes the model with these weights, and removes the run's other models."""
     run = remote.now()  # with the data sets that were logged since
-    data = _digests(run)
+    data = data_digests(run)
     model, others = remote.model_of(best.digest, _tags(best, data))
     if model.status != LoggedModelStatus.READY:
         files = _files(remote, model, best, data)
@@ -111,15 +112,6 @@ def _tags(best: _Model, data: Mapping[str, str]) -> dict[str, str]:
         if (value := best.metrics.get(card["monitor"])) is not None:
             found[tags.VALUE] = repr(value)
     return found
-
-
-def _digests(run: Run) -> dict[str, str]:
-    """The use of each data set of a run, such as `validation`, and its digest."""
-    inputs = run.inputs.dataset_inputs if run.inputs is not None else []
-    return {
-        next((tag.value for tag in each.tags if tag.key == tags.DATA_CONTEXT), "data"): each.dataset.digest
-        for each in inputs
-    }
 
 
 def _reached(file: Path, event: BestLogged) -> tuple[Mapping[str, float], int]:

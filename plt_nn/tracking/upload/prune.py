@@ -12,11 +12,7 @@ LIFETIME = 7 * 24 * 3600.0  # seconds from delivery to removal
 
 
 def prune(store: Path, lifetime: float = LIFETIME) -> list[str]:
-    """Removes spools that were delivered a while ago, unless something was refused or is missing.
-
-    Args:
-        store: The folder of the store.
-        lifetime: Seconds from delivery to removal.
+    """Removes a store's spools some seconds after they were delivered, unless something was refused or is missing.
 
     Returns:
         The names of those removed.

@@ -105,9 +105,8 @@ class RemoteRun:
 
     def steps_from(self, key: str, step: int) -> set[int]:
         """The steps of a metric's rows that are not before `step`."""
-        last = {
-            metric.key: metric.step for metric in self.run.data._metric_objs
-        }  # rows of the highest step; no public name
+        metrics = self.run.data._metric_objs  # rows of the highest step; there is no public name for them
+        last = {metric.key: metric.step for metric in metrics}
         if last.get(key, step - 1) < step:
             return set()
         return {row.step for row in self._client.get_metric_history(self.id, key) if row.step >= step}
@@ -146,12 +145,7 @@ class RemoteRun:
                 raise
 
     def model_of(self, digest: str, tags: Mapping[str, str]) -> tuple[LoggedModel, list[LoggedModel]]:
-        """The run's model with this digest, created if there is none, and the run's other models.
-
-        Args:
-            digest: The digest of the model's weights.
-            tags: Tags for a model that is created.
-        """
+        """The run's model with weights of this digest, created with tags if there is none, and its other models."""
         experiment_id = self.run.info.experiment_id
         known = list(self._client.search_logged_models([experiment_id], f"tags.`{UID}` = '{self._uid}'"))
         model = next((each for each in known if each.tags.get(SHA256) == digest), None)

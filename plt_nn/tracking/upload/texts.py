@@ -15,14 +15,7 @@ _LONGEST_FILE_NAME = 200  # bytes
 
 
 class TextDelivery:
-    """Delivers parameters and tags.
-
-    Args:
-        folder: The spool.
-        state: How far delivery has come; it is updated.
-        remote: The run in MLflow.
-        dead_letters: Sends, and sets aside what MLflow refuses.
-    """
+    """Delivers parameters and tags, and updates the state, which says how far delivery has come."""
 
     def __init__(self, folder: SpoolFolder, state: UploadState, remote: RemoteRun, dead_letters: DeadLetters) -> None:
         self._folder, self._state, self._remote, self._dead_letters = folder, state, remote, dead_letters
@@ -48,9 +41,7 @@ class TextDelivery:
             elif key not in self._params:
                 new[key] = value
         self._dead_letters.send_together(
-            list(new.items()),
-            lambda some: self._remote.log(params=dict(some)),
-            lambda one: Params(dict([one])),
+            list(new.items()), lambda some: self._remote.log(params=dict(some)), lambda one: Params(dict([one]))
         )
         self._params |= new
         self.send_tags(changed)
@@ -61,9 +52,7 @@ class TextDelivery:
 
     def _log_tags(self, tags: Mapping[str, str]) -> None:
         self._dead_letters.send_together(
-            list(tags.items()),
-            lambda some: self._remote.log(tags=dict(some)),
-            lambda one: Tags(dict([one])),
+            list(tags.items()), lambda some: self._remote.log(tags=dict(some)), lambda one: Tags(dict([one]))
         )
 
     def _accepted(self, kind: str, texts: Mapping[str, str], most: int) -> dict[str, str]:
