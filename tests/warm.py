@@ -70,7 +70,9 @@ TRAINING = Interpreter(
     *("plt_nn.architectures", "plt_nn.backbones", "plt_nn.callbacks", "plt_nn.data", "plt_nn.modules"),
     *("plt_nn.tracking", "plt_nn.cli.train", "matplotlib.figure"),  # and not MLflow, which training never imports
 )
-MLFLOW = Interpreter("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "plt_nn.tracking.upload.loop")
+MLFLOW = Interpreter(
+    "mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "plt_nn.tracking.upload.deliver_with_retries"
+)
 
 
 class Process:

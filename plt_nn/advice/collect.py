@@ -20,7 +20,7 @@ from plt_nn.advice.probes.stage_features import StageFeatures
 from plt_nn.backbones import Preprocessing
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.features.cache_location import CacheLocation, NoRoom
-from plt_nn.features.folder import CacheEntry
+from plt_nn.features.feature_folder import CacheEntry
 from plt_nn.features.rows import RowStore, RowType
 from plt_nn.fingerprint.digest import digests
 from plt_nn.fingerprint.identity import files_identity, object_identity

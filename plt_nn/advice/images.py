@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from plt_nn.backbones.image_transform import ImageTransform
-from plt_nn.data.decoded_images import expected_bytes
+from plt_nn.data.decoded_splits import expected_bytes
 from plt_nn.data.image_check import usable_cores
 from plt_nn.data.image_files import led_image
-from plt_nn.features.decoded import DecodedImages
+from plt_nn.features.decoded_images import DecodedImages
 from plt_nn.fingerprint.identity import object_identity
 
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from plt_nn.backbones import timm_nets, torchvision_nets
-from plt_nn.backbones.fit import load_weights
 from plt_nn.backbones.heads import set_num_classes
 from plt_nn.backbones.info import BackboneInfo, attach_info
+from plt_nn.backbones.load_into_net import load_weights
 from plt_nn.backbones.packages import PREFIX, installed_packages, package_file
 from plt_nn.backbones.preprocessing import Preprocessing
 from plt_nn.backbones.weights import read_weights

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from plt_nn.cli.options import add_store
 from plt_nn.errors import ConfigError, did_you_mean
-from plt_nn.features.folder import FeatureEntry, entries, remove
+from plt_nn.features.feature_folder import FeatureEntry, entries, remove
 from plt_nn.text import byte_size
 from plt_nn.tracking import store_at
 

@@ -17,7 +17,7 @@ from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import first_event
 from plt_nn.tracking.store import store_at
 from plt_nn.tracking.upload.backlog import backlog_of, is_delivered
-from plt_nn.tracking.upload.loop import stop_signals, upload
+from plt_nn.tracking.upload.deliver_with_retries import stop_signals, upload
 from plt_nn.tracking.upload.prune import prune
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state

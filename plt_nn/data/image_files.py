@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, default_collate
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.data.batch import Batch
 from plt_nn.data.sampling import Draw
-from plt_nn.features.decoded import DecodedImages
+from plt_nn.features.decoded_images import DecodedImages
 from plt_nn.inference.images import read_image
 
 

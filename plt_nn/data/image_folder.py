@@ -11,7 +11,7 @@ from torch import nn
 
 from plt_nn.backbones import Preprocessing, inner_preprocessing
 from plt_nn.data.class_folders import ClassFolders, Sample, scan_class_folders
-from plt_nn.data.decoded_images import DecodedSplits
+from plt_nn.data.decoded_splits import DecodedSplits
 from plt_nn.data.fingerprints import SplitContent, SplitFingerprint, fingerprints_of
 from plt_nn.data.hashes import as_array
 from plt_nn.data.image_batches import ImageBatches, image_loader
@@ -20,7 +20,7 @@ from plt_nn.data.image_files import ImageFiles
 from plt_nn.data.sampling import run_seed, sampler_for
 from plt_nn.data.workers import default_num_workers
 from plt_nn.errors import DataError, refuse
-from plt_nn.features.folder import features_root
+from plt_nn.features.feature_folder import features_root
 from plt_nn.inference.inputs import ImageInputs
 from plt_nn.text import quoted
 

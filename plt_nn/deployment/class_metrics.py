@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from plt_nn.plots.class_counts import ClassCounts, bin_of
+from plt_nn.plots.confusion_matrix import ClassCounts, bin_of
 
 Floats = NDArray[np.float64]
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plt_nn.features.folder import CacheEntry, create, find, make_room, one_at_a_time, open_entry
+from plt_nn.features.feature_folder import CacheEntry, create, find, make_room, one_at_a_time, open_entry
 from plt_nn.features.rows import RowStore, RowType
 from plt_nn.text import byte_size
 

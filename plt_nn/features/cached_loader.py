@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from plt_nn.features.cache_location import CacheLocation
 from plt_nn.features.costs import Costs
-from plt_nn.features.folder import CacheEntry
+from plt_nn.features.feature_folder import CacheEntry
+from plt_nn.features.feature_loader import FeatureLoader, Serving
 from plt_nn.features.forward import Forward
 from plt_nn.features.lazy_inputs import LazyInputs, as_read
-from plt_nn.features.loader import FeatureLoader, Serving
 from plt_nn.features.recipe import Recipe, autocast_in_words
 from plt_nn.frontier.cut import Crossing, Frontier, cut
 from plt_nn.frontier.fingerprint import frontier_fingerprint

@@ -1,4 +1,4 @@
-"""Freezes a net: the only file that sets `requires_grad` and puts BatchNorm, Dropout and others in eval mode."""
+"""Freezes a net for a phase: sets `requires_grad`, and puts BatchNorm, Dropout and others in eval mode, in this file only."""
 
 from collections.abc import Set
 from dataclasses import dataclass

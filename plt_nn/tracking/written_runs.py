@@ -13,7 +13,7 @@ from plt_nn.tracking.spool.folder import SpoolFolder, new_uid
 from plt_nn.tracking.spool.writer import SpoolWriter
 from plt_nn.tracking.store import Store, tracking_address
 from plt_nn.tracking.tags import NOTE
-from plt_nn.tracking.upload.loop import upload
+from plt_nn.tracking.upload.deliver_with_retries import upload
 
 _MOST_BYTES = 1 << 30
 

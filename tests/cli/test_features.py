@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plt_nn.features.folder import create, find, open_entry
+from plt_nn.features.feature_folder import create, find, open_entry
 from plt_nn.features.rows import RowType
 
 Call = Callable[..., subprocess.CompletedProcess[str]]

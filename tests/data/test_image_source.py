@@ -17,8 +17,8 @@ from plt_nn.data.image_batches import ImageBatches, image_loader
 from plt_nn.data.image_files import ImageFiles
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.tensors import TensorBatches
+from plt_nn.features.feature_loader import Serving, feature_loader
 from plt_nn.features.lazy_inputs import LazyInputs
-from plt_nn.features.loader import Serving, feature_loader
 from plt_nn.features.rows import RowStore, RowType
 
 SIZE = 9

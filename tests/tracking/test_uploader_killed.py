@@ -15,7 +15,7 @@ from plt_nn import DurableMLFlowLogger
 from plt_nn.tracking.spool.events import Params
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.locks import ProcessLock, is_held
-from plt_nn.tracking.upload.loop import upload
+from plt_nn.tracking.upload.deliver_with_retries import upload
 from plt_nn.tracking.upload.start import start_uploader
 from plt_nn.tracking.upload.state import load_state
 from tests import warm

@@ -21,7 +21,7 @@ from plt_nn.callbacks.speed.compile_net import CompileNet
 from plt_nn.errors import refuse
 from plt_nn.features.cache_location import CacheLocation
 from plt_nn.features.cached_loader import CacheSetting, run_net
-from plt_nn.features.folder import features_root
+from plt_nn.features.feature_folder import features_root
 from plt_nn.features.forward import feature_net, is_compiled, take_over
 
 _SPLITS: tuple[Split, ...] = ("training", "validation", "test")

@@ -8,7 +8,7 @@ from torch import nn
 from plt_nn.callbacks.feature_cache.next_action import FrozenState
 from plt_nn.callbacks.lightning.loops import LoopLoaders, Split
 from plt_nn.features.cached_loader import CachedLoader, CacheSetting
-from plt_nn.features.loader import FeatureLoader, feature_loader
+from plt_nn.features.feature_loader import FeatureLoader, feature_loader
 from plt_nn.features.plain_loader.data_loader import data_loader_source, why_no_source
 from plt_nn.features.plain_loader.reader import reason_of
 from plt_nn.features.source import Source

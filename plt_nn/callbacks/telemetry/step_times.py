@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plt_nn.callbacks.lightning.loops import stop_watching_fetches, watch_fetches
 from plt_nn.callbacks.lightning.strategies import stop_watching_buffer_exchange, watch_buffer_exchange
-from plt_nn.callbacks.telemetry.step_timer import (
+from plt_nn.callbacks.telemetry.step_time_counts import (
     StepInterval,
     StepTimer,
     data_warning,

@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from plt_nn.features.lazy_inputs import LazyInputs
-from plt_nn.plots.class_counts import ClassCounts, accumulator
+from plt_nn.plots.confusion_matrix import ClassCounts, accumulator
 
 
 class ClassOutputs(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from plt_nn.callbacks.telemetry.step_timer import Clock, Stopwatch
+from plt_nn.callbacks.telemetry.step_time_counts import Clock, Stopwatch
 
 
 class EpochLoss:

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from plt_nn.callbacks.lightning.callback_order import sort_callbacks
-from plt_nn.callbacks.telemetry.step_timer import samples_in
+from plt_nn.callbacks.telemetry.step_time_counts import samples_in
 from plt_nn.callbacks.view.epoch_progress import EpochProgress
 from plt_nn.callbacks.view.progress_state import ProgressState
 from plt_nn.callbacks.view.snapshot import Snapshot

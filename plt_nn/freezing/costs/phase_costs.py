@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves
 from plt_nn.errors import ConfigError
 from plt_nn.freezing.adapters.stage_adapters import Adapters
 from plt_nn.freezing.costs.flops import Flops, count_flops
-from plt_nn.freezing.costs.frontier_plan import frontier_in_words
 from plt_nn.freezing.costs.memory import state_memory
+from plt_nn.freezing.costs.predicted_cut import frontier_in_words
 from plt_nn.freezing.freeze import norms_with_statistics
 from plt_nn.freezing.phases import Phase
 from plt_nn.freezing.plan import StageLike, held_modules, trained_parameters

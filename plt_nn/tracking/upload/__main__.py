@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from plt_nn.tracking.spool.folder import SpoolFolder
-from plt_nn.tracking.upload.loop import stop_signals, upload
+from plt_nn.tracking.upload.deliver_with_retries import stop_signals, upload
 from plt_nn.tracking.upload.prune import prune
 
 

@@ -33,7 +33,7 @@ from plt_nn.tracking.upload.files import FileDelivery
 from plt_nn.tracking.upload.mlflow_names import mlflow_value
 from plt_nn.tracking.upload.model import deliver_model
 from plt_nn.tracking.upload.remote import MetricRow, NotReady, RemoteRun
-from plt_nn.tracking.upload.retries import is_about_one_file, is_refused
+from plt_nn.tracking.upload.retry_rule import is_about_one_file, is_refused
 from plt_nn.tracking.upload.state import UploadState
 from plt_nn.tracking.upload.texts import TextDelivery
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from plt_nn import Classifier, DigitsData, FreezingSchedule, ImageFolderData, Phase
 from plt_nn.callbacks import StepSeeds
 from plt_nn.features import rows
+from plt_nn.features.feature_loader import FeatureLoader
 from plt_nn.features.lazy_inputs import LazyInputs
-from plt_nn.features.loader import FeatureLoader
 from tests import warm
 from tests.callbacks.feature_cache.cached_fits import (
     SAMPLES,

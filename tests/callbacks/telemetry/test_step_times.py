@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from plt_nn.callbacks.telemetry import step_times
-from plt_nn.callbacks.telemetry.step_timer import (
+from plt_nn.callbacks.telemetry.step_time_counts import (
     StepInterval,
     StepTimer,
     data_warning,

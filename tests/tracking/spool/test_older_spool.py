@@ -19,7 +19,7 @@ from plt_nn.tracking.spool.events import KINDS, UnknownEvent, encode
 from plt_nn.tracking.spool.folder import SpoolFolder, spool_folders
 from plt_nn.tracking.spool.reader import read_events
 from plt_nn.tracking.store import store_at
-from plt_nn.tracking.upload.loop import upload
+from plt_nn.tracking.upload.deliver_with_retries import upload
 from plt_nn.tracking.upload.state import load_state
 from tests.tracking.read_back import run_of
 

@@ -219,7 +219,7 @@ def test_the_spools_of_a_store(folder: SpoolFolder) -> None:
 
 
 def test_it_needs_neither_lightning_nor_torch_nor_mlflow() -> None:
-    code = "import sys, plt_nn.tracking.upload.loop; print({n.partition('.')[0] for n in sys.modules})"
+    code = "import sys, plt_nn.tracking.upload.deliver_with_retries; print({n.partition('.')[0] for n in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for heavy in ("lightning", "torch", "mlflow", "pandas", "numpy"):
         assert f"'{heavy}'" not in done.stdout, "the uploader imports MLflow when there is something to deliver"

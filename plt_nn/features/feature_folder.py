@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from plt_nn.features.decoded import IMAGES, count_images
+from plt_nn.features.decoded_images import IMAGES, count_images
 from plt_nn.features.rows import MARKS, RowStore, RowType
 
 META = "meta.json"

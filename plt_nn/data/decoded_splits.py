@@ -13,8 +13,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from plt_nn.backbones.image_transform import ImageTransform
 from plt_nn.errors import ConfigError
 from plt_nn.features.cache_location import NoRoom, room_for
-from plt_nn.features.decoded import DecodedImages
-from plt_nn.features.folder import MORE_BYTES, create, open_entry
+from plt_nn.features.decoded_images import DecodedImages
+from plt_nn.features.feature_folder import MORE_BYTES, create, open_entry
 from plt_nn.fingerprint.identity import files_identity, object_identity
 from plt_nn.inference.images import read_image
 from plt_nn.text import byte_size

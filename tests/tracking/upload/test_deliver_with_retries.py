@@ -2,7 +2,7 @@
 
 import signal
 
-from plt_nn.tracking.upload.loop import stop_signals
+from plt_nn.tracking.upload.deliver_with_retries import stop_signals
 
 
 def test_signals_stop_delivery_and_do_afterwards_what_they_did_before() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from plt_nn.features.decoded import IMAGES, DecodedImages, count_images
-from plt_nn.features.folder import MORE_BYTES, create, entries, open_entry
+from plt_nn.features.decoded_images import IMAGES, DecodedImages, count_images
+from plt_nn.features.feature_folder import MORE_BYTES, create, entries, open_entry
 
 
 def image(number: int, height: int = 5) -> Tensor:

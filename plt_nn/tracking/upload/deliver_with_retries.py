@@ -13,7 +13,7 @@ from plt_nn.tracking.spool.events import End, is_line_of
 from plt_nn.tracking.spool.folder import SpoolFolder
 from plt_nn.tracking.spool.locks import ProcessLock
 from plt_nn.tracking.spool.reader import read_batch
-from plt_nn.tracking.upload.retries import pauses
+from plt_nn.tracking.upload.retry_rule import pauses
 from plt_nn.tracking.upload.state import load_state
 
 if TYPE_CHECKING:

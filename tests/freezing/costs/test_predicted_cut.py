@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from plt_nn import create_backbone, stages
-from plt_nn.freezing.costs.frontier_plan import frontier_in_words
+from plt_nn.freezing.costs.predicted_cut import frontier_in_words
 from plt_nn.freezing.plan import held_modules, trained_parameters
 
 

@@ -11,8 +11,8 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, T
 
 from plt_nn.data.sampling import EpochBatches
 from plt_nn.data.tensors import TensorBatches
+from plt_nn.features.feature_loader import FeatureLoader, ResumableFeatureLoader, Serving, feature_loader
 from plt_nn.features.lazy_inputs import LazyInputs
-from plt_nn.features.loader import FeatureLoader, ResumableFeatureLoader, Serving, feature_loader
 from plt_nn.features.plain_loader.data_loader import data_loader_source
 from plt_nn.features.rows import RowStore, RowType
 

@@ -8,7 +8,7 @@ import requests
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 
-from plt_nn.tracking.upload.retries import LONGEST, is_refused, pauses
+from plt_nn.tracking.upload.retry_rule import LONGEST, is_refused, pauses
 
 
 def test_pauses_grow_and_stay_short_enough_to_notice_a_server_that_is_back() -> None:

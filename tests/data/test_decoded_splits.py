@@ -14,9 +14,9 @@ from torchvision.transforms import v2
 
 from plt_nn.backbones import Preprocessing
 from plt_nn.data import ImageFolderData, image_files
-from plt_nn.data.decoded_images import DecodedSplits
+from plt_nn.data.decoded_splits import DecodedSplits
 from plt_nn.errors import ConfigError
-from plt_nn.features.folder import entries
+from plt_nn.features.feature_folder import entries
 from plt_nn.inference.images import read_image
 
 Folder = Callable[..., Path]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from plt_nn.features import folder
-from plt_nn.features.folder import META, FeatureEntry, create, entries, find, make_room, open_entry, remove
+from plt_nn.features import feature_folder as folder
+from plt_nn.features.feature_folder import META, FeatureEntry, create, entries, find, make_room, open_entry, remove
 from plt_nn.features.rows import MARKS, RowType
 
 TYPES = (RowType((4,), torch.float32), RowType((), torch.bool))
