@@ -1,4 +1,4 @@
-"""Freezes a net for a phase: sets `requires_grad`, and puts BatchNorm, Dropout and others in eval mode, in this file only."""
+"""Freezes a net for a phase: the only file that sets its `requires_grad` and puts BatchNorm and others in eval mode."""
 
 from collections.abc import Set
 from dataclasses import dataclass
