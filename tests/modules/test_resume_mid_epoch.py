@@ -78,8 +78,6 @@ def test_from_every_kind_of_checkpoint(fit: Fit, kind: str, folder: Path, whole:
     chosen = {f"step{step}" for step in (1, steps // 2, steps - 1, steps, steps + 1, 2 * steps)} | {f"end{steps}"}
     chosen |= {name for name in names if name.startswith("val")}
     assert chosen <= set(names)
-    if kind == "images2":  # workers make a difference in mid-epoch, at its last batch and at its end
-        chosen = {f"step{steps // 2}", f"step{steps}", f"end{steps}"}
     for name in sorted(chosen):
         resumed = fit(folder, kind, name)
         assert not different(resumed, whole), name

@@ -26,13 +26,14 @@ def environment() -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.multiprocess
-@pytest.mark.parametrize("start", ["ddp", "ddp_spawn", "scheduler"])
+@pytest.mark.parametrize("start", ["ddp", "ddp_spawn", "torchrun"])
 def test_there_is_one_run(start: str, tmp_path: Path) -> None:
-    if start == "scheduler":  # as torchrun does: the processes know nothing of each other at first
-        done = warm.run_ranks(2, [JOB, "ddp", tmp_path, "1"], env=environment())
-    else:
-        command = [sys.executable, str(JOB), start, str(tmp_path), "1"]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
+    strategy = "ddp" if start == "torchrun" else start
+    launcher = [sys.executable]
+    if start == "torchrun":  # the processes are started by somebody else, and know nothing of each other at first
+        launcher += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command = [*launcher, str(JOB), strategy, str(tmp_path), "1"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert ranks[0] == ranks[1]
