@@ -1,4 +1,4 @@
-"""Callbacks: one file, one callback; each is a thin hook over a pure function."""
+"""Callbacks, in a room for each purpose; each is a thin hook over pure functions."""
 
 from plt_nn.callbacks.feature_cache.frozen_feature_cache import FrozenFeatureCache
 from plt_nn.callbacks.freezing.freezing_schedule import FreezingSchedule
