@@ -111,7 +111,7 @@ def test_one_image_is_audited_as_far_as_can_be(photos: Path, here: Path, call: C
     shutil.copy(next(photos.glob("train/ants/*.jpg")), here / "one" / "ants")
     shown = call("audit", "--data.root", "one", "--backbone", NET, "--image-size", "64", "--html", "one.html")
     assert shown.returncode == 0, shown.stderr
-    assert "There is one class only, 'ants'." in shown.stdout
+    assert "There is only one class, 'ants'." in shown.stdout
     assert "The labels of 1 image in classes with fewer than 3 were not judged." in shown.stdout
     assert (here / "one.html").read_text().endswith("</html>")
 
