@@ -43,9 +43,14 @@ def run_seed() -> int:
 
 
 def batches_in_work(trainer: Trainer) -> int:
-    """How many training batches `trainer` has taken and not yet trained on: one while a step is running."""
+    """How many training batches `trainer` has fetched and not yet trained on: one while a step is running.
+
+    Where it does not know the length of an epoch, it fetches one batch ahead, to know which one is the last.
+    """
     progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-    return int(progress.ready) - int(progress.processed)
+    started = int(progress.ready)
+    is_ahead = started > 0 and math.isinf(trainer.num_training_batches) and not trainer.is_last_batch
+    return started - int(progress.processed) + is_ahead
 
 
 class Draw(NamedTuple):

@@ -1,16 +1,18 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import Trainer
-from torch.utils.data import DistributedSampler, TensorDataset
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 from plt_nn.data import EpochBatches
-from plt_nn.data.sampling import run_seed, sampler_for
+from plt_nn.data.sampling import batches_in_work, run_seed, sampler_for
 from plt_nn.errors import ConfigError, DataError
 
 sizes = st.integers(1, 200)
@@ -151,3 +153,49 @@ def test_the_seed_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trainer_gives_rank_world_and_overfitting(trainer: Callable[..., Trainer]) -> None:
     sampler = sampler_for(trainer(overfit_batches=1), 10, 2, training=True)
     assert (sampler.rank, sampler.num_replicas, sampler.same_every_epoch) == (0, 1, True)
+
+
+class Unsized(IterableDataset[Tensor]):
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(torch.arange(5))
+
+
+class Counting(LightningModule):
+    """Notes, while and after each step, how many batches are in work, and how many Lightning itself has fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[tuple[int, int]] = []
+
+    def note(self) -> None:
+        loop: Any = self.trainer.fit_loop
+        fetcher = loop._data_fetcher
+        truth = fetcher.fetched - loop.epoch_loop.batch_progress.current.processed
+        self.seen.append((batches_in_work(self.trainer), truth))
+
+    def training_step(self, batch: object, batch_idx: int) -> Tensor:
+        self.note()
+        return self.weight
+
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
+        self.note()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("is_sized", [True, False])
+def test_what_lightning_fetches_ahead_is_in_work(is_sized: bool, tmp_path: Path) -> None:
+    module = Counting()
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = Trainer(accelerator="cpu", max_epochs=2, default_root_dir=tmp_path, **quiet)  # type: ignore[arg-type]
+    trainer.fit(module, DataLoader(range(5) if is_sized else Unsized(), 1))  # type: ignore[arg-type]
+    assert len(module.seen) == 20
+    assert [ours for ours, _ in module.seen] == [lightnings for _, lightnings in module.seen]
+    assert max(ours for ours, _ in module.seen) == (1 if is_sized else 2)
